@@ -1,0 +1,184 @@
+//! The record model: a [`Batch`] is Arrow columns, a time per row, and where each row came from.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow_buffer::ScalarBuffer;
+use arrow_schema::{ArrowError, SchemaRef};
+
+use crate::clock::Millis;
+
+/// A partition of a source: a partition of a topic, or the one partition of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Partition {
+    /// The topic, or the file's path as written.
+    pub source: Arc<str>,
+    /// The number, from 0.
+    pub index: i32,
+}
+
+impl Partition {
+    /// The partition `index` of `source`.
+    pub fn new(source: impl Into<Arc<str>>, index: i32) -> Self {
+        Self { source: source.into(), index }
+    }
+}
+
+impl std::fmt::Display for Partition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}[{}]", self.source, self.index)
+    }
+}
+
+/// Where the rows of a batch came from. All are of one partition, in the order of their offsets.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The partition that was read.
+    pub partition: Partition,
+    /// One offset per row, never falling; one record may have become several rows with the same offset.
+    pub offsets: ScalarBuffer<i64>,
+    /// True while a window reads again what it had read before a restart (offsets below the committed position):
+    /// rows only rebuild open panes, and no output is given twice.
+    pub replay: bool,
+}
+
+/// Rows on their way through a chain: columns, event times and origin, all of the same length.
+///
+/// Cloning copies no rows.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    columns: RecordBatch,
+    times: ScalarBuffer<Millis>,
+    origin: Origin,
+}
+
+impl Batch {
+    /// Puts a batch together.
+    ///
+    /// # Errors
+    /// Where `times` or the origin's offsets are not as many as the rows.
+    pub fn new(
+        columns: RecordBatch,
+        times: ScalarBuffer<Millis>,
+        origin: Origin,
+    ) -> Result<Self, ArrowError> {
+        let rows = columns.num_rows();
+        if times.len() != rows || origin.offsets.len() != rows {
+            return Err(ArrowError::InvalidArgumentError(format!(
+                "a batch of {rows} rows got {} times and {} offsets",
+                times.len(),
+                origin.offsets.len()
+            )));
+        }
+        Ok(Self { columns, times, origin })
+    }
+
+    /// The columns.
+    pub fn columns(&self) -> &RecordBatch {
+        &self.columns
+    }
+
+    /// The column at `index`, as planning resolved it.
+    pub fn column(&self, index: usize) -> &ArrayRef {
+        self.columns.column(index)
+    }
+
+    /// The schema.
+    pub fn schema(&self) -> SchemaRef {
+        self.columns.schema()
+    }
+
+    /// The event time of each row.
+    pub fn times(&self) -> &ScalarBuffer<Millis> {
+        &self.times
+    }
+
+    /// Where the rows came from.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.columns.num_rows()
+    }
+
+    /// True where there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows() == 0
+    }
+
+    /// The same rows with other columns (a projection, a computed column).
+    ///
+    /// # Errors
+    /// Where `columns` has another number of rows.
+    pub fn with_columns(self, columns: RecordBatch) -> Result<Self, ArrowError> {
+        Self::new(columns, self.times, self.origin)
+    }
+
+    /// The same rows with other event times.
+    ///
+    /// # Errors
+    /// Where `times` are not as many as the rows.
+    pub fn with_times(self, times: ScalarBuffer<Millis>) -> Result<Self, ArrowError> {
+        Self::new(self.columns, times, self.origin)
+    }
+
+    /// Marks the rows as read again: see [`Origin::replay`].
+    #[must_use]
+    pub fn replayed(mut self, replay: bool) -> Self {
+        self.origin.replay = replay;
+        self
+    }
+
+    /// The rows where `keep` is true (null counts as false).
+    ///
+    /// # Errors
+    /// Where `keep` has another length.
+    pub fn filter(&self, keep: &BooleanArray) -> Result<Self, ArrowError> {
+        let columns = arrow_select::filter::filter_record_batch(&self.columns, keep)?;
+        let pick = |values: &ScalarBuffer<i64>| -> Result<ScalarBuffer<i64>, ArrowError> {
+            let array = Int64Array::new(values.clone(), None);
+            Ok(int64_values(&arrow_select::filter::filter(&array, keep)?))
+        };
+        let origin = Origin { offsets: pick(&self.origin.offsets)?, ..self.origin.clone() };
+        Self::new(columns, pick(&self.times)?, origin)
+    }
+
+    /// The rows at `rows`, in that order; a row may be taken more than once.
+    ///
+    /// # Errors
+    /// Where an index is beyond the last row.
+    pub fn take(&self, rows: &UInt32Array) -> Result<Self, ArrowError> {
+        let columns = arrow_select::take::take_record_batch(&self.columns, rows)?;
+        let pick = |values: &ScalarBuffer<i64>| -> Result<ScalarBuffer<i64>, ArrowError> {
+            let array = Int64Array::new(values.clone(), None);
+            Ok(int64_values(&arrow_select::take::take(&array, rows, None)?))
+        };
+        let origin = Origin { offsets: pick(&self.origin.offsets)?, ..self.origin.clone() };
+        Self::new(columns, pick(&self.times)?, origin)
+    }
+
+    /// `length` rows from `start` on, without copying.
+    ///
+    /// # Panics
+    /// Where `start + length` is beyond the last row.
+    #[must_use]
+    pub fn slice(&self, start: usize, length: usize) -> Self {
+        Self {
+            columns: self.columns.slice(start, length),
+            times: self.times.slice(start, length),
+            origin: Origin { offsets: self.origin.offsets.slice(start, length), ..self.origin.clone() },
+        }
+    }
+
+    /// The greatest event time of the batch; `None` where it is empty.
+    pub fn max_time(&self) -> Option<Millis> {
+        self.times.iter().copied().max()
+    }
+}
+
+fn int64_values(array: &dyn Array) -> ScalarBuffer<i64> {
+    use arrow_array::cast::AsArray;
+    array.as_primitive::<arrow_array::types::Int64Type>().values().clone()
+}

@@ -1,0 +1,309 @@
+//! The log: where chains meet.
+//!
+//! A [`Log`] holds topics of partitions of records. It is a contract, with two implementations so far: the log in
+//! this process (`log::memory`) and Apache Kafka (in the plugins crate). One conformance suite
+//! (`log::conformance`) runs against both; whatever the suite does not cover is not relied on.
+//!
+//! The contract speaks in batches, never in single records, so that a reader which decodes a broker's batches straight
+//! into columns can take librdkafka's place without a chain noticing.
+//!
+//! # Delivery
+//! A [`LogWriter`] opened with a transactional id gives exactly once: everything appended since the last commit, and the
+//! positions handed to [`LogWriter::commit`], become visible together or not at all. Opening a writer fences every
+//! earlier one with the same id. Readers see committed records only, in the order of their offsets; an offset may be
+//! missing (control records of a transaction, compaction), so `next = last + 1` is never to be assumed.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::BinaryArray;
+use arrow_buffer::ScalarBuffer;
+use async_trait::async_trait;
+
+use crate::batch::Partition;
+use crate::clock::Millis;
+use crate::error::Result;
+
+/// A batch of records of one partition, in the order of their offsets: columns of the same length.
+#[derive(Debug, Clone)]
+pub struct Records {
+    /// The topic and partition that was read.
+    pub partition: Partition,
+    /// The offset of each record, rising.
+    pub offsets: ScalarBuffer<i64>,
+    /// The timestamp of each record.
+    pub timestamps: ScalarBuffer<Millis>,
+    /// The keys; null where a record has none.
+    pub keys: BinaryArray,
+    /// The values; null for a tombstone.
+    pub values: BinaryArray,
+}
+
+impl Records {
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    /// True where there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.offsets.is_empty()
+    }
+
+    /// `length` records from `start` on, without copying.
+    ///
+    /// # Panics
+    /// Where `start + length` is beyond the last record.
+    #[must_use]
+    pub fn slice(&self, start: usize, length: usize) -> Self {
+        use arrow_array::Array;
+        let binary = |a: &BinaryArray| BinaryArray::from(a.to_data().slice(start, length));
+        Self {
+            partition: self.partition.clone(),
+            offsets: self.offsets.slice(start, length),
+            timestamps: self.timestamps.slice(start, length),
+            keys: binary(&self.keys),
+            values: binary(&self.values),
+        }
+    }
+}
+
+/// How far a partition has been dealt with: the next offset to read, and a note of the committer's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The partition.
+    pub partition: Partition,
+    /// The first offset that is not dealt with.
+    pub offset: i64,
+    /// Anything that the chain wants back with the position; at most [`MAX_METADATA`] bytes.
+    pub metadata: String,
+}
+
+/// The most bytes that the metadata of a [`Position`] may have. Kafka refuses more than `offset.metadata.max.bytes`,
+/// 4096 by default; we keep well below.
+pub const MAX_METADATA: usize = 1024;
+
+/// A partition that a reader has been given, and where it starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// The partition.
+    pub partition: Partition,
+    /// What the group has committed for it; `None` for a group's first start, or without a group.
+    pub committed: Option<Position>,
+    /// The offset that the next read gives, unless the chain seeks.
+    pub start: i64,
+}
+
+/// What a reader has to tell.
+#[derive(Debug, Clone)]
+pub enum ReadEvent {
+    /// Records of one partition.
+    Records(Records),
+    /// These partitions are this reader's from now on, beside those it has.
+    Assigned(Vec<Assignment>),
+    /// These partitions go to another reader of the group. The reader holds them until it is asked for its next event:
+    /// what the chain commits before that still counts. Nothing of them is given any more.
+    Revoked(Vec<Partition>),
+    /// These partitions are already somebody else's: nothing about them can be committed any more.
+    Lost(Vec<Partition>),
+    /// All that these partitions hold has been given; sent each time that a partition becomes so.
+    CaughtUp(Vec<Partition>),
+    /// Every partition is read to the offset where it ended when [`LogReader::bound`] was called. Nothing follows.
+    End,
+}
+
+/// Where a reader starts in a partition for which nothing is committed.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// At the oldest record that is there.
+    #[default]
+    Earliest,
+    /// At the end: only records written from now on.
+    Latest,
+}
+
+/// Who reads what.
+#[derive(Debug, Clone)]
+pub struct ReaderOptions {
+    /// The topics.
+    pub topics: Vec<String>,
+    /// The consumer group that shares the partitions and keeps the positions; `None` reads all partitions, alone, and
+    /// commits nothing.
+    pub group: Option<String>,
+    /// Where to start without a committed position.
+    pub start: Start,
+    /// The most records in one [`ReadEvent::Records`].
+    pub max_records: usize,
+    /// The most bytes of keys and values held ahead of the chain.
+    pub max_bytes: usize,
+}
+
+/// Who writes.
+#[derive(Debug, Clone)]
+pub struct WriterOptions {
+    /// The transactional id: one name per chain, stable over restarts. `None` writes at least once, without a
+    /// transaction.
+    pub transactional_id: Option<String>,
+    /// The longest that a transaction may stay open before the log aborts it.
+    pub transaction_timeout: Duration,
+}
+
+/// Records to write: columns of the same length.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// The topic, which must be there.
+    pub topic: Arc<str>,
+    /// The key of each record; `None`, or a null, has none. Records with the same key go to the same partition (Java's
+    /// `murmur2`), those without are spread.
+    pub keys: Option<BinaryArray>,
+    /// The value of each record.
+    pub values: BinaryArray,
+    /// The timestamp of each record.
+    pub timestamps: ScalarBuffer<Millis>,
+}
+
+/// A topic as a chain wants it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// The name.
+    pub name: String,
+    /// How many partitions to make where the topic is not there; `None` leaves it to the log's default.
+    pub partitions: Option<u32>,
+    /// True where the topic may be made; otherwise its absence is an error.
+    pub create: bool,
+}
+
+/// What a log is, for `explain` and the start-up lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogDescription {
+    /// For the reader, such as `embedded` or `Kafka at 10.0.0.1:9092`.
+    pub name: String,
+    /// True where records outlive the process.
+    pub durable: bool,
+    /// True where [`WriterOptions::transactional_id`] is honoured.
+    pub transactional: bool,
+}
+
+/// A reader's standing in its group at one moment: what a transaction must present with its positions (KIP-447), so that
+/// a reader which has lost its partitions without knowing cannot commit them. Opaque: only the log that made it looks
+/// inside.
+#[derive(Clone)]
+pub struct Membership(Arc<dyn Any + Send + Sync>);
+
+impl Membership {
+    /// Wraps a log's own token.
+    pub fn new<T: Any + Send + Sync>(token: T) -> Self {
+        Self(Arc::new(token))
+    }
+
+    /// The token, where it is of type `T`.
+    pub fn token<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+}
+
+impl fmt::Debug for Membership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Membership")
+    }
+}
+
+/// The positions of one reader's group, to be committed together with what was appended.
+#[derive(Debug, Clone)]
+pub struct GroupPositions {
+    /// The reader's standing: [`LogReader::membership`], taken for this commit.
+    pub membership: Membership,
+    /// One position a partition.
+    pub positions: Vec<Position>,
+}
+
+/// A log: topics that several readers and writers share.
+#[async_trait]
+pub trait Log: Send + Sync + fmt::Debug {
+    /// What this log is.
+    fn describe(&self) -> LogDescription;
+
+    /// Sees that the topics are there, making those that may be made. Called once before a run starts, and safe to
+    /// call again. Gives the number of partitions of each, in the order asked.
+    ///
+    /// # Errors
+    /// `Retry` while the log cannot be reached; `Fatal` where a topic is missing and may not be made; `Refused` where
+    /// it may not be seen or made.
+    async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<Vec<u32>>;
+
+    /// Opens a reader. It joins its group at once; its first event is an `Assigned` once the group has settled.
+    async fn reader(&self, options: ReaderOptions) -> Result<Box<dyn LogReader>>;
+
+    /// Opens a writer. With a transactional id, every earlier writer with that id is fenced and its open transaction
+    /// aborted before this returns (`init_transactions`).
+    async fn writer(&self, options: WriterOptions) -> Result<Box<dyn LogWriter>>;
+}
+
+/// Reads committed records. Owned by one chain.
+#[async_trait]
+pub trait LogReader: Send {
+    /// The next event. Cancel-safe: a dropped future loses nothing. Asking for the next event after `Revoked` or `Lost`
+    /// lets the partitions go.
+    ///
+    /// # Errors
+    /// `Retry` where the log cannot be reached (the reader goes on by itself when asked again); `Fatal` where a topic
+    /// is gone; `Refused` where it may not be read.
+    async fn next(&mut self) -> Result<ReadEvent>;
+
+    /// The reader's standing in its group now; `None` without a group.
+    fn membership(&self) -> Option<Membership>;
+
+    /// Commits positions outside a transaction, for a chain whose sink is not on this log (at least once).
+    ///
+    /// # Errors
+    /// `Abort` where the group has moved on (rebalance); `Retry` where the log cannot be reached.
+    async fn commit(&mut self, positions: &[Position]) -> Result<()>;
+
+    /// Goes on reading a partition at `offset`; what was fetched ahead of it is thrown away.
+    async fn seek(&mut self, partition: &Partition, offset: i64) -> Result<()>;
+
+    /// Stops giving records (but stays in the group, and keeps giving the other events), or goes on.
+    fn pause(&mut self, paused: bool);
+
+    /// From now on reads only up to where each partition ends at this moment, then gives [`ReadEvent::End`]. With
+    /// several partitions assigned later, those too end where they ended at this moment.
+    async fn bound(&mut self) -> Result<()>;
+
+    /// How many records the partitions hold that have not been given, as far as is known now; for metrics.
+    fn lag(&self) -> u64;
+
+    /// Leaves the group and lets everything go, within two seconds.
+    async fn close(self: Box<Self>) -> Result<()>;
+}
+
+/// Writes records, in transactions where it has a transactional id. Owned by one chain.
+#[async_trait]
+pub trait LogWriter: Send {
+    /// Adds records to the open transaction, opening one where there is none. Waits while the log is full or its queue
+    /// is; nothing is ever dropped for want of room. Not cancel-safe: run it to its end or abort.
+    ///
+    /// # Errors
+    /// `Retry`/`Abort`: the transaction is gone, abort it and begin again; `Fenced`; `Fatal` for a topic that is not
+    /// there or a record that is larger than the log takes.
+    async fn append(&mut self, records: Append) -> Result<()>;
+
+    /// Makes everything appended since the last commit durable and visible, together with `positions`, or nothing of it.
+    /// With nothing appended it commits the positions alone.
+    ///
+    /// # Errors
+    /// `Abort`: nothing of it happened; call [`abort`](Self::abort) and take the failure path. `Retry`: it is not known
+    /// whether it happened; drop this writer, open a new one with the same id (which settles it) and read the
+    /// committed positions again. `Fenced`: another writer has the id.
+    async fn commit(&mut self, positions: Option<GroupPositions>) -> Result<()>;
+
+    /// Throws away everything appended since the last commit.
+    async fn abort(&mut self) -> Result<()>;
+
+    /// Lets everything go, within two seconds; what was not committed is aborted.
+    async fn close(self: Box<Self>) -> Result<()>;
+}

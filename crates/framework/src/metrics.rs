@@ -1,0 +1,104 @@
+//! Every figure of a running pipeline, by name, and the record balance of each step.
+//!
+//! Counters are relaxed atomics: one writer (the chain's loop) and readers that only show them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+/// The counters of one step. `in = out + filtered + late + dead + in flight` holds whenever the chain is between two
+/// batches.
+#[derive(Debug, Default)]
+pub struct StepMetrics {
+    /// Rows that came in.
+    pub rows_in: AtomicU64,
+    /// Rows of the input that went on (for a window: whose last window closed; for a sink: that are durable).
+    pub rows_out: AtomicU64,
+    /// Rows left out on purpose.
+    pub filtered: AtomicU64,
+    /// Rows that came after their window had closed.
+    pub late: AtomicU64,
+    /// Rows that could not be used, skipped or sent to the `dead` output.
+    pub dead: AtomicU64,
+    /// Rows held: in open panes, or written and not yet durable.
+    pub in_flight: AtomicU64,
+    /// Rows that the step made (a window's results); not part of the balance.
+    pub made: AtomicU64,
+}
+
+impl StepMetrics {
+    /// Adds `n` to a counter.
+    pub fn add(counter: &AtomicU64, n: u64) {
+        counter.fetch_add(n, Relaxed);
+    }
+
+    /// The figures at this moment.
+    pub fn balance(&self) -> Balance {
+        Balance {
+            rows_in: self.rows_in.load(Relaxed),
+            rows_out: self.rows_out.load(Relaxed),
+            filtered: self.filtered.load(Relaxed),
+            late: self.late.load(Relaxed),
+            dead: self.dead.load(Relaxed),
+            in_flight: self.in_flight.load(Relaxed),
+            made: self.made.load(Relaxed),
+        }
+    }
+}
+
+/// The record balance of a step at one moment, in rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Balance {
+    /// See [`StepMetrics::rows_in`]; likewise the other fields.
+    #[serde(rename = "in")]
+    pub rows_in: u64,
+    /// Went on.
+    #[serde(rename = "out")]
+    pub rows_out: u64,
+    /// Left out on purpose.
+    pub filtered: u64,
+    /// Too late for their window.
+    pub late: u64,
+    /// Not usable.
+    pub dead: u64,
+    /// Held.
+    pub in_flight: u64,
+    /// Made by the step.
+    pub made: u64,
+}
+
+impl Balance {
+    /// True where nothing is unaccounted for.
+    pub fn holds(&self) -> bool {
+        self.rows_in == self.rows_out + self.filtered + self.late + self.dead + self.in_flight
+    }
+}
+
+/// The counters of one chain.
+#[derive(Debug, Default)]
+pub struct ChainMetrics {
+    /// Commits that succeeded.
+    pub commits: AtomicU64,
+    /// Transactions that were aborted.
+    pub aborts: AtomicU64,
+    /// Times that the chain backed off after a passing fault.
+    pub retries: AtomicU64,
+    /// The watermark in milliseconds since 1970; `i64::MIN` before the first record.
+    pub watermark: AtomicI64,
+    /// Records that the source has not read yet, where it knows.
+    pub lag: AtomicU64,
+    /// What the source has read, in its own unit (bytes for a file), for the progress bar.
+    pub progress_done: AtomicU64,
+    /// What there is to read in all, in that unit; 0 where unknown.
+    pub progress_total: AtomicU64,
+}
+
+/// The names of a chain and its steps with their counters, as shown to an operator.
+#[derive(Debug, Clone)]
+pub struct ChainFigures {
+    /// The chain's name.
+    pub name: String,
+    /// The chain's own counters.
+    pub chain: Arc<ChainMetrics>,
+    /// Each step's id and counters, in the order of the file.
+    pub steps: Vec<(String, Arc<StepMetrics>)>,
+}

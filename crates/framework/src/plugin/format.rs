@@ -1,0 +1,101 @@
+//! Formats: bytes of a record to columns, and back. Sources and sinks on any log share them.
+
+use std::collections::BTreeMap;
+
+use arrow_array::{BinaryArray, RecordBatch};
+use arrow_buffer::ScalarBuffer;
+use arrow_schema::SchemaRef;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use super::{Input, Reads, Rejects};
+use crate::batch::Batch;
+use crate::clock::Millis;
+use crate::config::Problem;
+use crate::error::Result;
+use crate::log::Records;
+
+/// Which record each decoded row came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowMap {
+    /// Row `i` is record `i`.
+    Same,
+    /// Row `i` is record `rows[i]`; never falling. A record may give no row or several.
+    Rows(Vec<u32>),
+}
+
+/// Decoded rows.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The rows, of the decoder's schema.
+    pub columns: RecordBatch,
+    /// Where they came from.
+    pub rows: RowMap,
+}
+
+/// Bytes to columns. One object per chain.
+pub trait Decoder: Send {
+    /// The schema of what it gives.
+    fn schema(&self) -> SchemaRef;
+
+    /// Called once per batch of records. A record that cannot be read is rejected, and the others go on.
+    ///
+    /// # Errors
+    /// Only where the decoder itself is broken; ends the run.
+    fn decode(&mut self, records: &Records, rejects: &mut Rejects) -> Result<Decoded>;
+}
+
+/// Records to write.
+#[derive(Debug)]
+pub struct Encoded {
+    /// The keys; `None` where no record has one.
+    pub keys: Option<BinaryArray>,
+    /// The values.
+    pub values: BinaryArray,
+    /// The timestamps.
+    pub timestamps: ScalarBuffer<Millis>,
+}
+
+/// Columns to bytes. One object per chain.
+pub trait Encoder: Send {
+    /// Which columns it looks at.
+    fn reads(&self) -> Reads;
+
+    /// Called once per batch. A row that cannot be written is rejected, and the others go on.
+    ///
+    /// # Errors
+    /// Only where the encoder itself is broken; ends the run.
+    fn encode(&mut self, batch: &Batch, rejects: &mut Rejects) -> Result<Encoded>;
+}
+
+/// The configuration of a format: what stands under its name, as in `format: { json: { fields: ... } }`.
+pub trait FormatPlugin: DeserializeOwned + JsonSchema + 'static {
+    /// The name in the file.
+    const NAME: &'static str;
+    /// One line for `pipectl plugins`.
+    const SUMMARY: &'static str;
+    /// The value of a `format:` key in YAML, that `describe` prints and a test binds.
+    const EXAMPLE: &'static str;
+
+    /// Makes a decoder; called while planning.
+    ///
+    /// # Errors
+    /// A [`Problem`], also where the format cannot be read.
+    fn decoder(self) -> Result<Box<dyn Decoder>, Problem>;
+
+    /// Makes an encoder for rows of `input`, with the records' keys taken from column `key`; called while planning.
+    ///
+    /// # Errors
+    /// A [`Problem`], also where the format cannot be written.
+    fn encoder(self, input: &Input, key: Option<usize>) -> Result<Box<dyn Encoder>, Problem>;
+}
+
+/// A format as it is written in a file: a name, or a name with its settings.
+#[derive(Debug, Clone, PartialEq, serde::Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum FormatSpec {
+    /// `text`
+    Name(String),
+    /// `{ json: { fields: ... } }`, with exactly one key.
+    WithSettings(BTreeMap<String, serde_json::Value>),
+}

@@ -1,0 +1,33 @@
+//! Everything that a plugin's author imports.
+//!
+//! A plugin is a struct that serde reads from its `with:`, and one trait for its kind: [`SourcePlugin`],
+//! [`TransformPlugin`], [`WindowPlugin`], [`SinkPlugin`], [`FormatPlugin`] or [`ConnectionPlugin`]. Planning *binds* it: the
+//! plugin looks at the schema that comes in, finds its columns (or says which are missing, with a place), and gives
+//! the schema that goes out and the object that does the work. [`register!`](crate::register) makes it known by name.
+
+mod aggregate;
+mod connection;
+mod format;
+mod input;
+pub mod lift;
+mod registry;
+mod rejects;
+mod sink;
+mod source;
+mod transform;
+
+pub use aggregate::{Aggregate, AggregateState, BoundWindow, Groups, WindowPlugin};
+pub use connection::ConnectionPlugin;
+pub use format::{Decoded, Decoder, Encoded, Encoder, FormatPlugin, FormatSpec, RowMap};
+pub use input::Input;
+pub use registry::{BindContext, Capability, Kind, Plugin, Registry};
+pub use rejects::{Reject, Rejects};
+pub use sink::{BoundSink, LogSink, Sink, SinkBody, SinkContext, SinkPlugin};
+pub use source::{
+    BoundSource, LogSource, Progress, Source, SourceBody, SourceContext, SourceEvent, SourcePlugin,
+};
+pub use transform::{BoundTransform, Reads, Transform, TransformPlugin};
+
+pub use crate::batch::{Batch, Origin, Partition};
+pub use crate::config::Problem;
+pub use crate::error::{Consequence, Error, Result};

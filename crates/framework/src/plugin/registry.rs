@@ -1,0 +1,371 @@
+//! One descriptor for plugins of every kind, and the registry that is made of them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::{
+    BoundSink, BoundSource, BoundTransform, BoundWindow, ConnectionPlugin, Decoder, Encoder, FormatPlugin,
+    FormatSpec, Input, SinkPlugin, SourcePlugin, TransformPlugin, WindowPlugin,
+};
+use crate::config::{Diagnostic, Node, Problem};
+use crate::log::Log;
+
+/// The kinds of plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Gives rows.
+    Source,
+    /// Changes rows.
+    Transform,
+    /// Counts, sums, ... per key and window.
+    Window,
+    /// Takes rows.
+    Sink,
+    /// Bytes of a record to columns, and back.
+    Format,
+    /// A log that sources and sinks share.
+    Connection,
+}
+
+impl Kind {
+    /// Every kind, in the order in which they are listed.
+    pub const ALL: [Self; 6] =
+        [Self::Source, Self::Transform, Self::Window, Self::Sink, Self::Format, Self::Connection];
+
+    /// The word in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Transform => "transform",
+            Self::Window => "window",
+            Self::Sink => "sink",
+            Self::Format => "format",
+            Self::Connection => "connection",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a plugin can do; a chain's guarantees are derived from those of its ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Capability {
+    /// A source that can start again at a position (a file, a topic; not a socket).
+    Replayable,
+    /// A source that can come to an end.
+    Bounded,
+    /// A sink that makes rows and the source's position durable together.
+    Transactional,
+    /// A sink in which writing a row again changes nothing.
+    Idempotent,
+}
+
+type Built<T> = Result<T, Vec<Diagnostic>>;
+
+/// How a plugin is made from its `with:`; one entry per kind.
+#[derive(Clone, Copy)]
+pub(crate) enum Build {
+    Source(fn(&Node, &BindContext<'_>) -> Built<BoundSource>),
+    Transform(fn(&Node, &Input) -> Built<BoundTransform>),
+    Window(fn(&Node, &Input) -> Built<BoundWindow>),
+    Sink(fn(&Node, &Input, &BindContext<'_>) -> Built<BoundSink>),
+    Format {
+        decoder: fn(&serde_json::Value) -> Result<Box<dyn Decoder>, Problem>,
+        encoder: fn(&serde_json::Value, &Input, Option<usize>) -> Result<Box<dyn Encoder>, Problem>,
+    },
+    Connection(fn(&Node) -> Built<Arc<dyn Log>>),
+}
+
+/// What is known of a plugin: everything that `plugins`, `describe`, `schema`, planning and the tests need.
+#[derive(Clone, Copy)]
+pub struct Plugin {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name in the file; unique within its kind.
+    pub name: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// YAML that a test binds.
+    pub example: &'static str,
+    /// What it can do.
+    pub capabilities: &'static [Capability],
+    /// The JSON Schema of its `with:`, from the doc comments of its configuration.
+    pub config_schema: fn() -> schemars::Schema,
+    pub(crate) build: Build,
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+inventory::collect!(Plugin);
+
+fn schema_of<C: schemars::JsonSchema>() -> schemars::Schema {
+    schemars::schema_for!(C)
+}
+
+/// Reads `with:` and binds it; a problem of the binding is placed in `with:`.
+fn read<C: DeserializeOwned, T>(node: &Node, bind: impl FnOnce(C) -> Result<T, Problem>) -> Built<T> {
+    let config = node.deserialize::<C>()?;
+    bind(config).map_err(|problem| vec![node.diagnose(&problem)])
+}
+
+fn read_format<C: DeserializeOwned>(settings: &serde_json::Value) -> Result<C, Problem> {
+    serde_path_to_error::deserialize(settings).map_err(|e| {
+        let path = e.path().to_string();
+        Problem::new(if path == "." { "" } else { &path }, e.into_inner().to_string())
+    })
+}
+
+impl Plugin {
+    /// The descriptor of a source.
+    pub const fn source<C: SourcePlugin>() -> Self {
+        Self {
+            kind: Kind::Source,
+            name: C::NAME,
+            summary: C::SUMMARY,
+            example: C::EXAMPLE,
+            capabilities: C::CAPABILITIES,
+            config_schema: schema_of::<C>,
+            build: Build::Source(|node, context| read::<C, _>(node, |c| c.bind(context))),
+        }
+    }
+
+    /// The descriptor of a transform.
+    pub const fn transform<C: TransformPlugin>() -> Self {
+        Self {
+            kind: Kind::Transform,
+            name: C::NAME,
+            summary: C::SUMMARY,
+            example: C::EXAMPLE,
+            capabilities: &[],
+            config_schema: schema_of::<C>,
+            build: Build::Transform(|node, input| read::<C, _>(node, |c| c.bind(input))),
+        }
+    }
+
+    /// The descriptor of a window.
+    pub const fn window<C: WindowPlugin>() -> Self {
+        Self {
+            kind: Kind::Window,
+            name: C::NAME,
+            summary: C::SUMMARY,
+            example: C::EXAMPLE,
+            capabilities: &[],
+            config_schema: schema_of::<C>,
+            build: Build::Window(|node, input| read::<C, _>(node, |c| c.bind(input))),
+        }
+    }
+
+    /// The descriptor of a sink.
+    pub const fn sink<C: SinkPlugin>() -> Self {
+        Self {
+            kind: Kind::Sink,
+            name: C::NAME,
+            summary: C::SUMMARY,
+            example: C::EXAMPLE,
+            capabilities: C::CAPABILITIES,
+            config_schema: schema_of::<C>,
+            build: Build::Sink(|node, input, context| read::<C, _>(node, |c| c.bind(input, context))),
+        }
+    }
+
+    /// The descriptor of a format.
+    pub const fn format<C: FormatPlugin>() -> Self {
+        Self {
+            kind: Kind::Format,
+            name: C::NAME,
+            summary: C::SUMMARY,
+            example: C::EXAMPLE,
+            capabilities: &[],
+            config_schema: schema_of::<C>,
+            build: Build::Format {
+                decoder: |settings| read_format::<C>(settings)?.decoder(),
+                encoder: |settings, input, key| read_format::<C>(settings)?.encoder(input, key),
+            },
+        }
+    }
+
+    /// The descriptor of a connection.
+    pub const fn connection<C: ConnectionPlugin>() -> Self {
+        Self {
+            kind: Kind::Connection,
+            name: C::NAME,
+            summary: C::SUMMARY,
+            example: C::EXAMPLE,
+            capabilities: &[],
+            config_schema: schema_of::<C>,
+            build: Build::Connection(|node| read::<C, _>(node, C::bind)),
+        }
+    }
+}
+
+/// Makes a plugin known: `register!(transform: AgeGroup);` beside the plugin's configuration.
+#[macro_export]
+macro_rules! register {
+    ($kind:ident: $config:ty) => {
+        $crate::inventory::submit! { $crate::plugin::Plugin::$kind::<$config>() }
+    };
+}
+
+/// All plugins that are linked into this program.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    plugins: BTreeMap<(Kind, &'static str), Plugin>,
+}
+
+impl Registry {
+    /// Collects every [`register!`](crate::register)ed plugin.
+    ///
+    /// # Errors
+    /// Where two plugins of one kind have the same name.
+    pub fn collect() -> crate::error::Result<Self> {
+        let mut registry = Self::default();
+        for plugin in inventory::iter::<Plugin> {
+            registry.add(*plugin)?;
+        }
+        Ok(registry)
+    }
+
+    /// Adds one plugin.
+    ///
+    /// # Errors
+    /// Where its kind and name are taken.
+    pub fn add(&mut self, plugin: Plugin) -> crate::error::Result<()> {
+        match self.plugins.insert((plugin.kind, plugin.name), plugin) {
+            None => Ok(()),
+            Some(_) => Err(crate::error::Error::fatal(format!(
+                "two plugins are registered as {} `{}`",
+                plugin.kind, plugin.name
+            ))
+            .remedy("rename one of them, or link only one of the crates that bring them")),
+        }
+    }
+
+    /// The plugin of this kind and name.
+    pub fn get(&self, kind: Kind, name: &str) -> Option<&Plugin> {
+        self.iter().find(|p| p.kind == kind && p.name == name)
+    }
+
+    /// All plugins, by kind and name.
+    pub fn iter(&self) -> impl Iterator<Item = &Plugin> {
+        self.plugins.values()
+    }
+
+    /// The names of one kind.
+    pub fn names(&self, kind: Kind) -> Vec<&'static str> {
+        self.iter().filter(|p| p.kind == kind).map(|p| p.name).collect()
+    }
+}
+
+/// What a plugin may ask while it is bound.
+#[derive(Debug, Clone, Copy)]
+pub struct BindContext<'a> {
+    /// The plugins of this program.
+    pub registry: &'a Registry,
+    /// The folder of the pipeline file: relative paths in it start here.
+    pub base: &'a Path,
+    /// The names under `connections:`.
+    pub connections: &'a [String],
+}
+
+impl BindContext<'_> {
+    /// A path of the file as a path of this process: a relative one starts at the pipeline file's folder.
+    pub fn path(&self, written: &str) -> PathBuf {
+        self.base.join(written)
+    }
+
+    /// Checks that the file has a connection of this name; `path` is where the name stands in `with:`.
+    ///
+    /// # Errors
+    /// A [`Problem`] that lists the connections that are there.
+    pub fn connection(&self, path: &str, name: &str) -> Result<(), Problem> {
+        if self.connections.iter().any(|c| c == name) {
+            return Ok(());
+        }
+        let problem = Problem::new(path, format!("there is no connection `{name}`"));
+        Err(if self.connections.is_empty() {
+            problem.label("the file names no connections").help(format!(
+                "add `connections: {{ {name}: {{ brokers: embedded }} }}` at the top of the file"
+            ))
+        } else {
+            problem
+                .label(format!("the file has: {}", self.connections.join(", ")))
+                .suggest(name, self.connections.iter().map(String::as_str))
+        })
+    }
+
+    /// Makes a decoder; `path` is where the format stands in `with:`.
+    ///
+    /// # Errors
+    /// A [`Problem`]: no such format, or its own.
+    pub fn decoder(&self, path: &str, spec: &FormatSpec) -> Result<Box<dyn Decoder>, Problem> {
+        let (name, settings, plugin) = self.format(path, spec)?;
+        match plugin {
+            Build::Format { decoder, .. } => decoder(&settings).map_err(|p| under(p, path, &name, spec)),
+            _ => Err(Problem::new(path, format!("`{name}` is not a format"))),
+        }
+    }
+
+    /// Makes an encoder; `path` is where the format stands in `with:`.
+    ///
+    /// # Errors
+    /// A [`Problem`]: no such format, or its own.
+    pub fn encoder(
+        &self,
+        path: &str,
+        spec: &FormatSpec,
+        input: &Input,
+        key: Option<usize>,
+    ) -> Result<Box<dyn Encoder>, Problem> {
+        let (name, settings, plugin) = self.format(path, spec)?;
+        match plugin {
+            Build::Format { encoder, .. } => {
+                encoder(&settings, input, key).map_err(|p| under(p, path, &name, spec))
+            }
+            _ => Err(Problem::new(path, format!("`{name}` is not a format"))),
+        }
+    }
+
+    fn format(&self, path: &str, spec: &FormatSpec) -> Result<(String, serde_json::Value, Build), Problem> {
+        let empty = || serde_json::Value::Object(serde_json::Map::new());
+        let (name, settings) = match spec {
+            FormatSpec::Name(name) => (name.clone(), empty()),
+            FormatSpec::WithSettings(map) => match map.iter().next() {
+                Some((name, settings)) if map.len() == 1 => {
+                    (name.clone(), if settings.is_null() { empty() } else { settings.clone() })
+                }
+                _ => {
+                    return Err(Problem::new(path, "a format is one name with its settings")
+                        .help("write it as `format: text`, or as `format: { json: { fields: ... } }`"));
+                }
+            },
+        };
+        match self.registry.get(Kind::Format, &name) {
+            Some(plugin) => Ok((name, settings, plugin.build)),
+            None => Err(Problem::new(path, format!("there is no format `{name}`"))
+                .label(format!("the formats are: {}", self.registry.names(Kind::Format).join(", ")))
+                .suggest(&name, self.registry.names(Kind::Format))),
+        }
+    }
+}
+
+/// Puts a format's problem under the place where the format is written.
+fn under(problem: Problem, path: &str, name: &str, spec: &FormatSpec) -> Problem {
+    match spec {
+        FormatSpec::Name(_) => problem.within(path, true),
+        FormatSpec::WithSettings(_) => problem.within(&format!("{path}.{name}"), false),
+    }
+}

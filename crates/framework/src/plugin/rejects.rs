@@ -1,0 +1,40 @@
+//! Rows that a step cannot use.
+
+/// One row that a step cannot use, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    /// The row's index in the batch that the step was given (for a format: the record's index).
+    pub row: usize,
+    /// Why, in one sentence without a final full stop, such as `not a number: "abc"`.
+    pub reason: String,
+}
+
+/// Collects the rows of one batch that a step cannot use. What becomes of them is the step's `on_error` in the file: the
+/// run fails, or they are counted and skipped, or they go to the step's `dead` output with the record as it was read. A
+/// step leaves a rejected row out of what it gives.
+#[derive(Debug, Default)]
+pub struct Rejects {
+    rows: Vec<Reject>,
+}
+
+impl Rejects {
+    /// Rejects row `row`.
+    pub fn push(&mut self, row: usize, reason: impl Into<String>) {
+        self.rows.push(Reject { row, reason: reason.into() });
+    }
+
+    /// Those collected so far, in the order they came.
+    pub fn rows(&self) -> &[Reject] {
+        &self.rows
+    }
+
+    /// True where none was rejected.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Forgets them, keeping the memory.
+    pub fn clear(&mut self) {
+        self.rows.clear();
+    }
+}

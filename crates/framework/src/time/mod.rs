@@ -1,0 +1,1 @@
+//! Window arithmetic and watermarks: pure, no runtime.
