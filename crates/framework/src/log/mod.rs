@@ -13,6 +13,8 @@
 //! earlier one with the same id. Readers see committed records only, in the order of their offsets; an offset may be
 //! missing (control records of a transaction, compaction), so `next = last + 1` is never to be assumed.
 
+pub mod partitioner;
+
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
@@ -258,13 +260,26 @@ pub trait LogReader: Send {
     /// The reader's standing in its group now; `None` without a group.
     fn membership(&self) -> Option<Membership>;
 
-    /// Commits positions outside a transaction, for a chain whose sink is not on this log (at least once).
+    /// What the group has committed by now for each partition that this reader holds, with the offset at which reading
+    /// would start from that; for the failure path, after an abort or once a new writer has settled a commit whose
+    /// outcome was not known. It does not move the reader: [`seek`](Self::seek) to each `start`. Where nothing is
+    /// committed (or without a group) `start` is where reading started when the partition was assigned.
+    ///
+    /// # Errors
+    /// `Retry` where the log cannot be reached.
+    async fn committed(&mut self) -> Result<Vec<Assignment>>;
+
+    /// Commits positions outside a transaction, for a chain whose sink is not on this log (at least once). Without a
+    /// group it does nothing.
     ///
     /// # Errors
     /// `Abort` where the group has moved on (rebalance); `Retry` where the log cannot be reached.
     async fn commit(&mut self, positions: &[Position]) -> Result<()>;
 
     /// Goes on reading a partition at `offset`; what was fetched ahead of it is thrown away.
+    ///
+    /// # Errors
+    /// `Abort` where the partition is no longer this reader's.
     async fn seek(&mut self, partition: &Partition, offset: i64) -> Result<()>;
 
     /// Stops giving records (but stays in the group, and keeps giving the other events), or goes on.
