@@ -31,6 +31,17 @@ impl StepMetrics {
         counter.fetch_add(n, Relaxed);
     }
 
+    /// Goes back to earlier figures: what came after them was thrown away and is read again.
+    pub(crate) fn restore(&self, balance: &Balance) {
+        self.rows_in.store(balance.rows_in, Relaxed);
+        self.rows_out.store(balance.rows_out, Relaxed);
+        self.filtered.store(balance.filtered, Relaxed);
+        self.late.store(balance.late, Relaxed);
+        self.dead.store(balance.dead, Relaxed);
+        self.in_flight.store(balance.in_flight, Relaxed);
+        self.made.store(balance.made, Relaxed);
+    }
+
     /// The figures at this moment.
     pub fn balance(&self) -> Balance {
         Balance {

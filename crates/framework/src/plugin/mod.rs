@@ -20,7 +20,8 @@ pub use aggregate::{Aggregate, AggregateState, BoundWindow, Groups, WindowPlugin
 pub use connection::ConnectionPlugin;
 pub use format::{Decoded, Decoder, Encoded, Encoder, FormatPlugin, FormatSpec, RowMap};
 pub use input::Input;
-pub use registry::{BindContext, Capability, Kind, Plugin, Registry};
+pub(crate) use registry::Build;
+pub use registry::{BindContext, Capability, Plugin, Registry};
 pub use rejects::{Reject, Rejects};
 pub use sink::{BoundSink, LogSink, Sink, SinkBody, SinkContext, SinkPlugin};
 pub use source::{
@@ -29,5 +30,5 @@ pub use source::{
 pub use transform::{BoundTransform, Reads, Transform, TransformPlugin};
 
 pub use crate::batch::{Batch, Origin, Partition};
-pub use crate::config::Problem;
+pub use crate::config::{ByteSize, DurationText, Kind, Problem, Rate, Secret};
 pub use crate::error::{Consequence, Error, Result};

@@ -11,50 +11,8 @@ use super::{
     BoundSink, BoundSource, BoundTransform, BoundWindow, ConnectionPlugin, Decoder, Encoder, FormatPlugin,
     FormatSpec, Input, SinkPlugin, SourcePlugin, TransformPlugin, WindowPlugin,
 };
-use crate::config::{Diagnostic, Node, Problem};
+use crate::config::{Diagnostic, Kind, Node, Problem};
 use crate::log::Log;
-
-/// The kinds of plugin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Gives rows.
-    Source,
-    /// Changes rows.
-    Transform,
-    /// Counts, sums, ... per key and window.
-    Window,
-    /// Takes rows.
-    Sink,
-    /// Bytes of a record to columns, and back.
-    Format,
-    /// A log that sources and sinks share.
-    Connection,
-}
-
-impl Kind {
-    /// Every kind, in the order in which they are listed.
-    pub const ALL: [Self; 6] =
-        [Self::Source, Self::Transform, Self::Window, Self::Sink, Self::Format, Self::Connection];
-
-    /// The word in the file.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Source => "source",
-            Self::Transform => "transform",
-            Self::Window => "window",
-            Self::Sink => "sink",
-            Self::Format => "format",
-            Self::Connection => "connection",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// What a plugin can do; a chain's guarantees are derived from those of its ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -68,6 +26,9 @@ pub enum Capability {
     Transactional,
     /// A sink in which writing a row again changes nothing.
     Idempotent,
+    /// A sink of which every running copy wants all rows (a page in a browser): its chain reads topics alone, without a
+    /// group, and commits nothing.
+    PerInstance,
 }
 
 type Built<T> = Result<T, Vec<Diagnostic>>;

@@ -108,8 +108,8 @@ pub struct LogSource {
     pub connection: String,
     /// The topic.
     pub topic: String,
-    /// Where to start without a committed position.
-    pub start: Start,
+    /// Where to start without a committed position; `None` for the oldest record with a group, the end without one.
+    pub start: Option<Start>,
     /// The consumer group; `None` for one made from the pipeline's and the chain's name.
     pub group: Option<String>,
     /// Bytes to columns.

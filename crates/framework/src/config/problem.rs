@@ -1,0 +1,57 @@
+//! A plugin's word that its `with:` cannot be used.
+
+use super::suggest::nearest;
+
+/// Something wrong with a value inside a plugin's `with:`, found while planning. Shown with the line it stands in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, inside `with:`: `fields[0]`, `legacy.keys`; empty for the whole.
+    pub path: String,
+    /// What is wrong, one short sentence without a full stop.
+    pub message: String,
+    /// What stands beside the carets.
+    pub label: String,
+    /// What to do, one sentence each.
+    pub help: Vec<String>,
+}
+
+impl Problem {
+    /// A problem with the value at `path`.
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into(), label: String::new(), help: Vec::new() }
+    }
+
+    /// Adds what stands beside the carets.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help.push(help.into());
+        self
+    }
+
+    /// Adds `did you mean ...?` where one of the candidates looks like what was written.
+    #[must_use]
+    pub fn suggest<'a>(self, written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Self {
+        match nearest(written, candidates) {
+            Some(candidate) => self.help(format!("did you mean `{candidate}`?")),
+            None => self,
+        }
+    }
+
+    /// The same problem under a longer path; with `whole`, at `prefix` itself.
+    #[must_use]
+    pub fn within(mut self, prefix: &str, whole: bool) -> Self {
+        self.path = match (whole || self.path.is_empty(), self.path.starts_with('[')) {
+            (true, _) => prefix.to_owned(),
+            (false, true) => format!("{prefix}{}", self.path),
+            (false, false) => format!("{prefix}.{}", self.path),
+        };
+        self
+    }
+}
