@@ -1,7 +1,7 @@
 //! The log: where chains meet.
 //!
 //! A [`Log`] holds topics of partitions of records. It is a contract, with two implementations so far: the log in
-//! this process (`log::memory`) and Apache Kafka (in the plugins crate). One conformance suite
+//! this process ([`memory`]) and Apache Kafka (in the plugins crate). One conformance suite
 //! (`log::conformance`) runs against both; whatever the suite does not cover is not relied on.
 //!
 //! The contract speaks in batches, never in single records, so that a reader which decodes a broker's batches straight
@@ -13,6 +13,8 @@
 //! earlier one with the same id. Readers see committed records only, in the order of their offsets; an offset may be
 //! missing (control records of a transaction, compaction), so `next = last + 1` is never to be assumed.
 
+pub mod conformance;
+pub mod memory;
 pub mod partitioner;
 
 use std::any::Any;
@@ -60,14 +62,12 @@ impl Records {
     /// Where `start + length` is beyond the last record.
     #[must_use]
     pub fn slice(&self, start: usize, length: usize) -> Self {
-        use arrow_array::Array;
-        let binary = |a: &BinaryArray| BinaryArray::from(a.to_data().slice(start, length));
         Self {
             partition: self.partition.clone(),
             offsets: self.offsets.slice(start, length),
             timestamps: self.timestamps.slice(start, length),
-            keys: binary(&self.keys),
-            values: binary(&self.values),
+            keys: self.keys.slice(start, length),
+            values: self.values.slice(start, length),
         }
     }
 }
@@ -100,6 +100,7 @@ pub struct Assignment {
 
 /// What a reader has to tell.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are records, and each is moved once a batch")]
 pub enum ReadEvent {
     /// Records of one partition.
     Records(Records),

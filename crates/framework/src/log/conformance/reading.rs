@@ -1,0 +1,322 @@
+//! What a reader gives, and where it starts and ends.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, BinaryArray};
+
+use super::{
+    Harness, PATIENCE, SILENCE, append, assigned, next, read, read_all, read_to_end, rows, sorted, texts,
+};
+use crate::batch::Partition;
+use crate::error::{Consequence, Result};
+use crate::log::partitioner::partition_of;
+use crate::log::{Append, ReadEvent, Start, TopicSpec};
+
+pub(super) async fn columns_come_back_as_they_were_written(h: Harness) -> Result<()> {
+    let topic = h.topic("t", 1).await?;
+    let keys: [Option<&[u8]>; 5] =
+        [None, Some(b""), Some(b"k"), Some(&[0, 255, 128]), Some("\u{6d59}".as_bytes())];
+    let values: [Option<&[u8]>; 5] =
+        [Some(b"plain"), Some(b""), None, Some(&[255, 0, 10, 13]), Some("\u{6c5f}".as_bytes())];
+    let timestamps = [1_700_000_000_000, 1, 1_700_000_000_002, 4_102_444_800_000, 1_700_000_000_001];
+    let mut writer = h.writer("w").await?;
+    writer
+        .append(Append {
+            topic: Arc::clone(&topic),
+            keys: Some(BinaryArray::from_iter(keys)),
+            values: BinaryArray::from_iter(values),
+            timestamps: timestamps.to_vec().into(),
+        })
+        .await?;
+    writer.commit(None).await?;
+    let mut reader = h.reader(&topic).await?;
+    let got = read(&mut reader, 5).await?;
+    for (i, row) in got.iter().enumerate() {
+        assert_eq!(row.key.as_deref(), keys[i], "key {i}");
+        assert_eq!(row.value.as_deref(), values[i], "value {i}");
+        assert_eq!(row.timestamp, timestamps[i], "timestamp {i}");
+    }
+    reader.close().await
+}
+
+pub(super) async fn a_key_goes_to_its_partition(h: Harness) -> Result<()> {
+    let topic = h.topic("t", 4).await?;
+    let keys: Vec<String> = (0..200).map(|i| format!("key-{i}")).collect();
+    let mut writer = h.writer("w").await?;
+    writer
+        .append(Append {
+            topic: Arc::clone(&topic),
+            keys: Some(keys.iter().map(|k| Some(k.as_bytes())).collect()),
+            values: keys.iter().map(|k| Some(k.as_bytes())).collect(),
+            timestamps: vec![1_700_000_000_000; keys.len()].into(),
+        })
+        .await?;
+    writer.commit(None).await?;
+    let mut reader = h.reader(&topic).await?;
+    for row in read(&mut reader, keys.len()).await? {
+        let key = row.key.clone().unwrap_or_default();
+        assert_eq!(row.partition as u32, partition_of(&key, 4), "the partition of {key:?}, by Java's rule");
+    }
+    reader.close().await
+}
+
+pub(super) async fn records_without_a_key_lose_nothing(h: Harness) -> Result<()> {
+    let topic = h.topic("t", 3).await?;
+    let values: Vec<String> = (0..300).map(|i| format!("{i:03}")).collect();
+    let mut writer = h.writer("w").await?;
+    for part in values.chunks(10) {
+        writer
+            .append(Append {
+                topic: Arc::clone(&topic),
+                keys: None,
+                values: part.iter().map(|v| Some(v.as_bytes())).collect(),
+                timestamps: vec![1_700_000_000_000; part.len()].into(),
+            })
+            .await?;
+    }
+    writer.commit(None).await?;
+    let mut reader = h.reader(&topic).await?;
+    let got = read(&mut reader, values.len()).await?;
+    assert!(got.iter().all(|row| row.key.is_none()), "no key was written");
+    assert_eq!(sorted(&got), values);
+    reader.close().await
+}
+
+pub(super) async fn a_large_transaction_keeps_the_order_of_each_partition(h: Harness) -> Result<()> {
+    const ROWS: usize = 100_000;
+    let topic = h.topic("t", 4).await?;
+    let mut writer = h.writer("w").await?;
+    let numbers: Vec<[u8; 8]> = (0..ROWS as u64).map(u64::to_be_bytes).collect();
+    for part in numbers.chunks(20_000) {
+        writer
+            .append(Append {
+                topic: Arc::clone(&topic),
+                keys: Some(part.iter().map(|n| Some([n[7] % 7])).collect()),
+                values: part.iter().map(Some).collect(),
+                timestamps: vec![1_700_000_000_000; part.len()].into(),
+            })
+            .await?;
+    }
+    writer.commit(None).await?;
+    let mut reader = h.reader(&topic).await?;
+    let got = read(&mut reader, ROWS).await?;
+    let mut last = std::collections::BTreeMap::new();
+    for row in &got {
+        let before = last.insert(row.partition, row.value.clone());
+        assert!(before < Some(row.value.clone()), "in the order of writing within {}", row.partition);
+    }
+    let distinct: std::collections::BTreeSet<_> = got.iter().map(|row| &row.value).collect();
+    assert_eq!(distinct.len(), ROWS, "each once");
+    reader.close().await
+}
+
+pub(super) async fn without_a_group_a_reader_has_all_partitions(h: Harness) -> Result<()> {
+    let topic = h.topic("t", 3).await?;
+    h.write(&topic, &["a1", "b2", "c3", "d4"]).await?;
+    for _ in 0..2 {
+        let mut reader = h.reader(&topic).await?;
+        assert!(reader.membership().is_none(), "no group, no membership");
+        let mut partitions: Vec<i32> =
+            assigned(&mut reader).await?.iter().map(|a| a.partition.index).collect();
+        partitions.sort_unstable();
+        assert_eq!(partitions, [0, 1, 2]);
+        assert_eq!(sorted(&read(&mut reader, 4).await?), ["a1", "b2", "c3", "d4"]);
+        reader.close().await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn earliest_and_latest(h: Harness) -> Result<()> {
+    let topic = h.topic("t", 1).await?;
+    h.write(&topic, &["a-old"]).await?;
+    for (group, name) in [(None, "alone"), (Some(h.name("latest")), "in a group")] {
+        let mut options = Harness::options(&topic, group);
+        options.start = Start::Latest;
+        let mut latest = h.log.reader(options).await?;
+        assigned(&mut latest).await?;
+        h.write(&topic, &[name]).await?;
+        assert_eq!(texts(&read(&mut latest, 1).await?), [name], "latest, {name}");
+        latest.close().await?;
+    }
+    let mut earliest = h.member(&topic, "earliest").await?;
+    assert_eq!(texts(&read(&mut earliest, 3).await?), ["a-old", "alone", "in a group"]);
+    earliest.close().await
+}
+
+pub(super) async fn seeking_reads_again(h: Harness) -> Result<()> {
+    let topic = h.topic("t", 1).await?;
+    h.write(&topic, &["a0", "a1", "a2", "a3", "a4"]).await?;
+    let mut reader = h.member(&topic, "g").await?;
+    let first = read(&mut reader, 5).await?;
+    let partition = Partition::new(Arc::clone(&topic), 0);
+    for from in [3, 0, 4] {
+        reader.seek(&partition, first[from].offset).await?;
+        assert_eq!(read(&mut reader, 5 - from).await?, first[from..], "from {from}");
+    }
+    let other = Partition::new(Arc::clone(&topic), 7);
+    let error = reader.seek(&other, 0).await.err().map(|e| e.consequence());
+    assert_eq!(error, Some(Consequence::Abort), "a partition that it does not have");
+    reader.close().await
+}
+
+pub(super) async fn a_paused_reader_gives_no_records(h: Harness) -> Result<()> {
+    let topic = h.topic("t", 2).await?;
+    let mut reader = h.member(&topic, "g").await?;
+    read_all(&mut reader, 2).await?;
+    reader.pause(true);
+    h.write(&topic, &["a1", "b2", "c3"]).await?;
+    let quiet = tokio::time::Instant::now() + SILENCE;
+    while let Ok(event) = tokio::time::timeout_at(quiet, reader.next()).await {
+        assert!(!matches!(event?, ReadEvent::Records(_)), "records while paused");
+    }
+    reader.pause(false);
+    assert_eq!(sorted(&read(&mut reader, 3).await?), ["a1", "b2", "c3"]);
+    reader.close().await
+}
+
+pub(super) async fn a_bounded_reader_ends_where_the_topic_ended(h: Harness) -> Result<()> {
+    let topic = h.topic("t", 2).await?;
+    h.write(&topic, &["a1", "b2", "c3"]).await?;
+    // The end is more than the last record: an aborted transaction leaves its trace behind it.
+    let mut writer = h.writer("aborted").await?;
+    writer.append(append(&topic, &["a-no", "b-no", "c-no"])).await?;
+    writer.abort().await?;
+    let mut reader = h.reader(&topic).await?;
+    reader.bound().await?;
+    h.write(&topic, &["a4", "b5", "c6"]).await?;
+    assert_eq!(sorted(&read_to_end(&mut reader).await?), ["a1", "b2", "c3"]);
+    assert!(matches!(next(&mut reader).await?, ReadEvent::End), "nothing follows the end");
+    reader.close().await?;
+    // Bounded after it has read a part.
+    let mut reader = h.member(&topic, "g").await?;
+    read(&mut reader, 6).await?;
+    reader.bound().await?;
+    assert_eq!(read_to_end(&mut reader).await?, []);
+    reader.close().await
+}
+
+pub(super) async fn a_bounded_reader_of_empty_partitions_ends(h: Harness) -> Result<()> {
+    let topic = h.topic("t", 3).await?;
+    for group in [None, Some(h.name("g"))] {
+        let mut reader = h.log.reader(Harness::options(&topic, group)).await?;
+        reader.bound().await?;
+        assert_eq!(assigned(&mut reader).await?.len(), 3, "the assignment comes first");
+        assert_eq!(read_to_end(&mut reader).await?, []);
+        reader.close().await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn caught_up_is_told_each_time(h: Harness) -> Result<()> {
+    let topic = h.topic("t", 2).await?;
+    let mut reader = h.member(&topic, "g").await?;
+    assert_eq!(read_all(&mut reader, 2).await?, [], "empty partitions are caught up at once");
+    for round in ["a1", "a2", "a3"] {
+        h.write(&topic, &[round]).await?;
+        assert_eq!(texts(&read_all(&mut reader, 1).await?), [round]);
+    }
+    reader.close().await
+}
+
+pub(super) async fn lag_falls_to_nothing(h: Harness) -> Result<()> {
+    let topic = h.topic("t", 2).await?;
+    h.write(&topic, &["a1", "b2", "c3", "d4"]).await?;
+    let mut reader = h.member(&topic, "g").await?;
+    read_all(&mut reader, 2).await?;
+    assert_eq!(reader.lag(), 0, "everything has been given");
+    reader.close().await
+}
+
+pub(super) async fn next_may_be_dropped_at_any_moment(h: Harness) -> Result<()> {
+    const ROWS: usize = 3000;
+    let topic = h.topic("t", 2).await?;
+    let values: Vec<String> = (0..ROWS).map(|i| format!("{i:04}")).collect();
+    let mut options = Harness::options(&topic, Some(h.name("g")));
+    options.max_records = 17;
+    let mut reader = h.log.reader(options).await?;
+    let mut writer = h.writer("w").await?;
+    let (mut got, mut written, mut turn) = (Vec::new(), 0, 0u32);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while got.len() < ROWS && tokio::time::Instant::now() < deadline {
+        if written < ROWS && turn.is_multiple_of(40) {
+            let part: Vec<&str> = values[written..written + 100].iter().map(String::as_str).collect();
+            writer.append(append(&topic, &part)).await?;
+            writer.commit(None).await?;
+            written += 100;
+        }
+        turn += 1;
+        // Drops the future after no time, one turn of the scheduler, or a moment.
+        let moment = async {
+            match turn % 3 {
+                0 => {}
+                1 => tokio::task::yield_now().await,
+                _ => tokio::time::sleep(std::time::Duration::from_micros(u64::from(turn % 7) * 300)).await,
+            }
+        };
+        let event = tokio::select! {
+            biased;
+            event = reader.next() => Some(event?),
+            () = moment => None,
+        };
+        if let Some(ReadEvent::Records(records)) = event {
+            got.extend(rows(&records));
+        }
+    }
+    super::in_order(&got);
+    assert_eq!(sorted(&got), values, "each once");
+    reader.close().await
+}
+
+pub(super) async fn events_are_no_larger_than_asked(h: Harness) -> Result<()> {
+    let topic = h.topic("t", 1).await?;
+    let values: Vec<String> = (0..100).map(|i| format!("a{i}")).collect();
+    let refs: Vec<&str> = values.iter().map(String::as_str).collect();
+    h.write(&topic, &refs).await?;
+    let mut options = Harness::options(&topic, None);
+    options.max_records = 7;
+    let mut reader = h.log.reader(options).await?;
+    let mut got = Vec::new();
+    while got.len() < values.len() {
+        if let ReadEvent::Records(records) = next(&mut reader).await? {
+            assert!((1..=7).contains(&records.len()), "an event of {} records", records.len());
+            assert_eq!(records.keys.len(), records.len());
+            got.extend(rows(&records));
+        }
+    }
+    assert_eq!(texts(&got), values);
+    reader.close().await
+}
+
+pub(super) async fn topics_are_made_or_missed(h: Harness) -> Result<()> {
+    let fatal = |error: Option<crate::error::Error>| {
+        let error = error.map(|e| (e.consequence(), e.help().is_some()));
+        assert_eq!(error, Some((Consequence::Fatal, true)), "a missing topic is fatal, with a remedy");
+    };
+    let absent = h.name("absent");
+    let spec = TopicSpec { name: absent.clone(), partitions: None, create: false };
+    fatal(h.log.ensure_topics(std::slice::from_ref(&spec)).await.err());
+
+    let mut read = h.log.reader(Harness::options(&absent, None)).await;
+    if let Ok(reader) = &mut read {
+        read = match next(reader).await {
+            Err(error) => Err(error),
+            Ok(event) => return Err(crate::error::Error::fatal(format!("{event:?} of a missing topic"))),
+        };
+    }
+    fatal(read.err());
+
+    let mut writer = h.writer("w").await?;
+    let absent: Arc<str> = absent.into();
+    let mut written = writer.append(append(&absent, &["a1"])).await;
+    if written.is_ok() {
+        written = writer.commit(None).await;
+    }
+    fatal(written.err());
+
+    let made = h.topic("made", 3).await?;
+    let again = TopicSpec { name: made.to_string(), partitions: Some(9), create: true };
+    assert_eq!(h.log.ensure_topics(&[again]).await?, [3], "a topic that is there stays as it is");
+    let default = TopicSpec { name: h.name("default"), partitions: None, create: true };
+    assert!(h.log.ensure_topics(&[default]).await?[0] > 0);
+    Ok(())
+}

@@ -1,0 +1,288 @@
+//! Topics and their partitions: batches as they were appended, one behind the other.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Array, BinaryArray, Int64Array, UInt32Array};
+use arrow_buffer::ScalarBuffer;
+
+use crate::batch::Partition;
+use crate::clock::Millis;
+use crate::error::{Error, Result};
+use crate::log::partitioner::rows_by_partition;
+use crate::log::{Append, Records};
+
+/// What a record costs beside its key and value: a timestamp and two ends of bytes.
+const RECORD_BYTES: usize = 16;
+/// What a batch costs beside its records, so that a topic of single records stays within its bound too.
+const BATCH_BYTES: usize = 512;
+/// Batches with fewer records than this are joined for a reader that is behind.
+const JOIN_BELOW: usize = 1024;
+
+/// One batch of a partition.
+#[derive(Debug, Clone)]
+pub(super) struct Segment {
+    timestamps: ScalarBuffer<Millis>,
+    keys: BinaryArray,
+    values: BinaryArray,
+}
+
+impl Segment {
+    fn len(&self) -> usize {
+        self.timestamps.len()
+    }
+
+    /// What the batch counts against the topic's bound.
+    pub(super) fn bytes(&self) -> usize {
+        BATCH_BYTES + self.len() * RECORD_BYTES + payload(&self.keys) + payload(&self.values)
+    }
+
+    /// Takes rows out, into memory of their own.
+    fn take(&self, rows: Vec<u32>) -> Result<Self> {
+        let rows = UInt32Array::from(rows);
+        let binary = |array: &BinaryArray| -> Result<BinaryArray> {
+            Ok(arrow_select::take::take(array, &rows, None).map_err(broken)?.as_binary().clone())
+        };
+        Ok(Self {
+            timestamps: rows.values().iter().map(|row| self.timestamps[*row as usize]).collect(),
+            keys: binary(&self.keys)?,
+            values: binary(&self.values)?,
+        })
+    }
+
+    /// The same rows, in memory of their own where they are a small part of somebody else's.
+    fn compact(self) -> Result<Self> {
+        let held = self.keys.get_buffer_memory_size() + self.values.get_buffer_memory_size();
+        if held > 2 * self.bytes() + 4096 {
+            let rows = (0..self.len() as u32).collect();
+            return self.take(rows);
+        }
+        Ok(self)
+    }
+}
+
+/// The bytes between the first and the last offset of a column.
+fn payload(array: &BinaryArray) -> usize {
+    match array.value_offsets() {
+        [first, .., last] => (last - first) as usize,
+        _ => 0,
+    }
+}
+
+fn broken(error: arrow_schema::ArrowError) -> Error {
+    Error::fatal("the columns of a batch do not fit together").caused_by(error)
+}
+
+/// What an append brings, checked, by partition.
+pub(super) fn split(
+    append: &Append,
+    partitions: u32,
+    keyless: u32,
+    max_record_bytes: usize,
+) -> Result<Vec<(i32, Segment)>> {
+    let rows = append.values.len();
+    if append.timestamps.len() != rows || append.keys.as_ref().is_some_and(|keys| keys.len() != rows) {
+        return Err(Error::fatal(format!(
+            "an append to topic `{}` has columns of different lengths",
+            append.topic
+        )));
+    }
+    let size = |row: usize| {
+        append.keys.as_ref().map_or(0, |keys| keys.value_length(row) as usize)
+            + append.values.value_length(row) as usize
+    };
+    if let Some(row) = (0..rows).find(|row| size(*row) > max_record_bytes) {
+        return Err(Error::fatal(format!(
+            "a record of {} bytes for topic `{}` is larger than the log takes, {max_record_bytes} bytes",
+            size(row),
+            append.topic
+        ))
+        .remedy("make the record smaller before the sink, for example by selecting fewer fields"));
+    }
+    if rows == 0 {
+        return Ok(Vec::new());
+    }
+    let whole = Segment {
+        timestamps: append.timestamps.clone(),
+        keys: append.keys.clone().unwrap_or_else(|| BinaryArray::new_null(rows)),
+        values: append.values.clone(),
+    };
+    if partitions == 1 {
+        return Ok(vec![(0, whole.compact()?)]);
+    }
+    rows_by_partition(append.keys.as_ref(), rows, partitions, keyless)
+        .into_iter()
+        .enumerate()
+        .filter(|(_, rows)| !rows.is_empty())
+        .map(|(index, rows)| Ok((index as i32, whole.take(rows)?)))
+        .collect()
+}
+
+/// A batch in its place.
+#[derive(Debug)]
+struct Stored {
+    base: i64,
+    /// The bytes of all batches that stood in this partition before it, since the beginning.
+    before: usize,
+    /// Rises over all partitions of the topic: which batch is the oldest.
+    sequence: u64,
+    segment: Segment,
+}
+
+impl Stored {
+    fn end(&self) -> i64 {
+        self.base + self.segment.len() as i64
+    }
+}
+
+/// One partition.
+#[derive(Debug, Default)]
+pub(super) struct PartitionLog {
+    stored: VecDeque<Stored>,
+    end: i64,
+    /// The bytes of all batches that were ever stored.
+    bytes: usize,
+}
+
+impl PartitionLog {
+    /// The oldest offset that is there.
+    pub(super) fn start(&self) -> i64 {
+        self.stored.front().map_or(self.end, |stored| stored.base)
+    }
+
+    /// The offset that the next record gets.
+    pub(super) fn end(&self) -> i64 {
+        self.end
+    }
+
+    /// Records from `from` on and below `limit`, at most `max`; `None` where there are none.
+    pub(super) fn read(
+        &self,
+        partition: &Partition,
+        from: i64,
+        limit: i64,
+        max: usize,
+    ) -> Result<Option<Records>> {
+        let from = from.max(self.start());
+        let limit = limit.min(self.end).min(from.saturating_add(max.max(1) as i64));
+        if from >= limit {
+            return Ok(None);
+        }
+        let first = self.stored.partition_point(|stored| stored.end() <= from);
+        let mut upto = from;
+        let mut parts: Vec<Records> = Vec::new();
+        for stored in self.stored.range(first..) {
+            if upto >= limit || upto - from >= JOIN_BELOW as i64 {
+                break;
+            }
+            let (begin, end) = (upto.max(stored.base), stored.end().min(limit));
+            let (at, length) = ((begin - stored.base) as usize, (end - begin) as usize);
+            parts.push(Records {
+                partition: partition.clone(),
+                offsets: (begin..end).collect(),
+                timestamps: stored.segment.timestamps.slice(at, length),
+                keys: stored.segment.keys.slice(at, length),
+                values: stored.segment.values.slice(at, length),
+            });
+            upto = end;
+        }
+        join(parts)
+    }
+}
+
+/// Joins small batches to one.
+fn join(mut parts: Vec<Records>) -> Result<Option<Records>> {
+    if parts.len() < 2 {
+        return Ok(parts.pop());
+    }
+    let binary = |pick: fn(&Records) -> &BinaryArray| -> Result<BinaryArray> {
+        let arrays: Vec<&dyn Array> = parts.iter().map(|part| pick(part) as &dyn Array).collect();
+        Ok(arrow_select::concat::concat(&arrays).map_err(broken)?.as_binary().clone())
+    };
+    let numbers = |pick: fn(&Records) -> &ScalarBuffer<i64>| -> Result<ScalarBuffer<i64>> {
+        let arrays: Vec<Int64Array> =
+            parts.iter().map(|part| Int64Array::new(pick(part).clone(), None)).collect();
+        let arrays: Vec<&dyn Array> = arrays.iter().map(|array| array as &dyn Array).collect();
+        let all = arrow_select::concat::concat(&arrays).map_err(broken)?;
+        Ok(all.as_primitive::<Int64Type>().values().clone())
+    };
+    Ok(Some(Records {
+        offsets: numbers(|part| &part.offsets)?,
+        timestamps: numbers(|part| &part.timestamps)?,
+        keys: binary(|part| &part.keys)?,
+        values: binary(|part| &part.values)?,
+        partition: parts.swap_remove(0).partition,
+    }))
+}
+
+/// One topic.
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) name: Arc<str>,
+    pub(super) partitions: Vec<PartitionLog>,
+    /// What all partitions hold, in bytes.
+    pub(super) bytes: usize,
+    /// True once the log has said that nobody reads the topic, or that it has outgrown its bound.
+    pub(super) warned: bool,
+    sequence: u64,
+    /// Where the next append without keys goes.
+    keyless: u32,
+}
+
+impl Topic {
+    pub(super) fn new(name: &str, partitions: u32) -> Self {
+        Self {
+            name: Arc::from(name),
+            partitions: (0..partitions).map(|_| PartitionLog::default()).collect(),
+            bytes: 0,
+            warned: false,
+            sequence: 0,
+            keyless: 0,
+        }
+    }
+
+    /// The partition for an append without keys: the next one each time.
+    pub(super) fn next_keyless(&mut self) -> u32 {
+        self.keyless = self.keyless.wrapping_add(1);
+        self.keyless
+    }
+
+    /// Puts a batch at the end of a partition: readers see it from now on.
+    pub(super) fn store(&mut self, index: i32, segment: Segment) {
+        let Some(partition) = self.partitions.get_mut(index as usize) else { return };
+        let bytes = segment.bytes();
+        self.bytes += bytes;
+        self.sequence += 1;
+        let before = partition.bytes;
+        let stored = Stored { base: partition.end, before, sequence: self.sequence, segment };
+        partition.end = stored.end();
+        partition.bytes += bytes;
+        partition.stored.push_back(stored);
+    }
+
+    /// Drops the oldest batch that ends at or below its partition's entry in `low`; false where there is none.
+    pub(super) fn drop_oldest(&mut self, low: &[i64]) -> bool {
+        let oldest = self
+            .partitions
+            .iter_mut()
+            .zip(low)
+            .filter(|(partition, low)| partition.stored.front().is_some_and(|front| front.end() <= **low))
+            .min_by_key(|(partition, _)| partition.stored.front().map(|front| front.sequence));
+        let Some(dropped) = oldest.and_then(|(partition, _)| partition.stored.pop_front()) else {
+            return false;
+        };
+        self.bytes -= dropped.segment.bytes();
+        true
+    }
+
+    /// The bytes of whole batches at or above `low`: what somebody still needs.
+    pub(super) fn needed(&self, low: &[i64]) -> usize {
+        let needed = |partition: &PartitionLog, low: i64| -> usize {
+            let first = partition.stored.partition_point(|stored| stored.end() <= low);
+            partition.stored.get(first).map_or(0, |stored| partition.bytes - stored.before)
+        };
+        self.partitions.iter().zip(low).map(|(partition, low)| needed(partition, *low)).sum()
+    }
+}
