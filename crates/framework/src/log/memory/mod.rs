@@ -28,6 +28,9 @@ mod state;
 mod storage;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
