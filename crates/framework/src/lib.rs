@@ -20,10 +20,13 @@ pub mod batch;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod graph;
 pub mod log;
 pub mod metrics;
 pub mod plugin;
+pub mod run;
 pub mod time;
+pub mod window;
 
 pub use arrow_array;
 pub use arrow_schema;

@@ -20,12 +20,14 @@ pub use aggregate::{Aggregate, AggregateState, BoundWindow, Groups, WindowPlugin
 pub use connection::ConnectionPlugin;
 pub use format::{Decoded, Decoder, Encoded, Encoder, FormatPlugin, FormatSpec, RowMap};
 pub use input::Input;
+pub(crate) use input::type_name;
 pub(crate) use registry::Build;
 pub use registry::{BindContext, Capability, Plugin, Registry};
-pub use rejects::{Reject, Rejects};
+pub use rejects::{Reject, Rejects, dead_schema};
 pub use sink::{BoundSink, LogSink, Sink, SinkBody, SinkContext, SinkPlugin};
 pub use source::{
     BoundSource, LogSource, Progress, Source, SourceBody, SourceContext, SourceEvent, SourcePlugin,
+    SourceReject,
 };
 pub use transform::{BoundTransform, Reads, Transform, TransformPlugin};
 

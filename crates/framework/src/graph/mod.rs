@@ -1,0 +1,13 @@
+//! From what was written to a [`Plan`] that can run: references resolved, plugins bound, schemas checked from step to step,
+//! topics joined. All problems of a file are found in one pass.
+
+mod describe;
+mod narrow;
+mod plan;
+mod planning;
+mod steps;
+mod topics;
+
+pub use describe::describe;
+pub use plan::{ChainPlan, Node, NodeBody, OnError, Outputs, Plan, SourcePlan, TopicUse};
+pub use planning::{PlanOptions, plan};

@@ -1,0 +1,43 @@
+//! Which columns a source has to give: those that some step behind it looks at.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::steps::Draft;
+use crate::plugin::Reads;
+
+/// By chain name; a chain whose steps may look at any column is not in it.
+pub(super) fn needed_columns(drafts: &[Draft]) -> BTreeMap<String, Vec<String>> {
+    drafts
+        .iter()
+        .filter_map(|draft| {
+            let columns = union(draft, &draft.source.outputs.main)?;
+            Some((draft.name.clone(), columns.into_iter().collect()))
+        })
+        .collect()
+}
+
+/// The columns that any of these nodes, or those behind them, looks at; `None` for all.
+fn union(draft: &Draft, nodes: &[usize]) -> Option<BTreeSet<String>> {
+    let mut all = BTreeSet::new();
+    for node in nodes {
+        all.extend(needed(draft, *node)?);
+    }
+    Some(all)
+}
+
+fn needed(draft: &Draft, index: usize) -> Option<BTreeSet<String>> {
+    let entry = &draft.nodes[index];
+    let outputs = &entry.node.outputs;
+    let mut columns = match &entry.reads {
+        Reads::All => return None,
+        Reads::Only(columns) => columns.iter().cloned().collect(),
+        Reads::AndPasses(columns) => {
+            let mut columns: BTreeSet<String> = columns.iter().cloned().collect();
+            columns.extend(union(draft, &outputs.main)?);
+            columns
+        }
+    };
+    // Late rows are rows of the input.
+    columns.extend(union(draft, &outputs.late)?);
+    Some(columns)
+}

@@ -1,0 +1,133 @@
+//! A plan: valid by construction, made only by [`plan`](super::plan()).
+
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+
+use crate::log::{Log, TopicSpec};
+use crate::plugin::{BoundSource, LogSink, Sink, Transform};
+use crate::window::WindowOperator;
+
+/// Everything that a run needs, with all names resolved.
+pub struct Plan {
+    /// The pipeline's name; consumer groups and transactional ids begin with it.
+    pub name: String,
+    /// The logs, by connection name, in the order of the file.
+    pub connections: Vec<(String, Arc<dyn Log>)>,
+    /// The topics that the chains use.
+    pub topics: Vec<TopicUse>,
+    /// One entry per source, in the order of the file.
+    pub chains: Vec<ChainPlan>,
+}
+
+/// How the chains of a file use a topic.
+#[derive(Debug, Clone)]
+pub struct TopicUse {
+    /// Index into [`Plan::connections`].
+    pub connection: usize,
+    /// What the chains need of it.
+    pub spec: TopicSpec,
+    /// The chains that write it: indices into [`Plan::chains`].
+    pub writers: Vec<usize>,
+    /// The chains that read it.
+    pub readers: Vec<usize>,
+}
+
+/// A source and the tree of steps behind it: what one task runs.
+pub struct ChainPlan {
+    /// The name of the chain that has the source.
+    pub name: String,
+    /// The source.
+    pub source: SourcePlan,
+    /// The steps, each after the one it gets its rows from. Chains that begin `from:` one of these steps are among them.
+    pub nodes: Vec<Node>,
+    /// True where every sink wants all rows in every running copy: topics are read without a group.
+    pub per_instance: bool,
+}
+
+/// The source of a chain.
+pub struct SourcePlan {
+    /// The step's id.
+    pub id: String,
+    /// The plugin's name.
+    pub plugin: String,
+    /// What it gives, and the part that does the work.
+    pub bound: BoundSource,
+    /// What becomes of records that it cannot use.
+    pub on_error: OnError,
+    /// Where its rows go.
+    pub outputs: Outputs,
+}
+
+/// Which nodes get the rows of each output of a step: indices into [`ChainPlan::nodes`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outputs {
+    /// The rows that go on.
+    pub main: Vec<usize>,
+    /// Rows that came after their window had closed.
+    pub late: Vec<usize>,
+    /// Records that could not be used.
+    pub dead: Vec<usize>,
+}
+
+/// What becomes of a record that a step cannot use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnError {
+    /// The run fails, naming the record.
+    #[default]
+    Fail,
+    /// It is counted and left out.
+    Skip,
+    /// It goes to the step's `dead` output.
+    DeadLetter,
+}
+
+/// A step behind the source.
+pub struct Node {
+    /// The chain in which the step is written.
+    pub chain: String,
+    /// The step's id, unique in its chain.
+    pub id: String,
+    /// The plugin's name.
+    pub plugin: String,
+    /// The schema of what comes in.
+    pub input: SchemaRef,
+    /// What becomes of rows that it cannot use.
+    pub on_error: OnError,
+    /// The part that does the work.
+    pub body: NodeBody,
+    /// Where its rows go; sinks have none but `dead`.
+    pub outputs: Outputs,
+}
+
+/// The part of a step that does the work.
+pub enum NodeBody {
+    /// Changes rows.
+    Transform(Box<dyn Transform>),
+    /// Counts rows per key and window.
+    Window(Box<WindowOperator>),
+    /// Writes rows to a sink of the plugin's own.
+    Sink(Box<dyn Sink>),
+    /// Writes rows to a topic; the index is into [`Plan::connections`].
+    Topic(usize, LogSink),
+}
+
+impl Plan {
+    /// The chains whose topics chain `chain` reads: they end before it under `--once`.
+    pub fn upstream(&self, chain: usize) -> Vec<usize> {
+        let mut upstream: Vec<usize> = self
+            .topics
+            .iter()
+            .filter(|t| t.readers.contains(&chain))
+            .flat_map(|t| t.writers.iter().copied())
+            .collect();
+        upstream.sort_unstable();
+        upstream.dedup();
+        upstream
+    }
+
+    /// The chains that read a topic of chain `chain`.
+    pub fn downstream(&self, chain: usize) -> Vec<usize> {
+        (0..self.chains.len()).filter(|c| self.upstream(*c).contains(&chain)).collect()
+    }
+}

@@ -1,0 +1,181 @@
+//! Binds single steps.
+
+use super::plan::{Node, NodeBody, SourcePlan};
+use super::planning::{Given, Planner};
+use crate::config::{ChainDecl, Diagnostic, Kind, Output, Place, StepDecl};
+use crate::plugin::{Build, Capability, Input, Plugin, Reads, SinkBody, SourceBody};
+use crate::window::{WindowOperator, WindowSettings};
+
+/// A chain while it is planned.
+pub(super) struct Draft {
+    pub(super) name: String,
+    pub(super) source: SourcePlan,
+    /// Where the source names its topic.
+    pub(super) source_topic: Option<Place>,
+    pub(super) nodes: Vec<DraftNode>,
+    pub(super) sinks: Vec<SinkUse>,
+}
+
+pub(super) struct DraftNode {
+    pub(super) node: Node,
+    pub(super) reads: Reads,
+}
+
+/// A sink as far as the chain's guarantees depend on it.
+pub(super) struct SinkUse {
+    pub(super) capabilities: &'static [Capability],
+}
+
+impl Planner<'_> {
+    pub(super) fn source(&mut self, chain: &ChainDecl, step: &StepDecl) -> Option<Given> {
+        let plugin = self.plugin(step)?;
+        let Build::Source(build) = plugin.build else { return None };
+        let built = build(&step.with, &self.context());
+        let mut bound = self.keep(built)?;
+        if let (SourceBody::Custom(source, _), Some(columns)) =
+            (&mut bound.body, self.needed.get(&chain.name.text))
+        {
+            if let Some(schema) = source.narrow(columns) {
+                bound.schema = schema;
+            }
+        }
+        let on_error = self.on_error(chain, step);
+        let given_by = match &bound.body {
+            SourceBody::Custom(..) => format!("the {} source", plugin.name),
+            SourceBody::Log(source) => format!("topic `{}`", source.topic),
+        };
+        let input = Input { schema: bound.schema.clone(), given_by };
+        let source_topic = matches!(bound.body, SourceBody::Log(_)).then(|| step.with.locate("topic"));
+        let source = SourcePlan {
+            id: step.id.clone(),
+            plugin: plugin.name.to_owned(),
+            bound,
+            on_error,
+            outputs: super::Outputs::default(),
+        };
+        self.drafts.push(Draft {
+            name: chain.name.text.clone(),
+            source,
+            source_topic,
+            nodes: Vec::new(),
+            sinks: Vec::new(),
+        });
+        let given =
+            Given { chain: self.drafts.len() - 1, node: None, output: Output::Main, input, windowed: false };
+        self.remember(chain, step, given.clone(), None);
+        Some(given)
+    }
+
+    /// Binds a step behind `parents`; gives what the next step stands behind.
+    pub(super) fn step(
+        &mut self,
+        chain: &ChainDecl,
+        step: &StepDecl,
+        parents: &[Given],
+    ) -> Option<Vec<Given>> {
+        let plugin = self.plugin(step)?;
+        let first = parents.first()?.clone();
+        let on_error = self.on_error(chain, step);
+        let (body, reads, output, windowed) = match plugin.kind {
+            Kind::Transform => self.transform(&plugin, step, &first)?,
+            Kind::Window => self.window(&plugin, step, &first)?,
+            Kind::Sink => self.sink(&plugin, step, &first)?,
+            _ => return None,
+        };
+        let is_sink = plugin.kind == Kind::Sink;
+        let draft = &mut self.drafts[first.chain];
+        let index = draft.nodes.len();
+        if is_sink {
+            draft.sinks.push(SinkUse { capabilities: plugin.capabilities });
+        }
+        draft.nodes.push(DraftNode {
+            node: Node {
+                chain: chain.name.text.clone(),
+                id: step.id.clone(),
+                plugin: plugin.name.to_owned(),
+                input: first.input.schema.clone(),
+                on_error,
+                body,
+                outputs: super::Outputs::default(),
+            },
+            reads,
+        });
+        self.attach(parents, index);
+        let given =
+            Given { chain: first.chain, node: Some(index), output: Output::Main, input: output, windowed };
+        self.remember(chain, step, given.clone(), Some(first.input));
+        // Sinks in a row each get the same rows.
+        Some(if is_sink { parents.to_vec() } else { vec![given] })
+    }
+
+    fn transform(&mut self, plugin: &Plugin, step: &StepDecl, first: &Given) -> Option<Bound> {
+        let Build::Transform(build) = plugin.build else { return None };
+        let bound = self.keep(build(&step.with, &first.input))?;
+        let output = Input { schema: bound.schema, given_by: format!("the {} transform", plugin.name) };
+        Some((NodeBody::Transform(bound.body), bound.reads, output, first.windowed))
+    }
+
+    fn window(&mut self, plugin: &Plugin, step: &StepDecl, first: &Given) -> Option<Bound> {
+        let Build::Window(build) = plugin.build else { return None };
+        if first.windowed {
+            self.problems.push(
+                Diagnostic::error(step.head_place(), "a window behind a window")
+                    .help("write the first window's results to a topic, and read that in a new chain"),
+            );
+            return None;
+        }
+        let (settings, rest) = WindowSettings::split(&step.with);
+        // Both halves are read before either may fail, so that all problems are shown at once.
+        let settings = self.keep(settings);
+        let bound = self.keep(build(&rest, &first.input));
+        let (reads, operator) = match (settings, bound) {
+            (Some(settings), Some(bound)) => {
+                let reads = bound.reads.clone();
+                match WindowOperator::new(settings, bound, first.input.schema.clone()) {
+                    Ok(operator) => (reads, operator),
+                    Err(problem) => {
+                        self.problems.push(step.with.diagnose(&problem));
+                        return None;
+                    }
+                }
+            }
+            _ => return None,
+        };
+        let output =
+            Input { schema: operator.output_schema(), given_by: format!("the {} window", plugin.name) };
+        Some((NodeBody::Window(Box::new(operator)), reads, output, true))
+    }
+
+    fn sink(&mut self, plugin: &Plugin, step: &StepDecl, first: &Given) -> Option<Bound> {
+        let Build::Sink(build) = plugin.build else { return None };
+        let built = build(&step.with, &first.input, &self.context());
+        let bound = self.keep(built)?;
+        let (body, reads) = match bound.body {
+            SinkBody::Custom(sink) => (NodeBody::Sink(sink), bound.reads),
+            SinkBody::Log(sink) => {
+                // A connection that is not there has been reported where it is declared.
+                let connection = self.connections.iter().position(|(name, _)| *name == sink.connection)?;
+                let reads = sink.encoder.reads();
+                (NodeBody::Topic(connection, sink), reads)
+            }
+        };
+        Some((body, reads, first.input.clone(), first.windowed))
+    }
+
+    fn remember(&mut self, chain: &ChainDecl, step: &StepDecl, given: Given, input: Option<Input>) {
+        self.given.insert((chain.name.text.clone(), step.id.clone()), (given, input));
+    }
+
+    /// The value, or its problems on the list.
+    fn keep<T>(&mut self, built: Result<T, Vec<Diagnostic>>) -> Option<T> {
+        match built {
+            Ok(value) => Some(value),
+            Err(mut problems) => {
+                self.problems.append(&mut problems);
+                None
+            }
+        }
+    }
+}
+
+type Bound = (NodeBody, Reads, Input, bool);

@@ -1,0 +1,126 @@
+//! Joins chains by the topics that they share.
+
+use std::sync::Arc;
+
+use super::plan::{NodeBody, TopicUse};
+use super::steps::Draft;
+use crate::config::{Diagnostic, nearest};
+use crate::log::{Log, TopicSpec};
+use crate::plugin::SourceBody;
+
+pub(super) fn join(
+    drafts: &[Draft],
+    connections: &[(String, Arc<dyn Log>)],
+    problems: &mut Vec<Diagnostic>,
+    warnings: &mut Vec<Diagnostic>,
+) -> Vec<TopicUse> {
+    let mut topics: Vec<TopicUse> = Vec::new();
+    for (chain, draft) in drafts.iter().enumerate() {
+        for entry in &draft.nodes {
+            if let NodeBody::Topic(connection, sink) = &entry.node.body {
+                let topic = topic(&mut topics, *connection, &sink.topic);
+                topic.spec.create |= sink.create;
+                topic.spec.partitions = topic.spec.partitions.max(sink.partitions);
+                if !topic.writers.contains(&chain) {
+                    topic.writers.push(chain);
+                }
+            }
+        }
+    }
+    for (chain, draft) in drafts.iter().enumerate() {
+        let SourceBody::Log(source) = &draft.source.bound.body else { continue };
+        let Some(connection) = connections.iter().position(|(name, _)| *name == source.connection) else {
+            continue;
+        };
+        topic(&mut topics, connection, &source.topic).readers.push(chain);
+    }
+    unwritten(&topics, drafts, connections, problems, warnings);
+    circles(&topics, drafts, problems);
+    topics
+}
+
+fn topic<'t>(topics: &'t mut Vec<TopicUse>, connection: usize, name: &str) -> &'t mut TopicUse {
+    let found = topics.iter().position(|t| t.connection == connection && t.spec.name == name);
+    let index = found.unwrap_or_else(|| {
+        topics.push(TopicUse {
+            connection,
+            spec: TopicSpec { name: name.to_owned(), partitions: None, create: false },
+            writers: Vec::new(),
+            readers: Vec::new(),
+        });
+        topics.len() - 1
+    });
+    &mut topics[index]
+}
+
+/// A topic that is read and that no chain writes: on a log of this process nothing ever comes; elsewhere somebody else may write it.
+fn unwritten(
+    topics: &[TopicUse],
+    drafts: &[Draft],
+    connections: &[(String, Arc<dyn Log>)],
+    problems: &mut Vec<Diagnostic>,
+    warnings: &mut Vec<Diagnostic>,
+) {
+    for topic in topics.iter().filter(|t| t.writers.is_empty()) {
+        let name = &topic.spec.name;
+        let written: Vec<&str> = topics
+            .iter()
+            .filter(|t| t.connection == topic.connection && !t.writers.is_empty())
+            .map(|t| t.spec.name.as_str())
+            .collect();
+        let durable = connections.get(topic.connection).is_some_and(|(_, log)| log.describe().durable);
+        for place in topic.readers.iter().filter_map(|r| drafts[*r].source_topic.clone()) {
+            let message = format!("no chain writes topic `{name}`");
+            let label = if written.is_empty() {
+                "the chains of this run write no topic".to_owned()
+            } else {
+                format!("the chains write: {}", written.join(", "))
+            };
+            let diagnostic =
+                if durable { Diagnostic::warning(place, message) } else { Diagnostic::error(place, message) };
+            let mut diagnostic = diagnostic.label(label);
+            match nearest(name, written.iter().copied()) {
+                Some(near) => diagnostic = diagnostic.help(format!("did you mean `{near}`?")),
+                None if durable => {
+                    diagnostic = diagnostic.help("this is well where another program writes it")
+                }
+                None => {
+                    diagnostic = diagnostic.help(
+                        "the embedded log lives in this process, and nothing else can write to it: add a chain that does, or name `brokers:`",
+                    );
+                }
+            }
+            if durable { warnings.push(diagnostic) } else { problems.push(diagnostic) }
+        }
+    }
+}
+
+/// Chains that feed each other for ever.
+fn circles(topics: &[TopicUse], drafts: &[Draft], problems: &mut Vec<Diagnostic>) {
+    let upstream = |chain: usize| {
+        topics.iter().filter(move |t| t.readers.contains(&chain)).flat_map(|t| t.writers.iter().copied())
+    };
+    for chain in 0..drafts.len() {
+        let mut seen = vec![false; drafts.len()];
+        let mut stack: Vec<usize> = upstream(chain).collect();
+        while let Some(next) = stack.pop() {
+            if !std::mem::replace(&mut seen[next], true) {
+                stack.extend(upstream(next));
+            }
+        }
+        if seen[chain] {
+            if let Some(place) = drafts[chain].source_topic.clone() {
+                problems.push(
+                    Diagnostic::error(
+                        place,
+                        format!(
+                            "the chain `{}` reads what comes of its own rows, in a circle",
+                            drafts[chain].name
+                        ),
+                    )
+                    .help("write to another topic"),
+                );
+            }
+        }
+    }
+}

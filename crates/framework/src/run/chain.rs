@@ -1,0 +1,467 @@
+//! The chain loop: read -> transform -> window -> write -> commit, in one task.
+//!
+//! There is one failure path. Whatever fails in passing: abort the transaction, drop all panes, open the source and
+//! the writers again (which reads the committed positions), and go on from there. Nothing that was not committed counts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::backoff::Backoff;
+use super::commit::Writers;
+use super::input::{Input, InputEvent};
+use super::tree::{Checkpoint, Tree, apply_policy};
+use super::{Command, Notice, Phase, RunOptions, passing};
+use crate::batch::Partition;
+use crate::error::{Error, Result};
+use crate::graph::{ChainPlan, OnError, Outputs};
+use crate::log::{GroupPositions, Log, Position, TopicSpec};
+use crate::metrics::{ChainFigures, ChainMetrics, StepMetrics};
+use crate::plugin::{SinkContext, SourceBody, SourceContext, SourceReject};
+
+/// Everything around a chain that it shares with the others of its run.
+pub(crate) struct Environment {
+    pub(crate) pipeline: String,
+    pub(crate) connections: Vec<(String, Arc<dyn Log>)>,
+    pub(crate) topics: Arc<Vec<Vec<TopicSpec>>>,
+    pub(crate) options: RunOptions,
+    pub(crate) figures: Arc<[ChainFigures]>,
+    pub(crate) index: usize,
+    pub(crate) command: watch::Receiver<Command>,
+    pub(crate) phase: watch::Sender<Phase>,
+    pub(crate) upstream: Vec<watch::Receiver<Phase>>,
+    pub(crate) downstream: Vec<watch::Receiver<Phase>>,
+    pub(crate) notices: mpsc::UnboundedSender<Notice>,
+}
+
+/// Runs a chain to its end.
+pub(crate) async fn run(plan: ChainPlan, environment: Environment) -> Result<()> {
+    let mut chain = Chain::new(plan, environment)?;
+    let result = chain.until_done().await;
+    chain.writers.abandon().await;
+    let closed = chain.tree.close().await.and(chain.input.close().await);
+    chain.environment.phase.send_replace(Phase::Ended);
+    result.and(closed)
+}
+
+struct Chain {
+    name: String,
+    environment: Environment,
+    metrics: Arc<ChainMetrics>,
+    /// Of the source first, then of the nodes.
+    steps: Vec<Arc<StepMetrics>>,
+    source_id: String,
+    on_error: OnError,
+    outputs: Outputs,
+    input: Input,
+    /// The connection that keeps the source's positions.
+    home: Option<usize>,
+    /// True where positions outlive the process: a stopped run goes on there.
+    durable: bool,
+    transactional_id: String,
+    tree: Tree,
+    writers: Writers,
+    positions: BTreeMap<Partition, Progressed>,
+    checkpoint: Checkpoint,
+    last_commit: Duration,
+    /// Rows read since the last commit.
+    dirty: bool,
+    backoff: Backoff,
+}
+
+/// How far a partition has been read.
+struct Progressed {
+    /// The next offset, and the note of a plugin's source with it.
+    read: Position,
+    /// The last that was committed.
+    committed: Option<Position>,
+}
+
+enum Wake {
+    Command,
+    UpstreamEnded,
+    Timer,
+    Event(InputEvent),
+}
+
+impl Chain {
+    fn new(plan: ChainPlan, environment: Environment) -> Result<Self> {
+        let figures = &environment.figures[environment.index];
+        let steps: Vec<_> = figures.steps.iter().map(|(_, m)| m.clone()).collect();
+        let metrics = figures.chain.clone();
+        let (log, home) = match &plan.source.bound.body {
+            SourceBody::Custom(..) => (None, None),
+            SourceBody::Log(settings) => {
+                let home = environment.connections.iter().position(|(n, _)| *n == settings.connection);
+                (home.map(|h| environment.connections[h].1.clone()), home)
+            }
+        };
+        let durable = log.as_ref().is_some_and(|l| l.describe().durable);
+        let name = format!("{}.{}", environment.pipeline, plan.name);
+        let group = match &plan.source.bound.body {
+            SourceBody::Log(settings) if !plan.per_instance => {
+                Some(settings.group.clone().unwrap_or_else(|| name.clone()))
+            }
+            _ => None,
+        };
+        // A chain that reads a topic is fenced by its group (KIP-447), so every worker has an id of its own. A chain that reads
+        // anything else has only this id to keep a second copy from writing everything twice: it is the same for all.
+        let transactional_id = match &plan.source.bound.body {
+            SourceBody::Custom(..) => name,
+            SourceBody::Log(_) => {
+                format!("{name}.{}-{}", std::process::id(), environment.options.clock.now())
+            }
+        };
+        let clock = environment.options.clock.clone();
+        let tree = Tree::new(plan.nodes, steps[1..].to_vec(), clock);
+        Ok(Self {
+            checkpoint: Checkpoint::take(steps.iter()),
+            name: plan.name,
+            metrics,
+            steps,
+            source_id: plan.source.id,
+            on_error: plan.source.on_error,
+            outputs: plan.source.outputs,
+            input: Input::new(plan.source.bound.body, log, group)?,
+            home,
+            durable,
+            transactional_id,
+            tree,
+            writers: Writers::default(),
+            positions: BTreeMap::new(),
+            last_commit: Duration::ZERO,
+            dirty: false,
+            backoff: Backoff::new(),
+            environment,
+        })
+    }
+
+    async fn until_done(&mut self) -> Result<()> {
+        loop {
+            let error = match self.attempt().await {
+                Ok(()) => return Ok(()),
+                Err(error) if passing(&error) => error,
+                Err(error) => {
+                    self.roll_back().await;
+                    return Err(error);
+                }
+            };
+            self.roll_back().await;
+            if self.draining() {
+                tracing::warn!(
+                    chain = self.name,
+                    "stopped after a fault; what was not committed is read again: {error}"
+                );
+                return Ok(());
+            }
+            let after = self.backoff.wait();
+            StepMetrics::add(&self.metrics.retries, 1);
+            self.notify(Notice::Retrying {
+                chain: self.name.clone(),
+                error: error.to_string(),
+                help: error.help().map(str::to_owned),
+                after,
+            });
+            let at = self.now() + after;
+            let clock = self.environment.options.clock.clone();
+            tokio::select! {
+                () = clock.sleep_until(at) => {}
+                () = changed_to_drain(&mut self.environment.command) => return Ok(()),
+            }
+        }
+    }
+
+    /// One try: open everything, loop until the end or a failure.
+    async fn attempt(&mut self) -> Result<()> {
+        self.open().await?;
+        self.environment
+            .phase
+            .send_if_modified(|p| std::mem::replace(p, (*p).max(Phase::Open)) < Phase::Open);
+        for downstream in &mut self.environment.downstream {
+            // An error means that the chain is gone, which is as good as ended.
+            let _ = downstream.wait_for(|p| *p >= Phase::Open).await;
+        }
+        self.drive().await?;
+        self.commit().await?;
+        self.writers.close().await
+    }
+
+    async fn open(&mut self) -> Result<()> {
+        for (connection, topics) in self.environment.connections.iter().zip(self.environment.topics.iter()) {
+            if !topics.is_empty() {
+                connection.1.ensure_topics(topics).await?;
+            }
+        }
+        let options = &self.environment.options;
+        let source_context = SourceContext {
+            clock: options.clock.clone(),
+            once: options.once,
+            batch_rows: options.batch_rows,
+        };
+        let sink_context =
+            SinkContext { clock: options.clock.clone(), figures: self.environment.figures.clone() };
+        let committed = self.positions.values().find_map(|p| p.committed.clone());
+        let connections = self.tree.connections();
+        let (input, writers, addresses) = tokio::join!(
+            self.input.open(&source_context, committed.as_ref()),
+            self.writers.open(&connections, &self.environment.connections, &self.transactional_id),
+            self.tree.open(&sink_context),
+        );
+        input?;
+        writers?;
+        for address in addresses? {
+            self.notify(Notice::Address { chain: self.name.clone(), address });
+        }
+        self.last_commit = self.now();
+        Ok(())
+    }
+
+    async fn drive(&mut self) -> Result<()> {
+        let clock = self.environment.options.clock.clone();
+        let mut upstream = std::mem::take(&mut self.environment.upstream);
+        let mut bounded = false;
+        let result = loop {
+            if self.draining() {
+                if self.durable || matches!(self.input, Input::Custom { .. }) {
+                    // Open windows of a durable topic are read again; those of anything else would be lost.
+                    break if self.durable { Ok(()) } else { self.finish().await };
+                }
+            }
+            let ends = !bounded && (self.environment.options.once || self.draining());
+            let wake_at = self.wake_at();
+            let wake = tokio::select! {
+                biased;
+                () = changed_to_drain(&mut self.environment.command), if !self.draining() => Wake::Command,
+                () = all_ended(&mut upstream), if ends => Wake::UpstreamEnded,
+                () = clock.sleep_until(wake_at.unwrap_or_default()), if wake_at.is_some() => Wake::Timer,
+                event = self.input.next() => Wake::Event(event?),
+            };
+            match wake {
+                Wake::Command => {}
+                Wake::UpstreamEnded => {
+                    bounded = true;
+                    self.input.bound().await?;
+                }
+                Wake::Timer => {}
+                Wake::Event(InputEvent::End) => break self.finish().await,
+                Wake::Event(event) => self.event(event).await?,
+            }
+            self.tree.tick(clock.elapsed(), &mut self.writers).await?;
+            if self.commit_due() {
+                self.commit().await?;
+            }
+            self.show();
+        };
+        self.environment.upstream = upstream;
+        result
+    }
+
+    /// Closes every window: nothing follows.
+    async fn finish(&mut self) -> Result<()> {
+        self.tree.finish(&mut self.writers).await
+    }
+
+    async fn event(&mut self, event: InputEvent) -> Result<()> {
+        let now = self.now();
+        match event {
+            InputEvent::Batch { batch, rejects, position } => {
+                self.tree.caught_up(&batch.origin().partition, false, now);
+                let latest = batch.max_time();
+                if !batch.origin().replay {
+                    StepMetrics::add(&self.steps[0].rows_in, (batch.rows() + rejects.len()) as u64);
+                    StepMetrics::add(&self.steps[0].rows_out, batch.rows() as u64);
+                }
+                let partition = position.partition.clone();
+                self.reject(&partition, &rejects).await?;
+                self.tree.push(&self.outputs.main, batch, &mut self.writers).await?;
+                // After the push: a row is not late because of a later one in its own batch.
+                if let Some(latest) = latest {
+                    self.tree.observe(&partition, latest, now);
+                }
+                match self.positions.get_mut(&partition) {
+                    Some(progressed) => progressed.read = position,
+                    None => {
+                        self.positions.insert(partition, Progressed { read: position, committed: None });
+                    }
+                }
+                self.dirty = true;
+            }
+            InputEvent::Assigned(assignments) => {
+                for assignment in assignments {
+                    let metadata = assignment.committed.as_ref().map(|p| p.metadata.as_str());
+                    if let Some(until) = self.tree.assign(&assignment.partition, metadata)? {
+                        self.input.replay(&assignment.partition, until);
+                    }
+                    let read = Position {
+                        partition: assignment.partition.clone(),
+                        offset: assignment.start,
+                        metadata: String::new(),
+                    };
+                    // A plugin's source is announced anew after each failure; what it has committed stays known.
+                    let committed = self.positions.remove(&assignment.partition).and_then(|p| p.committed);
+                    let committed = assignment.committed.or(committed);
+                    self.positions.insert(assignment.partition, Progressed { read, committed });
+                }
+            }
+            InputEvent::Revoked(partitions) => {
+                self.commit().await?;
+                self.forget(&partitions);
+            }
+            InputEvent::Lost(partitions) => {
+                self.forget(&partitions);
+                return Err(Error::abort("the group gave this worker's partitions to another one"));
+            }
+            InputEvent::CaughtUp(partitions) => {
+                for partition in partitions {
+                    self.tree.caught_up(&partition, true, now);
+                }
+            }
+            InputEvent::End => {}
+        }
+        Ok(())
+    }
+
+    async fn reject(&mut self, partition: &Partition, rejects: &[SourceReject]) -> Result<()> {
+        if rejects.is_empty() {
+            return Ok(());
+        }
+        let seen = self.steps[0].dead.fetch_add(rejects.len() as u64, Relaxed);
+        let place = format!("{}.{}", self.name, self.source_id);
+        let now = self.environment.options.clock.now();
+        match apply_policy(self.on_error, partition, rejects, seen, &place, now)? {
+            Some(batch) => self.tree.push(&self.outputs.dead, batch, &mut self.writers).await,
+            None => Ok(()),
+        }
+    }
+
+    fn forget(&mut self, partitions: &[Partition]) {
+        for partition in partitions {
+            self.tree.revoke(partition);
+            self.positions.remove(partition);
+        }
+    }
+
+    /// When there is something to do without an event.
+    fn wake_at(&mut self) -> Option<Duration> {
+        let now = self.now();
+        let commit = self.commit_at();
+        let window = self.tree.next_wakeup(now);
+        [commit, window].into_iter().flatten().min()
+    }
+
+    fn commit_at(&self) -> Option<Duration> {
+        let options = &self.environment.options;
+        if self.tree.wrote() {
+            Some(self.last_commit + options.commit_interval)
+        } else if self.dirty {
+            Some(self.last_commit + options.position_interval)
+        } else {
+            None
+        }
+    }
+
+    fn commit_due(&self) -> bool {
+        self.writers.full() || self.commit_at().is_some_and(|at| self.now() >= at)
+    }
+
+    /// Makes results and positions durable together.
+    async fn commit(&mut self) -> Result<()> {
+        if !self.dirty && !self.tree.wrote() {
+            return Ok(());
+        }
+        self.tree.flush().await?;
+        let mut positions = Vec::new();
+        for (partition, progressed) in &self.positions {
+            let position = if self.tree.has_windows() && self.home.is_some() {
+                let (offset, metadata) = self.tree.position(partition, progressed.read.offset);
+                Position { partition: partition.clone(), offset, metadata }
+            } else {
+                progressed.read.clone()
+            };
+            if progressed.committed.as_ref() != Some(&position) {
+                positions.push(position);
+            }
+        }
+        let with_results = match self.input.membership() {
+            Some(membership) if !positions.is_empty() => {
+                Some(GroupPositions { membership, positions: positions.clone() })
+            }
+            _ => None,
+        };
+        let joined = self.writers.commit(self.home, with_results).await?;
+        if !joined && !positions.is_empty() {
+            self.input.commit(&positions).await?;
+        }
+        for position in positions {
+            if let Some(progressed) = self.positions.get_mut(&position.partition) {
+                progressed.committed = Some(position);
+            }
+        }
+        self.tree.committed();
+        self.checkpoint = Checkpoint::take(self.steps.iter());
+        self.dirty = false;
+        self.last_commit = self.now();
+        StepMetrics::add(&self.metrics.commits, 1);
+        if self.backoff.failing() {
+            self.backoff.reset();
+            self.notify(Notice::Recovered { chain: self.name.clone() });
+        }
+        Ok(())
+    }
+
+    /// Throws away everything since the last commit.
+    async fn roll_back(&mut self) {
+        self.writers.abandon().await;
+        if let Err(error) = self.input.close().await {
+            tracing::debug!(chain = self.name, "close: {error}");
+        }
+        let partitions: Vec<Partition> = self.positions.keys().cloned().collect();
+        self.tree.reset(&partitions);
+        // A plugin's source is told where to go on; a topic's group knows.
+        match self.input {
+            Input::Custom { .. } => {}
+            Input::Topic(_) => self.positions.clear(),
+        }
+        self.checkpoint.restore(self.steps.iter());
+        self.dirty = false;
+        StepMetrics::add(&self.metrics.aborts, 1);
+    }
+
+    fn show(&mut self) {
+        self.metrics.lag.store(self.input.lag(), Relaxed);
+        if let Some(watermark) = self.tree.watermark() {
+            self.metrics.watermark.store(watermark, Relaxed);
+        }
+        if let Some(progress) = self.input.progress() {
+            self.metrics.progress_done.store(progress.done, Relaxed);
+            self.metrics.progress_total.store(progress.total, Relaxed);
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.environment.options.clock.elapsed()
+    }
+
+    fn draining(&self) -> bool {
+        *self.environment.command.borrow() == Command::Drain
+    }
+
+    fn notify(&self, notice: Notice) {
+        // Nobody listens any more where the run was dropped.
+        let _ = self.environment.notices.send(notice);
+    }
+}
+
+async fn changed_to_drain(command: &mut watch::Receiver<Command>) {
+    // An error means that the run was dropped: stop as well.
+    let _ = command.wait_for(|c| *c == Command::Drain).await;
+}
+
+async fn all_ended(chains: &mut [watch::Receiver<Phase>]) {
+    for chain in chains {
+        let _ = chain.wait_for(|p| *p == Phase::Ended).await;
+    }
+}

@@ -1,0 +1,95 @@
+//! The writers of a chain, one per connection that it writes to, and the commit that joins results and positions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::log::{Append, GroupPositions, Log, LogWriter, WriterOptions};
+
+/// The longest that a transaction may stay open before the log aborts it (`transaction.timeout.ms`). Ours live for milliseconds; a
+/// worker that stands still longer than this is fenced.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A transaction is committed once it holds this much, however young it is: a log in memory must be able to hold it, and a
+/// reader waits for it.
+const LARGEST_TRANSACTION: usize = 8 << 20;
+
+/// The writers of one chain.
+#[derive(Default)]
+pub(crate) struct Writers {
+    open: Vec<(usize, Box<dyn LogWriter>)>,
+    bytes: usize,
+}
+
+impl Writers {
+    /// Opens a writer on each of `connections`, which fences earlier ones of the same name.
+    pub(crate) async fn open(
+        &mut self,
+        connections: &[usize],
+        logs: &[(String, Arc<dyn Log>)],
+        transactional_id: &str,
+    ) -> Result<()> {
+        for connection in connections {
+            let (_, log) = logs.get(*connection).ok_or_else(|| Error::fatal("a sink has no connection"))?;
+            let transactional_id = log.describe().transactional.then(|| transactional_id.to_owned());
+            let options = WriterOptions { transactional_id, transaction_timeout: TRANSACTION_TIMEOUT };
+            self.open.push((*connection, log.writer(options).await?));
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn append(&mut self, connection: usize, records: Append) -> Result<()> {
+        self.bytes += records.values.value_data().len() + 16 * records.values.offsets().len();
+        match self.open.iter_mut().find(|(c, _)| *c == connection) {
+            Some((_, writer)) => writer.append(records).await,
+            None => Err(Error::retry("the writer is not open")),
+        }
+    }
+
+    /// True where the open transaction should be committed now.
+    pub(crate) fn full(&self) -> bool {
+        self.bytes >= LARGEST_TRANSACTION
+    }
+
+    /// Commits every writer, the one on `home` last and together with the positions. True where the positions went with it.
+    pub(crate) async fn commit(
+        &mut self,
+        home: Option<usize>,
+        positions: Option<GroupPositions>,
+    ) -> Result<bool> {
+        self.bytes = 0;
+        for (connection, writer) in &mut self.open {
+            if Some(*connection) != home {
+                writer.commit(None).await?;
+            }
+        }
+        let Some((_, writer)) = self.open.iter_mut().find(|(c, _)| Some(*c) == home) else {
+            return Ok(false);
+        };
+        let with_positions = positions.is_some();
+        writer.commit(positions).await?;
+        Ok(with_positions)
+    }
+
+    /// Throws away what was not committed and lets the writers go; the next try opens new ones.
+    pub(crate) async fn abandon(&mut self) {
+        self.bytes = 0;
+        for (_, mut writer) in self.open.drain(..) {
+            if let Err(error) = writer.abort().await {
+                tracing::debug!("abort: {error}");
+            }
+            if let Err(error) = writer.close().await {
+                tracing::debug!("close: {error}");
+            }
+        }
+    }
+
+    /// Lets the writers go after the last commit.
+    pub(crate) async fn close(&mut self) -> Result<()> {
+        let mut result = Ok(());
+        for (_, writer) in self.open.drain(..) {
+            result = result.and(writer.close().await);
+        }
+        result
+    }
+}

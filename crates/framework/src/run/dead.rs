@@ -1,0 +1,89 @@
+//! Records that a step could not use, as rows of its `dead` output.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
+use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_schema::DataType;
+
+use crate::batch::{Batch, Origin, Partition};
+use crate::clock::Millis;
+use crate::error::{Error, Result};
+use crate::plugin::{Reject, SourceReject, dead_schema};
+
+/// The most bytes of a record that a dead letter keeps.
+const LONGEST_RECORD: usize = 64 * 1024;
+
+/// The rows that `rejects` of a step name, with the row as JSON in place of the record as it was read.
+pub(crate) fn of_rows(batch: &Batch, rejects: &[Reject]) -> Vec<SourceReject> {
+    let partition = &batch.origin().partition;
+    rejects
+        .iter()
+        .filter(|r| r.row < batch.rows())
+        .map(|r| {
+            let offset = batch.origin().offsets[r.row];
+            SourceReject {
+                offset,
+                place: format!("{partition}@{offset}"),
+                reason: r.reason.clone(),
+                raw: row_json(batch.columns(), r.row).into_bytes(),
+            }
+        })
+        .collect()
+}
+
+/// The batch of a `dead` output.
+pub(crate) fn batch(partition: &Partition, rejects: &[SourceReject], now: Millis) -> Result<Batch> {
+    let mut escaped = Vec::with_capacity(rejects.len());
+    let records: Vec<String> = rejects
+        .iter()
+        .map(|r| {
+            let raw = &r.raw[..r.raw.len().min(LONGEST_RECORD)];
+            let text = std::str::from_utf8(raw).ok().map(str::to_owned);
+            escaped.push(text.is_none());
+            text.unwrap_or_else(|| raw.escape_ascii().to_string())
+        })
+        .collect();
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(rejects.iter().map(|_| &*partition.source))),
+        Arc::new(Int64Array::from_iter_values(rejects.iter().map(|_| i64::from(partition.index)))),
+        Arc::new(Int64Array::from_iter_values(rejects.iter().map(|r| r.offset))),
+        Arc::new(StringArray::from_iter_values(rejects.iter().map(|r| &r.reason))),
+        Arc::new(StringArray::from_iter_values(records)),
+        Arc::new(arrow_array::BooleanArray::from(escaped)),
+    ];
+    let broken = |e| Error::fatal("a dead letter could not be built").caused_by(e);
+    let columns = RecordBatch::try_new(dead_schema(), columns).map_err(broken)?;
+    let origin = Origin {
+        partition: partition.clone(),
+        offsets: rejects.iter().map(|r| r.offset).collect(),
+        replay: false,
+    };
+    Batch::new(columns, rejects.iter().map(|_| now).collect(), origin).map_err(broken)
+}
+
+/// One row as a JSON object, for a person.
+fn row_json(columns: &RecordBatch, row: usize) -> String {
+    let mut object = serde_json::Map::new();
+    for (field, column) in columns.schema_ref().fields().iter().zip(columns.columns()) {
+        object.insert(field.name().clone(), cell_json(column, row));
+    }
+    serde_json::Value::Object(object).to_string()
+}
+
+fn cell_json(column: &ArrayRef, row: usize) -> serde_json::Value {
+    if column.is_null(row) {
+        return serde_json::Value::Null;
+    }
+    match column.data_type() {
+        DataType::Utf8 => column.as_string::<i32>().value(row).into(),
+        DataType::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
+        DataType::Float64 => column.as_primitive::<Float64Type>().value(row).into(),
+        DataType::Boolean => column.as_boolean().value(row).into(),
+        DataType::Timestamp(..) => column
+            .as_primitive_opt::<TimestampMillisecondType>()
+            .map_or(serde_json::Value::Null, |times| times.value(row).into()),
+        other => format!("({other})").into(),
+    }
+}

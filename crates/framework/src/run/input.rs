@@ -1,0 +1,240 @@
+//! One face for both kinds of source: a plugin's own reader, and a topic of a log.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use arrow_buffer::ScalarBuffer;
+
+use crate::batch::{Batch, Origin, Partition};
+use crate::error::{Error, Result};
+use crate::log::{
+    Assignment, Log, LogReader, Membership, Position, ReadEvent, ReaderOptions, Records, Start,
+};
+use crate::plugin::{
+    Decoder, LogSource, Progress, Rejects, RowMap, Source, SourceBody, SourceContext, SourceEvent,
+    SourceReject,
+};
+
+/// What an input has to tell.
+pub(crate) enum InputEvent {
+    Batch { batch: Batch, rejects: Vec<SourceReject>, position: Position },
+    Assigned(Vec<Assignment>),
+    Revoked(Vec<Partition>),
+    Lost(Vec<Partition>),
+    CaughtUp(Vec<Partition>),
+    End,
+}
+
+/// The most bytes of records that a reader holds ahead of its chain.
+const READ_AHEAD: usize = 16 << 20;
+
+pub(crate) enum Input {
+    Custom { source: Box<dyn Source>, partition: Partition, announced: bool },
+    Topic(TopicInput),
+}
+
+pub(crate) struct TopicInput {
+    log: Arc<dyn Log>,
+    settings: LogSource,
+    group: Option<String>,
+    reader: Option<Box<dyn LogReader>>,
+    rejects: Rejects,
+    /// Offsets below this have been dealt with before a restart; they only rebuild open panes.
+    replay_until: HashMap<Partition, i64>,
+    pending: VecDeque<Records>,
+}
+
+impl Input {
+    pub(crate) fn new(body: SourceBody, log: Option<Arc<dyn Log>>, group: Option<String>) -> Result<Self> {
+        Ok(match body {
+            SourceBody::Custom(source, partition) => Self::Custom { source, partition, announced: false },
+            SourceBody::Log(settings) => Self::Topic(TopicInput {
+                log: log.ok_or_else(|| Error::fatal(format!("no connection `{}`", settings.connection)))?,
+                settings,
+                group,
+                reader: None,
+                rejects: Rejects::default(),
+                replay_until: HashMap::new(),
+                pending: VecDeque::new(),
+            }),
+        })
+    }
+
+    /// Opens it, at the committed position: the log's own for a topic, `committed` for a plugin's source.
+    pub(crate) async fn open(&mut self, context: &SourceContext, committed: Option<&Position>) -> Result<()> {
+        match self {
+            Self::Custom { source, announced, .. } => {
+                *announced = false;
+                source.open(context, committed).await
+            }
+            Self::Topic(topic) => {
+                topic.replay_until.clear();
+                topic.pending.clear();
+                let start = topic.settings.start.unwrap_or(if topic.group.is_some() {
+                    Start::Earliest
+                } else {
+                    Start::Latest
+                });
+                topic.reader = Some(
+                    topic
+                        .log
+                        .reader(ReaderOptions {
+                            topics: vec![topic.settings.topic.clone()],
+                            group: topic.group.clone(),
+                            start,
+                            max_records: context.batch_rows.max(1) * 8,
+                            max_bytes: READ_AHEAD,
+                        })
+                        .await?,
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// The next event. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Result<InputEvent> {
+        match self {
+            Self::Custom { partition, announced, .. } if !*announced => {
+                *announced = true;
+                Ok(InputEvent::Assigned(vec![Assignment {
+                    partition: partition.clone(),
+                    committed: None,
+                    start: 0,
+                }]))
+            }
+            Self::Custom { source, partition, .. } => Ok(match source.next().await? {
+                SourceEvent::Batch { batch, rejects, position } => {
+                    InputEvent::Batch { batch, rejects, position }
+                }
+                SourceEvent::CaughtUp => InputEvent::CaughtUp(vec![partition.clone()]),
+                SourceEvent::End => InputEvent::End,
+            }),
+            Self::Topic(topic) => topic.next().await,
+        }
+    }
+
+    /// From now on rows of `partition` below `until` are read again: see [`Origin::replay`].
+    pub(crate) fn replay(&mut self, partition: &Partition, until: i64) {
+        if let Self::Topic(topic) = self {
+            topic.replay_until.insert(partition.clone(), until);
+        }
+    }
+
+    pub(crate) fn membership(&self) -> Option<Membership> {
+        match self {
+            Self::Custom { .. } => None,
+            Self::Topic(topic) => topic.reader.as_ref().and_then(|r| r.membership()),
+        }
+    }
+
+    /// Commits outside a transaction.
+    pub(crate) async fn commit(&mut self, positions: &[Position]) -> Result<()> {
+        match self {
+            Self::Custom { source, .. } => {
+                for position in positions {
+                    source.commit(position).await?;
+                }
+                Ok(())
+            }
+            Self::Topic(TopicInput { reader: Some(reader), group: Some(_), .. }) => {
+                reader.commit(positions).await
+            }
+            Self::Topic(_) => Ok(()),
+        }
+    }
+
+    /// Reads a topic only to where it ends now.
+    pub(crate) async fn bound(&mut self) -> Result<()> {
+        match self {
+            Self::Topic(TopicInput { reader: Some(reader), .. }) => reader.bound().await,
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn lag(&self) -> u64 {
+        match self {
+            Self::Custom { .. } => 0,
+            Self::Topic(topic) => topic.reader.as_ref().map_or(0, |r| r.lag()),
+        }
+    }
+
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        match self {
+            Self::Custom { source, .. } => source.progress(),
+            Self::Topic(_) => None,
+        }
+    }
+
+    pub(crate) async fn close(&mut self) -> Result<()> {
+        match self {
+            Self::Custom { .. } => Ok(()),
+            Self::Topic(topic) => match topic.reader.take() {
+                Some(reader) => reader.close().await,
+                None => Ok(()),
+            },
+        }
+    }
+}
+
+impl TopicInput {
+    async fn next(&mut self) -> Result<InputEvent> {
+        let records = match self.pending.pop_front() {
+            Some(records) => records,
+            None => {
+                let reader = self.reader.as_mut().ok_or_else(|| Error::retry("the reader is not open"))?;
+                match reader.next().await? {
+                    ReadEvent::Records(records) => records,
+                    ReadEvent::Assigned(assignments) => return Ok(InputEvent::Assigned(assignments)),
+                    ReadEvent::Revoked(partitions) => return Ok(InputEvent::Revoked(partitions)),
+                    ReadEvent::Lost(partitions) => return Ok(InputEvent::Lost(partitions)),
+                    ReadEvent::CaughtUp(partitions) => return Ok(InputEvent::CaughtUp(partitions)),
+                    ReadEvent::End => return Ok(InputEvent::End),
+                }
+            }
+        };
+        let (records, replay) = self.split_replay(records);
+        decode(self.settings.decoder.as_mut(), &mut self.rejects, &records, replay)
+    }
+
+    /// Cuts records at the boundary between those that are read again and those that are new.
+    fn split_replay(&mut self, records: Records) -> (Records, bool) {
+        let Some(until) = self.replay_until.get(&records.partition).copied() else {
+            return (records, false);
+        };
+        let again = records.offsets.partition_point(|offset| *offset < until);
+        if again == records.len() {
+            return (records, true);
+        }
+        self.replay_until.remove(&records.partition);
+        if again == 0 {
+            return (records, false);
+        }
+        self.pending.push_front(records.slice(again, records.len() - again));
+        (records.slice(0, again), true)
+    }
+}
+
+fn decode(
+    decoder: &mut dyn Decoder,
+    rejects: &mut Rejects,
+    records: &Records,
+    replay: bool,
+) -> Result<InputEvent> {
+    rejects.clear();
+    let decoded = decoder.decode(records, rejects)?;
+    let rejected = if replay { Vec::new() } else { SourceReject::of_records(records, rejects) };
+    let (times, offsets): (ScalarBuffer<i64>, ScalarBuffer<i64>) = match &decoded.rows {
+        RowMap::Same => (records.timestamps.clone(), records.offsets.clone()),
+        RowMap::Rows(rows) => (
+            rows.iter().map(|r| records.timestamps[*r as usize]).collect(),
+            rows.iter().map(|r| records.offsets[*r as usize]).collect(),
+        ),
+    };
+    let next = records.offsets.last().map_or(0, |last| last + 1);
+    let origin = Origin { partition: records.partition.clone(), offsets, replay };
+    let batch = Batch::new(decoded.columns, times, origin)
+        .map_err(|e| Error::fatal("a format gave rows that do not match its records").caused_by(e))?;
+    let position = Position { partition: records.partition.clone(), offset: next, metadata: String::new() };
+    Ok(InputEvent::Batch { batch, rejects: rejected, position })
+}

@@ -1,0 +1,242 @@
+//! Runs a [`Plan`]: one task per chain, joined by topics.
+//!
+//! # Order at the start and at the end
+//! A chain does not read before the chains that read its topics are open, so that a reader which starts at the end of
+//! a topic misses nothing that this run writes. At the end it is the other way round: under `--once`, and when a run on
+//! a log that forgets ([`LogDescription::durable`](crate::log::LogDescription) is false) is stopped, a chain first waits
+//! until the chains that write its topics have ended, then reads those topics to their end.
+
+mod backoff;
+mod chain;
+mod commit;
+mod dead;
+mod input;
+mod tree;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::error::{Consequence, Error, Result};
+use crate::graph::Plan;
+use crate::log::{Log, TopicSpec};
+use crate::metrics::{ChainFigures, ChainMetrics, StepMetrics};
+
+/// How to run a plan.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// Stop when the bounded sources are at their end and every topic is read to where it ended.
+    pub once: bool,
+    /// The clock.
+    pub clock: Clock,
+    /// The most rows in a batch of a source.
+    pub batch_rows: usize,
+    /// The shortest time between two commits of a chain: what a reader of its results waits for at most, beside the
+    /// commit itself.
+    pub commit_interval: Duration,
+    /// The longest that positions alone, without results, stay uncommitted.
+    pub position_interval: Duration,
+}
+
+impl RunOptions {
+    /// The defaults of 3-semantics: commits at most every 100 ms, positions alone every 5 s.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            once: false,
+            clock,
+            batch_rows: 8192,
+            commit_interval: Duration::from_millis(100),
+            position_interval: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What the chains are asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Command {
+    Run,
+    Drain,
+}
+
+/// Where a chain is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Starting,
+    Open,
+    Ended,
+}
+
+/// Something that a person at the terminal wants to know when it happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// A sink listens at this address.
+    Address {
+        /// The chain.
+        chain: String,
+        /// The address, such as `http://127.0.0.1:5000/`.
+        address: String,
+    },
+    /// A chain has hit a passing fault and tries again.
+    Retrying {
+        /// The chain.
+        chain: String,
+        /// What happened.
+        error: String,
+        /// What to do about it.
+        help: Option<String>,
+        /// When it tries again.
+        after: Duration,
+    },
+    /// A chain works again after a fault.
+    Recovered {
+        /// The chain.
+        chain: String,
+    },
+}
+
+/// A run that has been started. Dropping it ends the chains where they stand: what they had not committed is read again by
+/// the next run.
+pub struct Run {
+    command: watch::Sender<Command>,
+    figures: Arc<[ChainFigures]>,
+    tasks: Vec<(String, JoinHandle<Result<()>>)>,
+    notices: tokio::sync::mpsc::UnboundedReceiver<Notice>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The chains that failed, with what ended them; the others ended well.
+    pub failures: Vec<(String, Error)>,
+}
+
+impl Run {
+    /// Sees that the topics are there and starts every chain. Returns once the tasks are spawned; a log that cannot be
+    /// reached is tried again, with notices, by the chains.
+    pub fn start(plan: Plan, options: &RunOptions) -> Self {
+        let figures = figures(&plan);
+        let (command, command_rx) = watch::channel(Command::Run);
+        let (notice_tx, notices) = tokio::sync::mpsc::unbounded_channel();
+        let phases: Vec<_> = plan.chains.iter().map(|_| watch::channel(Phase::Starting)).collect();
+        let watchers: Vec<_> = phases.iter().map(|(_, rx)| rx.clone()).collect();
+        let pick = |chains: Vec<usize>| chains.into_iter().map(|c| watchers[c].clone()).collect::<Vec<_>>();
+        let joins: Vec<_> =
+            (0..plan.chains.len()).map(|c| (pick(plan.upstream(c)), pick(plan.downstream(c)))).collect();
+        let connections: Vec<Arc<dyn Log>> = plan.connections.iter().map(|(_, log)| log.clone()).collect();
+        let topics = Arc::new(topics_by_connection(&plan));
+        let mut tasks = Vec::new();
+        for (index, ((chain, (phase, _)), (upstream, downstream))) in
+            plan.chains.into_iter().zip(phases).zip(joins).enumerate()
+        {
+            let name = chain.name.clone();
+            let environment = chain::Environment {
+                pipeline: plan.name.clone(),
+                connections: plan
+                    .connections
+                    .iter()
+                    .map(|(n, _)| n.clone())
+                    .zip(connections.clone())
+                    .collect(),
+                topics: topics.clone(),
+                options: options.clone(),
+                figures: figures.clone(),
+                index,
+                command: command_rx.clone(),
+                phase,
+                upstream,
+                downstream,
+                notices: notice_tx.clone(),
+            };
+            tasks.push((name, tokio::spawn(chain::run(chain, environment))));
+        }
+        Self { command, figures, tasks, notices }
+    }
+
+    /// Live figures of every chain.
+    pub fn figures(&self) -> Arc<[ChainFigures]> {
+        self.figures.clone()
+    }
+
+    /// The next notice; `None` once every chain has ended. Cancel-safe.
+    pub async fn notice(&mut self) -> Option<Notice> {
+        self.notices.recv().await
+    }
+
+    /// Asks every chain to stop in order; [`wait`](Self::wait) tells when they have.
+    pub fn drain(&self) {
+        self.command.send_if_modified(|c| std::mem::replace(c, Command::Drain) != Command::Drain);
+    }
+
+    /// Waits until every chain has ended. The first chain that fails makes the others drain. Cancel-safe.
+    pub async fn wait(&mut self) -> Outcome {
+        let mut failures = Vec::new();
+        let mut waiting: Vec<_> = std::mem::take(&mut self.tasks);
+        while !waiting.is_empty() {
+            let (joined, index) = {
+                let polls = waiting.iter_mut().map(|(_, task)| task);
+                select_first(polls).await
+            };
+            let (name, _) = waiting.swap_remove(index);
+            let result = joined.unwrap_or_else(|panic| {
+                Err(Error::fatal("a bug in pipectl or in one of its plugins stopped the chain")
+                    .caused_by(panic))
+            });
+            if let Err(error) = result {
+                failures.push((name, error));
+                self.drain();
+            }
+        }
+        Outcome { failures }
+    }
+}
+
+/// The first of some tasks to end, with its index.
+async fn select_first<'a>(
+    tasks: impl Iterator<Item = &'a mut JoinHandle<Result<()>>>,
+) -> (Result<Result<()>, tokio::task::JoinError>, usize) {
+    let mut tasks: Vec<_> = tasks.collect();
+    std::future::poll_fn(move |cx| {
+        for (index, task) in tasks.iter_mut().enumerate() {
+            if let std::task::Poll::Ready(joined) = std::pin::Pin::new(&mut **task).poll(cx) {
+                return std::task::Poll::Ready((joined, index));
+            }
+        }
+        std::task::Poll::Pending
+    })
+    .await
+}
+
+fn figures(plan: &Plan) -> Arc<[ChainFigures]> {
+    plan.chains
+        .iter()
+        .map(|chain| {
+            let ids =
+                std::iter::once(chain.source.id.clone()).chain(chain.nodes.iter().map(|n| {
+                    if n.chain == chain.name { n.id.clone() } else { format!("{}.{}", n.chain, n.id) }
+                }));
+            let metrics = ChainMetrics::default();
+            metrics.watermark.store(i64::MIN, std::sync::atomic::Ordering::Relaxed);
+            ChainFigures {
+                name: chain.name.clone(),
+                chain: Arc::new(metrics),
+                steps: ids.map(|id| (id, Arc::new(StepMetrics::default()))).collect(),
+            }
+        })
+        .collect()
+}
+
+fn topics_by_connection(plan: &Plan) -> Vec<Vec<TopicSpec>> {
+    let mut topics = vec![Vec::new(); plan.connections.len()];
+    for topic in &plan.topics {
+        topics[topic.connection].push(topic.spec.clone());
+    }
+    topics
+}
+
+/// True where the chain tries again after such an error.
+pub(crate) fn passing(error: &Error) -> bool {
+    matches!(error.consequence(), Consequence::Retry | Consequence::Abort)
+}

@@ -1,0 +1,428 @@
+//! The steps behind a source: pushes batches through them and keeps each step's record balance.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::commit::Writers;
+use super::dead;
+use crate::batch::{Batch, Partition};
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::graph::{Node, NodeBody, OnError, Outputs};
+use crate::log::Append;
+use crate::metrics::{Balance, StepMetrics};
+use crate::plugin::{Rejects, SinkContext, SourceReject};
+use crate::window::{Restored, WindowOperator, WindowOutput};
+
+/// How many of a step's unusable records are logged one by one before it goes quiet.
+const LOGGED_REJECTS: u64 = 10;
+
+pub(crate) struct Tree {
+    nodes: Vec<Node>,
+    metrics: Vec<Arc<StepMetrics>>,
+    clock: Clock,
+    /// Batches on their way, each with the node that gets it; the last is next.
+    work: Vec<(usize, Batch)>,
+    rejects: Rejects,
+    windowed: WindowOutput,
+    /// True where rows reached a sink since the last commit.
+    wrote: bool,
+}
+
+impl Tree {
+    /// `metrics` are those of the nodes, in their order.
+    pub(crate) fn new(nodes: Vec<Node>, metrics: Vec<Arc<StepMetrics>>, clock: Clock) -> Self {
+        Self {
+            nodes,
+            metrics,
+            clock,
+            work: Vec::new(),
+            rejects: Rejects::default(),
+            windowed: WindowOutput::default(),
+            wrote: false,
+        }
+    }
+
+    /// Opens the sinks of plugins' own; gives the addresses they listen at.
+    pub(crate) async fn open(&mut self, context: &SinkContext) -> Result<Vec<String>> {
+        let mut addresses = Vec::new();
+        for node in &mut self.nodes {
+            if let NodeBody::Sink(sink) = &mut node.body {
+                sink.open(context).await.map_err(|e| e.at(format!("{}.{}", node.chain, node.id)))?;
+                addresses.extend(sink.addresses());
+            }
+        }
+        Ok(addresses)
+    }
+
+    /// The connections that the tree writes to: indices into the plan's.
+    pub(crate) fn connections(&self) -> Vec<usize> {
+        let mut connections: Vec<usize> = self
+            .nodes
+            .iter()
+            .filter_map(|n| match &n.body {
+                NodeBody::Topic(connection, _) => Some(*connection),
+                _ => None,
+            })
+            .collect();
+        connections.sort_unstable();
+        connections.dedup();
+        connections
+    }
+
+    /// Gives a batch to `to`, and what comes of it to the steps behind, down to the sinks.
+    pub(crate) async fn push(&mut self, to: &[usize], batch: Batch, writers: &mut Writers) -> Result<()> {
+        self.enqueue(to, batch);
+        self.work_off(writers).await
+    }
+
+    async fn work_off(&mut self, writers: &mut Writers) -> Result<()> {
+        while let Some((index, batch)) = self.work.pop() {
+            StepMetrics::add(&self.metrics[index].rows_in, fresh_rows(&batch));
+            if let Err(error) = self.step(index, batch, writers).await {
+                self.work.clear();
+                return Err(error.at(self.place(index)));
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&self, index: usize) -> String {
+        format!("{}.{}", self.nodes[index].chain, self.nodes[index].id)
+    }
+
+    fn enqueue(&mut self, to: &[usize], batch: Batch) {
+        if batch.is_empty() {
+            return;
+        }
+        for index in to.iter().rev() {
+            self.work.push((*index, batch.clone()));
+        }
+    }
+
+    async fn step(&mut self, index: usize, batch: Batch, writers: &mut Writers) -> Result<()> {
+        let node = &mut self.nodes[index];
+        let metrics = &self.metrics[index];
+        let rows = batch.rows();
+        let fresh = fresh_rows(&batch);
+        let replay = batch.origin().replay;
+        let partition = batch.origin().partition.clone();
+        match &mut node.body {
+            NodeBody::Transform(transform) => {
+                self.rejects.clear();
+                // Cheap: columns are shared, and a rejected row is shown as it came in.
+                let before = batch.clone();
+                let given = transform.apply(batch, &mut self.rejects)?;
+                let rejected = self.rejects.rows().len() as u64;
+                if !replay {
+                    let out = given.rows() as u64;
+                    StepMetrics::add(&metrics.rows_out, out.min(fresh));
+                    StepMetrics::add(&metrics.made, out.saturating_sub(fresh));
+                    StepMetrics::add(&metrics.filtered, fresh.saturating_sub(out + rejected));
+                }
+                let dead = dead::of_rows(&before, self.rejects.rows());
+                let outputs = std::mem::take(&mut self.nodes[index].outputs);
+                self.enqueue(&outputs.main, given);
+                let rejected =
+                    if replay { Ok(()) } else { self.rejected(index, &partition, dead, rejected, &outputs) };
+                self.nodes[index].outputs = outputs;
+                rejected
+            }
+            NodeBody::Window(window) => {
+                let wall = self.clock.now();
+                window.push(&batch, self.clock.elapsed(), wall, &mut self.windowed)?;
+                self.emit(index, &partition, Some(&batch), replay)
+            }
+            NodeBody::Sink(sink) => {
+                sink.write(&batch).await?;
+                self.wrote = true;
+                StepMetrics::add(&metrics.in_flight, rows as u64);
+                Ok(())
+            }
+            NodeBody::Topic(connection, sink) => {
+                self.rejects.clear();
+                let encoded = sink.encoder.encode(&batch, &mut self.rejects)?;
+                let rejected = self.rejects.rows().len();
+                let append = Append {
+                    topic: sink.topic.as_str().into(),
+                    keys: encoded.keys,
+                    values: encoded.values,
+                    timestamps: encoded.timestamps,
+                };
+                writers.append(*connection, append).await?;
+                self.wrote = true;
+                StepMetrics::add(&metrics.in_flight, (rows - rejected.min(rows)) as u64);
+                if rejected == 0 {
+                    return Ok(());
+                }
+                let dead = dead::of_rows(&batch, self.rejects.rows());
+                let outputs = std::mem::take(&mut self.nodes[index].outputs);
+                let result = self.rejected(index, &partition, dead, rejected as u64, &outputs);
+                self.nodes[index].outputs = outputs;
+                result
+            }
+        }
+    }
+
+    /// Sends on what a window gave, and counts it.
+    fn emit(
+        &mut self,
+        index: usize,
+        partition: &Partition,
+        pushed: Option<&Batch>,
+        replay: bool,
+    ) -> Result<()> {
+        let output = std::mem::take(&mut self.windowed);
+        let metrics = self.metrics[index].clone();
+        StepMetrics::add(&metrics.rows_out, output.closed_rows);
+        let outputs = std::mem::take(&mut self.nodes[index].outputs);
+        let late: usize = output.late.iter().map(Batch::rows).sum();
+        StepMetrics::add(&metrics.late, late as u64);
+        let made: usize = output.results.iter().map(Batch::rows).sum();
+        StepMetrics::add(&metrics.made, made as u64);
+        if let NodeBody::Window(window) = &self.nodes[index].body {
+            metrics.in_flight.store(window.in_flight_rows(), Relaxed);
+        }
+        // The work list is a stack: what is put on first is done last, and results go out in the order of their windows.
+        for batch in output.late {
+            self.enqueue(&outputs.late, batch);
+        }
+        for batch in output.results.into_iter().rev() {
+            self.enqueue(&outputs.main, batch);
+        }
+        let rejected = match pushed {
+            Some(batch) if !output.rejected.is_empty() && !replay => {
+                let dead = dead::of_rows(batch, output.rejected.rows());
+                self.rejected(index, partition, dead, output.rejected.rows().len() as u64, &outputs)
+            }
+            _ => Ok(()),
+        };
+        self.nodes[index].outputs = outputs;
+        rejected
+    }
+
+    /// Applies a step's `on_error` to records that it could not use.
+    fn rejected(
+        &mut self,
+        index: usize,
+        partition: &Partition,
+        rejects: Vec<SourceReject>,
+        count: u64,
+        outputs: &Outputs,
+    ) -> Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        let policy = self.nodes[index].on_error;
+        let seen = self.metrics[index].dead.fetch_add(count, Relaxed);
+        let place = self.place(index);
+        let Some(batch) = apply_policy(policy, partition, &rejects, seen, &place, self.clock.now())? else {
+            return Ok(());
+        };
+        self.enqueue(&outputs.dead, batch);
+        Ok(())
+    }
+
+    /// The partitions that a source has been given, each with the metadata of its committed position. Gives, for each whose windows
+    /// start again at an earlier offset, the offset up to which rows are read again.
+    pub(crate) fn assign(&mut self, partition: &Partition, metadata: Option<&str>) -> Result<Option<i64>> {
+        let mut parts = metadata.filter(|m| !m.is_empty()).map(|m| m.split('|'));
+        let mut until = None;
+        let now = self.clock.elapsed();
+        for window in windows(&mut self.nodes) {
+            let restored = match parts.as_mut().and_then(Iterator::next) {
+                Some(text) => Some(text.parse::<Restored>().map_err(|e| {
+                    Error::fatal(format!("the committed position of {partition} carries a note that is not ours: {e}"))
+                        .remedy("another program commits in this consumer group; give the source a `group:` of its own")
+                })?),
+                None => None,
+            };
+            until = until.max(restored.as_ref().map(|r| r.pos));
+            window.assign(partition.clone(), restored, now);
+        }
+        Ok(until)
+    }
+
+    pub(crate) fn revoke(&mut self, partition: &Partition) {
+        for window in windows(&mut self.nodes) {
+            window.revoke(partition);
+        }
+    }
+
+    /// Drops every open pane; the rows are read again.
+    pub(crate) fn reset(&mut self, partitions: &[Partition]) {
+        self.work.clear();
+        self.windowed = WindowOutput::default();
+        self.wrote = false;
+        for partition in partitions {
+            self.revoke(partition);
+        }
+    }
+
+    /// A batch whose greatest time is `time` has been pushed.
+    pub(crate) fn observe(&mut self, partition: &Partition, time: i64, now: Duration) {
+        let wall = self.clock.now();
+        for window in windows(&mut self.nodes) {
+            window.observe(partition, time, now, wall);
+        }
+    }
+
+    pub(crate) fn caught_up(&mut self, partition: &Partition, caught_up: bool, now: Duration) {
+        for window in windows(&mut self.nodes) {
+            window.caught_up(partition, caught_up, now);
+        }
+    }
+
+    /// Lets time pass: closes the windows that are due.
+    pub(crate) async fn tick(&mut self, now: Duration, writers: &mut Writers) -> Result<()> {
+        let wall = self.clock.now();
+        self.each_window(writers, |window, out| window.tick(now, wall, out)).await
+    }
+
+    /// The end of a bounded input: closes every window.
+    pub(crate) async fn finish(&mut self, writers: &mut Writers) -> Result<()> {
+        self.each_window(writers, WindowOperator::finish).await
+    }
+
+    async fn each_window(
+        &mut self,
+        writers: &mut Writers,
+        mut f: impl FnMut(&mut WindowOperator, &mut WindowOutput) -> Result<()>,
+    ) -> Result<()> {
+        for index in 0..self.nodes.len() {
+            let NodeBody::Window(window) = &mut self.nodes[index].body else { continue };
+            f(window, &mut self.windowed)?;
+            if self.windowed.is_empty() {
+                continue;
+            }
+            let nowhere = Partition::new("", 0);
+            self.emit(index, &nowhere, None, false)?;
+            self.work_off(writers).await?;
+        }
+        Ok(())
+    }
+
+    /// When the next window may be due, in the clock's elapsed time.
+    pub(crate) fn next_wakeup(&mut self, now: Duration) -> Option<Duration> {
+        windows(&mut self.nodes).filter_map(|w| w.next_wakeup(now)).min()
+    }
+
+    /// The position to commit for a partition that has been read up to `next`: the first offset of its oldest open pane, with what
+    /// the windows want back.
+    pub(crate) fn position(&mut self, partition: &Partition, next: i64) -> (i64, String) {
+        let mut low = next;
+        let mut metadata = String::new();
+        for window in windows(&mut self.nodes) {
+            let position = window.position(partition, next);
+            low = low.min(position.offset);
+            if !metadata.is_empty() {
+                metadata.push('|');
+            }
+            metadata.push_str(&position.metadata);
+        }
+        (low, metadata)
+    }
+
+    pub(crate) fn has_windows(&self) -> bool {
+        self.nodes.iter().any(|n| matches!(n.body, NodeBody::Window(_)))
+    }
+
+    /// The least watermark of the windows.
+    pub(crate) fn watermark(&mut self) -> Option<i64> {
+        windows(&mut self.nodes).filter_map(|w| w.watermark()).min()
+    }
+
+    pub(crate) fn wrote(&self) -> bool {
+        self.wrote
+    }
+
+    /// Makes what the plugins' own sinks hold durable.
+    pub(crate) async fn flush(&mut self) -> Result<()> {
+        for node in &mut self.nodes {
+            if let NodeBody::Sink(sink) = &mut node.body {
+                sink.flush().await.map_err(|e| e.at(format!("{}.{}", node.chain, node.id)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what was written as durable.
+    pub(crate) fn committed(&mut self) {
+        self.wrote = false;
+        for (node, metrics) in self.nodes.iter().zip(&self.metrics) {
+            if matches!(node.body, NodeBody::Sink(_) | NodeBody::Topic(..)) {
+                let durable = metrics.in_flight.swap(0, Relaxed);
+                StepMetrics::add(&metrics.rows_out, durable);
+            }
+        }
+    }
+
+    pub(crate) async fn close(&mut self) -> Result<()> {
+        let mut result = Ok(());
+        for node in &mut self.nodes {
+            if let NodeBody::Sink(sink) = &mut node.body {
+                let closed = sink.close().await.map_err(|e| e.at(format!("{}.{}", node.chain, node.id)));
+                result = result.and(closed);
+            }
+        }
+        result
+    }
+}
+
+/// What a step's `on_error` makes of records that could not be used: an error, nothing, or a batch for the `dead` output. `seen` is how many the
+/// step had before.
+pub(crate) fn apply_policy(
+    policy: OnError,
+    partition: &Partition,
+    rejects: &[SourceReject],
+    seen: u64,
+    place: &str,
+    now: i64,
+) -> Result<Option<Batch>> {
+    match policy {
+        OnError::Fail => {
+            let (at, reason) =
+                rejects.first().map_or(("", "a record could not be used"), |r| (&r.place, &r.reason));
+            Err(Error::fatal(format!("{at}: {reason}")).at(place).remedy(
+                "mend the record, or let the step go on without such records: `on_error: skip` counts them, \
+                 `on_error: dead_letter` sends them to a chain that begins `from:` this step's `.dead`",
+            ))
+        }
+        OnError::Skip => {
+            for reject in rejects.iter().take(LOGGED_REJECTS.saturating_sub(seen) as usize) {
+                tracing::warn!(step = place, record = reject.place, "skipped: {}", reject.reason);
+            }
+            Ok(None)
+        }
+        OnError::DeadLetter => dead::batch(partition, rejects, now).map(Some),
+    }
+}
+
+fn windows(nodes: &mut [Node]) -> impl Iterator<Item = &mut WindowOperator> {
+    nodes.iter_mut().filter_map(|n| match &mut n.body {
+        NodeBody::Window(window) => Some(&mut **window),
+        _ => None,
+    })
+}
+
+/// The rows that count: those that are read again were counted before the restart.
+fn fresh_rows(batch: &Batch) -> u64 {
+    if batch.origin().replay { 0 } else { batch.rows() as u64 }
+}
+
+/// The counters of every step at a commit, to go back to when what came after it is thrown away.
+pub(crate) struct Checkpoint(VecDeque<Balance>);
+
+impl Checkpoint {
+    pub(crate) fn take<'a>(metrics: impl Iterator<Item = &'a Arc<StepMetrics>>) -> Self {
+        Self(metrics.map(|m| m.balance()).collect())
+    }
+
+    pub(crate) fn restore<'a>(&self, metrics: impl Iterator<Item = &'a Arc<StepMetrics>>) {
+        for (metrics, balance) in metrics.zip(&self.0) {
+            metrics.restore(balance);
+        }
+    }
+}

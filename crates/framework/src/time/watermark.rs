@@ -1,0 +1,206 @@
+//! The watermark of a reader of several partitions.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::batch::Partition;
+use crate::clock::Millis;
+
+/// How far event time has come: no record before it is expected any more.
+///
+/// Per partition it is the greatest time seen, less the out-of-orderness; over all, the least of the partitions that are not idle. A partition is
+/// idle once it is caught up and has given nothing for the idle time; one that never gave a record is idle as soon as it is caught up. While
+/// every partition is idle, event time goes on from where it stood as fast as the clock, so that the last window closes without a
+/// newer record. It never goes back.
+///
+/// ```
+/// use std::time::Duration;
+/// use pipectl_framework::{batch::Partition, time::Watermark};
+/// let (a, b, s) = (Partition::new("t", 0), Partition::new("t", 1), Duration::from_secs);
+/// let mut watermark = Watermark::new(0, s(5));
+/// watermark.assign(a.clone(), None, s(0));
+/// watermark.assign(b.clone(), None, s(0));
+/// watermark.observe(&a, 10_000, s(0));
+/// assert_eq!(watermark.advance(s(0)), None);            // nothing is known of b
+/// watermark.caught_up(&b, true, s(1));
+/// assert_eq!(watermark.advance(s(1)), Some(10_000));    // b is empty
+/// watermark.caught_up(&a, true, s(1));
+/// assert_eq!(watermark.advance(s(4)), Some(10_000));    // a may still give something
+/// assert_eq!(watermark.advance(s(8)), Some(13_000));    // idle since 5 s: time goes on
+/// watermark.observe(&a, 9_000, s(9));
+/// assert_eq!(watermark.advance(s(9)), Some(13_000));    // never back
+/// ```
+#[derive(Debug)]
+pub struct Watermark {
+    out_of_orderness: Millis,
+    idle_after: Duration,
+    partitions: BTreeMap<Partition, Seen>,
+    now: Option<Millis>,
+    /// Since when every partition has been idle, and the watermark at that moment.
+    resting: Option<(Duration, Millis)>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    greatest: Option<Millis>,
+    last_record: Duration,
+    caught_up: bool,
+}
+
+impl Watermark {
+    /// A watermark before the first record.
+    pub fn new(out_of_orderness: Millis, idle_after: Duration) -> Self {
+        Self { out_of_orderness, idle_after, partitions: BTreeMap::new(), now: None, resting: None }
+    }
+
+    /// Adds a partition; `restored` is the watermark that was committed for it.
+    pub fn assign(&mut self, partition: Partition, restored: Option<Millis>, now: Duration) {
+        let greatest = restored.map(|w| w.saturating_add(self.out_of_orderness));
+        self.partitions.insert(partition, Seen { greatest, last_record: now, caught_up: false });
+        self.resting = None;
+    }
+
+    /// Takes a partition away.
+    pub fn revoke(&mut self, partition: &Partition) {
+        self.partitions.remove(partition);
+        self.resting = None;
+        if self.partitions.is_empty() {
+            self.now = None;
+        }
+    }
+
+    /// A record of time `time` was read.
+    pub fn observe(&mut self, partition: &Partition, time: Millis, now: Duration) {
+        if let Some(seen) = self.partitions.get_mut(partition) {
+            seen.greatest = seen.greatest.max(Some(time));
+            seen.last_record = now;
+        }
+    }
+
+    /// The partition has, or no longer has, given all that is there.
+    pub fn caught_up(&mut self, partition: &Partition, caught_up: bool, now: Duration) {
+        if let Some(seen) = self.partitions.get_mut(partition) {
+            if caught_up && !seen.caught_up {
+                seen.last_record = seen.last_record.max(now);
+            }
+            seen.caught_up = caught_up;
+        }
+    }
+
+    /// The watermark now; `None` before the first record.
+    pub fn advance(&mut self, now: Duration) -> Option<Millis> {
+        let active = |seen: &&Seen| seen.idle_at(self.idle_after).is_none_or(|at| now < at);
+        let mut least = Some(Millis::MAX);
+        let mut any = false;
+        for seen in self.partitions.values().filter(active) {
+            any = true;
+            least = least.min(seen.greatest);
+        }
+        if any {
+            self.resting = None;
+            if let Some(least) = least {
+                self.now = self.now.max(Some(least.saturating_sub(self.out_of_orderness)));
+            }
+            return self.now;
+        }
+        let greatest = self.partitions.values().filter_map(|s| s.greatest).max()?;
+        let since = self.partitions.values().filter_map(|s| s.idle_at(self.idle_after)).max()?;
+        let (since, from) = *self.resting.get_or_insert_with(|| {
+            let from = self.now.max(Some(greatest.saturating_sub(self.out_of_orderness)));
+            (since, from.unwrap_or(greatest))
+        });
+        let rested = now.saturating_sub(since).as_millis() as Millis;
+        self.now = self.now.max(Some(from.saturating_add(rested)));
+        self.now
+    }
+
+    /// The watermark as it was last given.
+    pub fn current(&self) -> Option<Millis> {
+        self.now
+    }
+
+    /// What the watermark would be if `partition` had seen `time`: for the order inside a batch.
+    pub(crate) fn with(&self, partition: &Partition, now: Duration) -> Ahead {
+        let mut others = Millis::MAX;
+        let mut known = true;
+        for (other, seen) in &self.partitions {
+            let idle = seen.idle_at(self.idle_after).is_some_and(|at| now >= at);
+            if other != partition && !idle {
+                match seen.greatest {
+                    Some(greatest) => others = others.min(greatest),
+                    None => known = false,
+                }
+            }
+        }
+        let own = self.partitions.get(partition).and_then(|s| s.greatest).unwrap_or(Millis::MIN);
+        Ahead {
+            others: if known { others } else { Millis::MIN },
+            own,
+            floor: self.now,
+            slack: self.out_of_orderness,
+        }
+    }
+
+    /// When the watermark may move without a record: at the time given, or, while every partition is idle, by the clock
+    /// (`Resting`).
+    pub fn next_move(&self, now: Duration) -> NextMove {
+        if self.partitions.is_empty() || self.partitions.values().all(|s| s.greatest.is_none()) {
+            return NextMove::Never;
+        }
+        let mut earliest: Option<Duration> = None;
+        for seen in self.partitions.values() {
+            match seen.idle_at(self.idle_after) {
+                Some(at) if at > now => earliest = Some(earliest.map_or(at, |e| e.min(at))),
+                Some(_) => {}
+                None => return earliest.map_or(NextMove::Never, NextMove::At),
+            }
+        }
+        earliest.map_or(NextMove::Resting, NextMove::At)
+    }
+}
+
+/// See [`Watermark::next_move`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextMove {
+    /// Only a record moves it.
+    Never,
+    /// A partition becomes idle then.
+    At(Duration),
+    /// It moves with the clock.
+    Resting,
+}
+
+/// The watermark that grows with each row of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ahead {
+    others: Millis,
+    own: Millis,
+    floor: Option<Millis>,
+    slack: Millis,
+}
+
+impl Ahead {
+    /// A row of time `t` goes by.
+    #[inline]
+    pub(crate) fn pass(&mut self, t: Millis) {
+        self.own = self.own.max(t);
+    }
+
+    /// The watermark before the next row.
+    #[inline]
+    pub(crate) fn now(&self) -> Millis {
+        let least = self.own.min(self.others).saturating_sub(self.slack);
+        self.floor.map_or(least, |f| f.max(least))
+    }
+}
+
+impl Seen {
+    /// When it is idle, unless a record comes; `None` while there is more to read.
+    fn idle_at(&self, idle_after: Duration) -> Option<Duration> {
+        match (self.caught_up, self.greatest) {
+            (false, _) => None,
+            (true, None) => Some(Duration::ZERO),
+            (true, Some(_)) => Some(self.last_record.saturating_add(idle_after)),
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! Takes rows in.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+
+use super::fire::Running;
+use super::keys::{KeyTable, NONE};
+use super::restored::Restored;
+use super::settings::{TimeMode, WindowSettings};
+use crate::batch::{Batch, Partition};
+use crate::clock::Millis;
+use crate::config::Problem;
+use crate::error::{Error, Result};
+use crate::log::Position;
+use crate::plugin::{Aggregate, AggregateState, BoundWindow, Groups, Rejects, type_name};
+use crate::time::{Ahead, Watermark};
+
+/// What a call gives.
+#[derive(Debug, Default)]
+pub struct WindowOutput {
+    /// One batch per closed window, in the order of their ends.
+    pub results: Vec<Batch>,
+    /// Rows that came after their window had closed, of the input's schema.
+    pub late: Vec<Batch>,
+    /// Rows of the pushed batch that cannot be used.
+    pub rejected: Rejects,
+    /// Rows whose last window has closed for good in this call.
+    pub closed_rows: u64,
+}
+
+impl WindowOutput {
+    /// True where there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.results.is_empty() && self.late.is_empty() && self.rejected.is_empty() && self.closed_rows == 0
+    }
+}
+
+/// One partition's part of a pane.
+pub(super) struct Part {
+    pub(super) partition: u32,
+    pub(super) state: Box<dyn AggregateState>,
+    pub(super) rows: u64,
+    first_offset: i64,
+}
+
+/// The rows of a stretch of time that no window cuts.
+#[derive(Default)]
+pub(super) struct Pane {
+    pub(super) parts: Vec<Part>,
+}
+
+/// What is known of a partition.
+pub(super) struct Assigned {
+    pub(super) number: u32,
+    /// The end of the last window that was closed for it.
+    pub(super) closed_until: Option<Millis>,
+}
+
+/// The state of a window step.
+pub struct WindowOperator {
+    pub(super) settings: WindowSettings,
+    pub(super) aggregate: Box<dyn Aggregate>,
+    key: usize,
+    pub(super) schema: SchemaRef,
+    pub(super) keys: KeyTable,
+    pub(super) panes: BTreeMap<Millis, Pane>,
+    pub(super) partitions: BTreeMap<Partition, Assigned>,
+    pub(super) next_number: u32,
+    watermark: Watermark,
+    /// The latest wall time seen, for `processing`: it never goes back.
+    wall: Option<Millis>,
+    pub(super) running: Option<Running>,
+    pub(super) in_flight: u64,
+    /// The time of the first record: nothing is given for windows before it.
+    pub(super) first: Option<Millis>,
+    groups: Vec<u32>,
+    order: Vec<u32>,
+    ordered_groups: Vec<u32>,
+}
+
+impl WindowOperator {
+    /// An operator without state.
+    ///
+    /// # Errors
+    /// A [`Problem`] where the key's column is of a type that cannot be a key.
+    pub fn new(settings: WindowSettings, bound: BoundWindow, input: SchemaRef) -> Result<Self, Problem> {
+        let field = input.field(bound.key);
+        if !KeyTable::takes(field.data_type()) {
+            return Err(Problem::new("key", format!("field `{}` cannot be a key", field.name()))
+                .label(format!("it is {}", type_name(field.data_type())))
+                .help("a key is a text, an integer, or true or false"));
+        }
+        let time = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
+        let mut fields = vec![
+            Field::new("window_start", time.clone(), false),
+            Field::new("window_end", time, false),
+            Field::new("key", DataType::Utf8, true),
+        ];
+        fields.extend(bound.aggregate.fields());
+        let keys = KeyTable::new(settings.max_keys);
+        let watermark = Watermark::new(settings.out_of_orderness, settings.idle);
+        let mut operator = Self {
+            settings,
+            aggregate: bound.aggregate,
+            key: bound.key,
+            schema: Arc::new(Schema::new(fields)),
+            keys,
+            panes: BTreeMap::new(),
+            partitions: BTreeMap::new(),
+            next_number: 0,
+            watermark,
+            wall: None,
+            running: None,
+            in_flight: 0,
+            first: None,
+            groups: Vec::new(),
+            order: Vec::new(),
+            ordered_groups: Vec::new(),
+        };
+        operator.name_keys();
+        Ok(operator)
+    }
+
+    /// The keys that `zero_fill` lists are there from the start.
+    pub(super) fn name_keys(&mut self) {
+        for key in &self.settings.keys {
+            self.keys.group(key.as_bytes());
+        }
+    }
+
+    /// The schema of the results: `window_start`, `window_end`, `key`, and what the aggregate adds.
+    pub fn output_schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    /// Rows of `partition` will come; `restored` is what was committed for it.
+    pub fn assign(&mut self, partition: Partition, restored: Option<Restored>, now: Duration) {
+        self.running = None;
+        self.watermark.assign(partition.clone(), restored.and_then(|r| r.watermark), now);
+        if let Some(closed) = restored.and_then(|r| r.closed_until) {
+            // Zeros go on from the last closed window.
+            self.first = Some(self.first.map_or(closed, |f| f.min(closed)));
+        }
+        let number = self.next_number;
+        self.next_number += 1;
+        self.partitions
+            .insert(partition, Assigned { number, closed_until: restored.and_then(|r| r.closed_until) });
+    }
+
+    /// No more rows of `partition` will come; its part of every pane is dropped.
+    pub fn revoke(&mut self, partition: &Partition) {
+        self.watermark.revoke(partition);
+        let Some(assigned) = self.partitions.remove(partition) else { return };
+        self.running = None;
+        let in_flight = &mut self.in_flight;
+        self.panes.retain(|_, pane| {
+            pane.parts.retain(|part| {
+                if part.partition == assigned.number {
+                    *in_flight -= part.rows;
+                }
+                part.partition != assigned.number
+            });
+            !pane.parts.is_empty()
+        });
+        self.keys.disown(assigned.number);
+        if self.partitions.is_empty() {
+            self.keys.clear();
+            self.name_keys();
+            self.first = None;
+        }
+    }
+
+    /// Rows of `partition` up to `time` were read; called after the batch was pushed, also where all of its rows were filtered out.
+    pub fn observe(&mut self, partition: &Partition, time: Millis, now: Duration, wall: Millis) {
+        if time <= wall.saturating_add(self.settings.max_skew) {
+            self.watermark.observe(partition, time, now);
+        }
+    }
+
+    /// The partition has, or no longer has, given all that is there.
+    pub fn caught_up(&mut self, partition: &Partition, caught_up: bool, now: Duration) {
+        self.watermark.caught_up(partition, caught_up, now);
+    }
+
+    /// Adds a batch. `now` is the elapsed and `wall` the wall time.
+    ///
+    /// # Errors
+    /// `Fatal` where the batch is not of a partition that was assigned.
+    pub fn push(&mut self, batch: &Batch, now: Duration, wall: Millis, out: &mut WindowOutput) -> Result<()> {
+        let partition = &batch.origin().partition;
+        let Some(assigned) = self.partitions.get(partition) else {
+            return Err(Error::fatal(format!("rows of {partition} came before the partition was assigned")));
+        };
+        let (number, closed_until) = (assigned.number, assigned.closed_until);
+        let mut groups = std::mem::take(&mut self.groups);
+        self.keys.groups(batch.column(self.key), &mut groups);
+        let all_grouped = !groups.contains(&NONE);
+        let result = match self.settings.time {
+            TimeMode::Processing => {
+                let wall = self.advance_wall(wall);
+                let closed =
+                    closed_until.filter(|c| batch.origin().replay && self.settings.grid.last_end(wall) <= *c);
+                if all_grouped && closed.is_none() {
+                    self.add(batch, self.settings.grid.pane(wall), number, &groups, None);
+                    self.begin(wall);
+                    Ok(())
+                } else {
+                    self.push_each(batch, number, closed_until, &groups, now, wall, |_| wall, out)
+                }
+            }
+            TimeMode::Record => {
+                let times = batch.times();
+                if all_grouped && self.fits_one_pane(batch, now, wall, closed_until) {
+                    self.add(batch, self.settings.grid.pane(times[0]), number, &groups, None);
+                    self.begin(times.iter().copied().min().unwrap_or(times[0]));
+                    Ok(())
+                } else {
+                    self.push_each(batch, number, closed_until, &groups, now, wall, |row| times[row], out)
+                }
+            }
+        };
+        self.groups = groups;
+        result
+    }
+
+    /// The commonest case: all rows belong to one pane that no window of has closed.
+    fn fits_one_pane(
+        &self,
+        batch: &Batch,
+        now: Duration,
+        wall: Millis,
+        closed_until: Option<Millis>,
+    ) -> bool {
+        let times = batch.times();
+        let Some(first) = times.first() else { return true };
+        let (least, greatest) = times.iter().fold((*first, *first), |(l, g), t| (l.min(*t), g.max(*t)));
+        let grid = &self.settings.grid;
+        let mut ahead = self.watermark.with(&batch.origin().partition, now);
+        ahead.pass(greatest);
+        grid.pane(least) == grid.pane(greatest)
+            && greatest <= wall.saturating_add(self.settings.max_skew)
+            && grid.first_end(least) > ahead.now().max(closed_until.unwrap_or(Millis::MIN))
+    }
+
+    /// Row by row: rows of several panes, late rows, rows that cannot be used.
+    #[allow(clippy::too_many_arguments)] // one caller, two lines above; a struct would only rename them
+    fn push_each(
+        &mut self,
+        batch: &Batch,
+        number: u32,
+        closed_until: Option<Millis>,
+        groups: &[u32],
+        now: Duration,
+        wall: Millis,
+        time: impl Fn(usize) -> Millis,
+        out: &mut WindowOutput,
+    ) -> Result<()> {
+        let grid = self.settings.grid;
+        let latest = wall.saturating_add(self.settings.max_skew);
+        let replay = batch.origin().replay;
+        let mut ahead: Ahead = self.watermark.with(&batch.origin().partition, now);
+        let mut order = std::mem::take(&mut self.order);
+        order.clear();
+        let mut late = Vec::new();
+        let mut again = Vec::new();
+        let mut first: Option<Millis> = None;
+        let processing = self.settings.time == TimeMode::Processing;
+        for (row, group) in groups.iter().enumerate() {
+            let t = time(row);
+            if t > latest {
+                out.rejected.push(row, format!("its time {t} ms is more than `max_skew` in the future"));
+                continue;
+            }
+            let end = grid.last_end(t).saturating_add(self.settings.lateness);
+            // What was read before a restart counts only towards windows that were still open; it was never late again.
+            let closed = match replay {
+                true => closed_until.unwrap_or(Millis::MIN),
+                false if processing => Millis::MIN,
+                false => ahead.now(),
+            };
+            let is_late = end <= closed;
+            if !replay {
+                ahead.pass(t);
+            }
+            if is_late {
+                if !replay {
+                    late.push(row as u32);
+                }
+            } else if *group == NONE {
+                out.rejected.push(row, format!("more than {} keys (`max_keys`)", self.settings.max_keys));
+            } else {
+                first = Some(first.map_or(t, |f| f.min(t)));
+                order.push(row as u32);
+                if !replay && grid.first_end(t) <= closed_until.unwrap_or(Millis::MIN) {
+                    again.push(t);
+                }
+            }
+        }
+        let pane_of = |row: &u32| grid.pane(time(*row as usize));
+        if !order.is_sorted_by_key(pane_of) {
+            order.sort_by_key(pane_of);
+        }
+        let mut grouped = std::mem::take(&mut self.ordered_groups);
+        grouped.clear();
+        grouped.extend(order.iter().map(|row| groups[*row as usize]));
+        let mut start = 0;
+        while start < order.len() {
+            let pane = pane_of(&order[start]);
+            let end = start + order[start..].partition_point(|row| pane_of(row) == pane);
+            self.add(batch, pane, number, &grouped[start..end], Some(&order[start..end]));
+            start = end;
+        }
+        self.order = order;
+        self.ordered_groups = grouped;
+        if let Some(first) = first {
+            self.begin(first);
+        }
+        if !late.is_empty() {
+            let rows = arrow_array::UInt32Array::from(late);
+            out.late.push(
+                batch.take(&rows).map_err(|e| Error::fatal("late rows could not be taken").caused_by(e))?,
+            );
+        }
+        self.fire_again(&again, out)
+    }
+
+    /// Adds rows to a pane; `rows` in rising order of their place in the batch within the pane.
+    fn add(&mut self, batch: &Batch, pane: Millis, partition: u32, ids: &[u32], rows: Option<&[u32]>) {
+        if ids.is_empty() {
+            return;
+        }
+        let offset = match rows {
+            None => batch.origin().offsets.first().copied(),
+            Some(rows) => rows.iter().min().map(|row| batch.origin().offsets[*row as usize]),
+        };
+        let offset = offset.unwrap_or(i64::MAX);
+        let parts = &mut self.panes.entry(pane).or_default().parts;
+        let part = match parts.iter().position(|p| p.partition == partition) {
+            Some(index) => &mut parts[index],
+            None => {
+                parts.push(Part { partition, state: self.aggregate.state(), rows: 0, first_offset: offset });
+                let last = parts.len() - 1;
+                &mut parts[last]
+            }
+        };
+        part.first_offset = part.first_offset.min(offset);
+        part.rows += ids.len() as u64;
+        self.in_flight += ids.len() as u64;
+        part.state.add(batch.columns(), Groups { ids, rows, count: self.keys.len() });
+        self.keys.own(ids, partition);
+    }
+
+    fn begin(&mut self, time: Millis) {
+        self.first = Some(self.first.map_or(time, |f| f.min(time)));
+    }
+
+    pub(super) fn advance_wall(&mut self, wall: Millis) -> Millis {
+        let wall = self.wall.map_or(wall, |w| w.max(wall));
+        self.wall = Some(wall);
+        wall
+    }
+
+    /// How far time has come for this window.
+    pub(super) fn advance(&mut self, now: Duration, wall: Millis) -> Option<Millis> {
+        match self.settings.time {
+            TimeMode::Processing => Some(self.advance_wall(wall)),
+            TimeMode::Record => self.watermark.advance(now),
+        }
+    }
+
+    /// The watermark as it was last advanced; `None` before the first record.
+    pub fn watermark(&self) -> Option<Millis> {
+        match self.settings.time {
+            TimeMode::Processing => self.wall,
+            TimeMode::Record => self.watermark.current(),
+        }
+    }
+
+    pub(super) fn next_move(&self, now: Duration) -> crate::time::NextMove {
+        match self.settings.time {
+            TimeMode::Processing => crate::time::NextMove::Resting,
+            TimeMode::Record => self.watermark.next_move(now),
+        }
+    }
+
+    /// Rows in panes that a window is still open for.
+    pub fn in_flight_rows(&self) -> u64 {
+        self.in_flight
+    }
+
+    /// The number of open panes.
+    pub fn open_panes(&self) -> usize {
+        self.panes.len()
+    }
+
+    /// What to commit for `partition` when everything before `next` has been pushed: the first offset of its oldest open pane, with a
+    /// [`Restored`] as metadata.
+    pub fn position(&self, partition: &Partition, next: i64) -> Position {
+        let assigned = self.partitions.get(partition);
+        let low = assigned.and_then(|assigned| {
+            let parts = self.panes.values().flat_map(|p| &p.parts).filter(|p| p.partition == assigned.number);
+            parts.map(|p| p.first_offset).min()
+        });
+        let restored = Restored {
+            pos: next,
+            watermark: self.watermark(),
+            closed_until: assigned.and_then(|a| a.closed_until),
+        };
+        Position {
+            partition: partition.clone(),
+            offset: low.map_or(next, |low| low.min(next)),
+            metadata: restored.to_string(),
+        }
+    }
+}
