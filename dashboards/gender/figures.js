@@ -1,0 +1,128 @@
+// The large figures above the chart: the newest value of the leading series and of all together, each with the
+// last minute as a small line.
+
+import { element, setText, svg, swatch } from "./dom.js";
+import { label, number, shortNumber } from "./format.js";
+import { colourOf, dashOf, faded } from "./palette.js";
+
+const MOST_TILES = 4;
+const SPARK_POINTS = 60;
+const SPARK_WIDTH = 120;
+const SPARK_HEIGHT = 32;
+
+export class Figures {
+  #list;
+  #history;
+  #tiles = [];
+
+  constructor(list, history) {
+    this.#list = list;
+    this.#history = history;
+  }
+
+  /** `shown`: indices of the series, `unit`: text behind a value, `additive`: whether a sum means something. */
+  draw(shown, unit, additive) {
+    const { series, totals, rows } = this.#history;
+    const leading = shown.length <= MOST_TILES ? shown
+      : [...shown].sort((a, b) => totals[b] - totals[a]).slice(0, MOST_TILES);
+    const withAll = additive && shown.length > 1;
+    this.#fit(leading.length + (withAll ? 1 : 0));
+    const newest = rows[rows.length - 1];
+    leading.forEach((i, place) => {
+      this.#tiles[place].fill(label(series[i]), newest?.[i], unit, colourOf(series[i], i), dashOf(i),
+        this.#recent((row) => row[i]));
+    });
+    if (withAll) {
+      const name = shown.length > MOST_TILES ? `All ${shown.length}` : "All";
+      const sum = (row) => sumOf(row, shown);
+      this.#tiles[leading.length].fill(name, newest && sum(newest), unit, null, [], this.#recent(sum));
+    }
+  }
+
+  #fit(count) {
+    while (this.#tiles.length < count) {
+      const tile = new Tile();
+      this.#tiles.push(tile);
+      this.#list.append(tile.node);
+    }
+    while (this.#tiles.length > count) this.#tiles.pop().node.remove();
+    this.#list.dataset.count = String(count);
+  }
+
+  /** The newest values, null where time is missing. */
+  #recent(valueOf) {
+    const { times, rows } = this.#history;
+    const from = Math.max(0, times.length - SPARK_POINTS);
+    const values = [];
+    for (let i = from; i < times.length; i += 1) {
+      if (i > from && this.#history.gapBefore(i)) values.push(null);
+      values.push(valueOf(rows[i]) ?? null);
+    }
+    return values;
+  }
+}
+
+/** Sum of the shown values of a row; null when none of them is known. */
+function sumOf(row, shown) {
+  let sum = null;
+  for (const i of shown) if (row[i] !== null) sum = (sum ?? 0) + row[i];
+  return sum;
+}
+
+class Tile {
+  #mark = swatch();
+  #name = element("span", "tile-name");
+  #value = element("span", "tile-value");
+  #unit = element("span", "tile-unit");
+  #area = svg("path", { class: "spark-area" });
+  #line = svg("path", { class: "spark-line", fill: "none", "vector-effect": "non-scaling-stroke" });
+
+  constructor() {
+    this.#name.dir = "auto";
+    const spark = svg("svg", {
+      class: "spark", viewBox: `0 0 ${SPARK_WIDTH} ${SPARK_HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true",
+    }, this.#area, this.#line);
+    this.node = element("li", "card tile",
+      element("p", "tile-head", this.#mark.node, this.#name),
+      element("p", "tile-figure", this.#value, " ", this.#unit),
+      spark);
+  }
+
+  /** `colour` null: the sum of all, in the colour of text. */
+  fill(name, value, unit, colour, dash, recent) {
+    setText(this.#name, name);
+    this.#name.title = name;
+    setText(this.#value, shortNumber(value));
+    this.#value.title = number(value);
+    setText(this.#unit, unit);
+    this.#mark.node.toggleAttribute("hidden", colour === null);
+    this.node.classList.toggle("tile-all", colour === null);
+    if (colour !== null) this.#mark.paint(colour, dash);
+    this.#value.style.color = colour ?? "";
+    this.#line.style.stroke = colour ?? "";
+    this.#area.style.fill = colour === null ? "" : faded(colour, 0.14);
+    const { line, area } = sparkPaths(recent);
+    this.#line.setAttribute("d", line);
+    this.#area.setAttribute("d", area);
+  }
+}
+
+function sparkPaths(values) {
+  const most = Math.max(1e-9, ...values.map((value) => value ?? 0));
+  const step = SPARK_WIDTH / (SPARK_POINTS - 1);
+  const first = SPARK_POINTS - values.length;
+  let line = "";
+  let area = "";
+  let start = null;
+  const place = (i) => ((first + i) * step).toFixed(1);
+  values.forEach((value, i) => {
+    if (value === null) return;
+    const isFirst = (values[i - 1] ?? null) === null;
+    const y = (SPARK_HEIGHT - 2 - (Math.max(value, 0) / most) * (SPARK_HEIGHT - 4)).toFixed(1);
+    if (isFirst) start = place(i);
+    line += `${isFirst ? "M" : "L"}${place(i)} ${y}`;
+    area += isFirst ? `M${start} ${SPARK_HEIGHT}L${start} ${y}` : `L${place(i)} ${y}`;
+    if ((values[i + 1] ?? null) === null) area += `L${place(i)} ${SPARK_HEIGHT}Z`;
+  });
+  return { line, area };
+}

@@ -1,0 +1,133 @@
+// Beside the chart: a ring of shares with the running total in its middle, and a row for each series with
+// its total and share. A row is a button that takes the series' line out of the chart or puts it back.
+
+import { element, setText, svg, swatch } from "./dom.js";
+import { label, number, share, shortNumber } from "./format.js";
+import { colourOf, dashOf } from "./palette.js";
+
+const MOST_IN_ORDER = 6;
+const MOST_SLICES = 8;
+/** So few series leave room for a larger ring. */
+const FEW = 3;
+/** Room between two slices, in hundredths of the ring. */
+const SLICE_GAP = 0.8;
+
+export class Shares {
+  #list;
+  #history;
+  #on;
+  #rows = new Map();
+  #ring = svg("g", { class: "ring" });
+  #total = svg("text", { class: "ring-total", x: 60, y: 62, "text-anchor": "middle" });
+  #donut;
+  #donutBox;
+
+  /** `on.toggle(series)` when a row is pressed, `on.point(series or null)` when it is pointed at or focused. */
+  constructor(donutBox, list, history, on) {
+    this.#list = list;
+    this.#history = history;
+    this.#on = on;
+    this.#donutBox = donutBox;
+    this.#donut = svg("svg", { class: "donut", viewBox: "0 0 120 120", role: "img" },
+      svg("circle", { class: "ring-track", cx: 60, cy: 60, r: 48 }), this.#ring, this.#total,
+      svg("text", { class: "ring-word", x: 60, y: 77, "text-anchor": "middle" }, "in all"));
+    donutBox.append(this.#donut);
+  }
+
+  /** `shown`: indices of all series that the page may show; `off`: a set of those taken out of the chart. */
+  draw(shown, off, additive) {
+    const { series, totals, rows } = this.#history;
+    const newest = rows[rows.length - 1];
+    const weight = additive ? (i) => totals[i] : (i) => newest?.[i] ?? 0;
+    const order = shown.length <= MOST_IN_ORDER ? shown : [...shown].sort((a, b) => weight(b) - weight(a));
+    const sum = shown.reduce((all, i) => all + Math.max(totals[i], 0), 0);
+    this.#donutBox.hidden = !additive;
+    this.#donutBox.parentElement.toggleAttribute("data-few", shown.length <= FEW);
+    if (additive) this.#drawDonut(order, totals, sum);
+    const nodes = order.map((i) => {
+      const row = this.#rowOf(i);
+      const part = sum > 0 ? Math.max(totals[i], 0) / sum : 0;
+      row.fill(series[i], i, additive ? totals[i] : newest?.[i], additive ? part : null, !off.has(i));
+      return row.node;
+    });
+    nodes.forEach((node, place) => {
+      if (this.#list.children[place] !== node) this.#list.insertBefore(node, this.#list.children[place] ?? null);
+    });
+    while (this.#list.children.length > nodes.length) this.#list.lastChild.remove();
+  }
+
+  /** Drops what belongs to an earlier epoch. */
+  reset() {
+    this.#rows.clear();
+    this.#list.replaceChildren();
+  }
+
+  #rowOf(i) {
+    if (!this.#rows.has(i)) this.#rows.set(i, new Row(i, this.#on));
+    return this.#rows.get(i);
+  }
+
+  #drawDonut(order, totals, sum) {
+    const { series } = this.#history;
+    const bySize = [...order].sort((a, b) => totals[b] - totals[a]);
+    const whole = bySize.length <= MOST_SLICES ? bySize : bySize.slice(0, MOST_SLICES - 1);
+    const inRing = order.filter((i) => whole.includes(i));
+    const slices = inRing.map((i) => [Math.max(totals[i], 0), colourOf(series[i], i)]);
+    const named = slices.reduce((all, [size]) => all + size, 0);
+    if (whole.length < order.length) slices.push([sum - named, ""]);
+    while (this.#ring.children.length < slices.length) {
+      this.#ring.append(svg("circle", { cx: 60, cy: 60, r: 48, pathLength: 100 }));
+    }
+    while (this.#ring.children.length > slices.length) this.#ring.lastChild.remove();
+    const alone = slices.filter(([size]) => size > 0).length < 2;
+    let from = 0;
+    slices.forEach(([size, colour], at) => {
+      const part = sum > 0 ? (size / sum) * 100 : 0;
+      const drawn = alone ? part : Math.max(part - SLICE_GAP, Math.min(part, 0.3));
+      const slice = this.#ring.children[at];
+      slice.setAttribute("stroke-dasharray", `${drawn} ${100 - drawn}`);
+      slice.setAttribute("stroke-dashoffset", String(25 - from));
+      slice.style.stroke = colour;
+      from += part;
+    });
+    setText(this.#total, shortNumber(sum));
+    this.#total.style.fontSize = this.#total.textContent.length > 5 ? "16.5px" : "";
+    const told = bySize.slice(0, MOST_SLICES).map((i) => `${label(series[i])} ${share(sum > 0 ? totals[i] / sum : 0)}`);
+    this.#donut.setAttribute("aria-label", `${number(sum)} in all. ${told.join(", ")}`);
+  }
+}
+
+class Row {
+  #mark = swatch();
+  #name = element("span", "rank-name");
+  #value = element("span", "rank-value");
+  #share = element("span", "rank-share");
+  #bar = element("span", "rank-bar-fill");
+  #track = element("span", "rank-bar", this.#bar);
+  #button = element("button", "rank", this.#mark.node, this.#name, this.#value, this.#share, this.#track);
+
+  constructor(i, on) {
+    this.#button.type = "button";
+    this.#name.dir = "auto";
+    this.#button.addEventListener("click", () => on.toggle(i));
+    for (const name of ["pointerenter", "focus"]) this.#button.addEventListener(name, () => on.point(i));
+    for (const name of ["pointerleave", "blur"]) this.#button.addEventListener(name, () => on.point(null));
+    this.node = element("li", "", this.#button);
+  }
+
+  /** `part` null: shares mean nothing here. */
+  fill(series, i, value, part, on) {
+    const colour = colourOf(series, i);
+    const name = label(series);
+    this.#mark.paint(colour, dashOf(i));
+    setText(this.#name, name);
+    this.#name.title = name;
+    setText(this.#value, number(value));
+    setText(this.#share, part === null ? "" : share(part));
+    this.#track.hidden = part === null;
+    this.#bar.style.backgroundColor = colour;
+    this.#bar.style.transform = `scaleX(${part ?? 0})`;
+    this.#button.setAttribute("aria-pressed", String(on));
+    this.#button.title = on ? `Take ${name} out of the chart` : `Put ${name} back into the chart`;
+  }
+}

@@ -1,0 +1,57 @@
+// The choice of how much time the chart shows: what the server's description says, or what the reader picked.
+
+import { element, setText } from "./dom.js";
+import { duration } from "./format.js";
+
+/** Spans offered, in windows. */
+const OFFERED_POINTS = [60, 120, 300, 600, 1800, 3600];
+
+export class SpanPicker {
+  #select;
+  #note;
+  #offered = "";
+  #picked = null;
+
+  #wantedMs = 0;
+  #heldMs = 0;
+
+  /** `select` and `note` are filled by this class; `redraw` is called when the reader picked another span. */
+  constructor(select, note, redraw) {
+    this.#select = select;
+    this.#note = note;
+    select.addEventListener("change", () => {
+      this.#picked = Number(select.value);
+      redraw();
+    });
+  }
+
+  /** The span to show, as `spanOf` takes it; brings the list up to date with what is held. */
+  window(describedMs, history) {
+    const { times, interval } = history;
+    const held = times.length ? times[times.length - 1] - times[0] : 0;
+    const enough = (ms, at, all) => at === 0 || all[at - 1] < held;
+    const offered = OFFERED_POINTS.map((points) => points * interval).filter(enough);
+    const spans = [...new Set([...offered, describedMs])].sort((a, b) => a - b);
+    const signature = spans.join();
+    if (signature !== this.#offered) {
+      this.#offered = signature;
+      this.#select.replaceChildren(...spans.map((ms) => {
+        const option = element("option", "", duration(ms));
+        option.value = String(ms);
+        return option;
+      }));
+    }
+    const ms = spans.includes(this.#picked) ? this.#picked : describedMs;
+    this.#select.value = String(ms);
+    this.#wantedMs = ms;
+    this.#heldMs = held;
+    return { ms, exact: this.#picked !== null };
+  }
+
+  /** Says so where the chart, for want of room, shows less than the span (`[from, to]` in ms is what it shows). */
+  tell([from, to]) {
+    const drawn = to - from;
+    const cut = drawn < 0.9 * Math.min(this.#wantedMs, this.#heldMs);
+    setText(this.#note, cut ? `showing ${duration(drawn)}` : "");
+  }
+}
