@@ -16,7 +16,7 @@ const MOST_FILLED_LINES = 1;
 export class Chart {
   #host;
   #history;
-  #onCursor;
+  #onPointer;
   #plot = null;
   #layout = layoutOf("line", [], []);
   #signature = "";
@@ -24,13 +24,14 @@ export class Chart {
   #interval = 1000;
   #span = [0, 1];
   #strong = new Set();
-  #quiet = false; // set while the chart itself moves the cursor
+  /** Where the pointer is, in pixels of the plot; null when it is elsewhere. */
+  #pointer = null;
 
-  /** Draws into `host`; `onCursor(time or null, x)` is told where the pointer is, x in pixels of `host`. */
-  constructor(host, history, onCursor) {
+  /** Draws into `host`; `onPointer(time or null, x)` is told where the pointer is, x in pixels of `host`. */
+  constructor(host, history, onPointer) {
     this.#host = host;
     this.#history = history;
-    this.#onCursor = onCursor;
+    this.#onPointer = onPointer;
     new ResizeObserver(() => this.#resize()).observe(host);
   }
 
@@ -46,14 +47,13 @@ export class Chart {
     this.#span = spanOf(this.#history, layout, window, this.#size().width - 60);
     const data = columnsOf(this.#history, layout);
     if (this.#plot && signature === this.#signature) {
-      this.#quiet = true;
       this.#plot.setData(data);
-      this.#quiet = false;
       return;
     }
     this.#signature = signature;
     this.#plot?.destroy();
     this.#plot = new uPlot(this.#options(unit), data, this.#host);
+    this.#listen();
   }
 
   /** Draws the same again, after a change of colours. */
@@ -72,10 +72,15 @@ export class Chart {
     if (!this.#plot) return null;
     const inView = when !== null && when >= this.#span[0] && when <= this.#span[1];
     const left = inView ? this.#plot.valToPos(when, "x") : -10;
-    this.#quiet = true;
     this.#plot.setCursor({ left, top: inView ? 1 : -10 });
-    this.#quiet = false;
     return inView ? left + this.#plot.over.offsetLeft : null;
+  }
+
+  /** Tells again where the pointer is: the chart may have moved under it. */
+  tellPointer() {
+    if (!this.#plot) return;
+    if (this.#pointer === null) this.#onPointer(null, 0);
+    else this.#onPointer(this.#plot.posToVal(this.#pointer, "x"), this.#pointer + this.#plot.over.offsetLeft);
   }
 
   get span() {
@@ -127,7 +132,6 @@ export class Chart {
         ? order.slice(1).map((_, i) => ({ series: [i + 1, i + 2] })) : [],
       hooks: {
         draw: [(u) => this.#drawUnit(u, kind === "share" ? "" : unit, font), (u) => this.#drawEnds(u)],
-        setCursor: [(u) => this.#moved(u)],
       },
     };
   }
@@ -217,11 +221,14 @@ export class Chart {
     ctx.restore();
   }
 
-  #moved(u) {
-    if (this.#quiet) return;
-    const { left } = u.cursor;
-    if (left === null || left === undefined || left < 0) this.#onCursor(null, 0);
-    else this.#onCursor(u.posToVal(left, "x"), left + u.over.offsetLeft);
+  #listen() {
+    const { over } = this.#plot;
+    const point = (x) => {
+      this.#pointer = x;
+      this.tellPointer();
+    };
+    over.addEventListener("pointermove", (event) => point(event.clientX - over.getBoundingClientRect().left));
+    over.addEventListener("pointerleave", () => point(null));
   }
 }
 

@@ -33,13 +33,13 @@ export class Reading {
     this.#chart = chart;
   }
 
-  /** Called with the pointer's time, or null when it left. */
+  /** Called with the pointer's time, or null when it is not on the chart. What was read by keys gives way to it. */
   pointer(time, x) {
     if (time === null) {
       if (this.#keyed === null) this.#box.hidden = true;
-      else this.update(this.#shown, this.#unit, this.#asShare);
       return;
     }
+    this.#keyed = null;
     const at = this.#history.nearest(time);
     if (at >= 0) this.#show(at, x, time);
   }
@@ -53,6 +53,7 @@ export class Reading {
     this.#host.setAttribute("aria-valuemax", String(Math.max(points - 1, 0)));
     if (this.#keyed === null) {
       if (points) this.#speak(points - 1);
+      this.#chart.tellPointer();
       return;
     }
     this.#keyed = Math.max(this.#keyed, this.#chart.span[0]);
