@@ -1,0 +1,153 @@
+//! A file that is watched while it is read, and known again after a restart.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How much of a file's beginning tells it from others.
+const HEAD_BYTES: usize = 1024;
+
+/// A regular file. Reading it fails by name where it is cut short, or is not the one at its path any more at its end.
+#[derive(Debug)]
+pub(super) struct WatchedFile {
+    file: File,
+    path: PathBuf,
+    name: Arc<str>,
+    /// Its beginning, as it was when it was opened.
+    head: Vec<u8>,
+    /// Where the next read begins.
+    at: u64,
+    /// Its length when last looked at.
+    len: u64,
+}
+
+impl WatchedFile {
+    /// Opens the file at `path`, which is called `name` in messages.
+    pub(super) fn open(path: PathBuf, name: Arc<str>) -> io::Result<Self> {
+        let mut file = File::open(&path)?;
+        let len = file.metadata()?.len();
+        let mut head = Vec::new();
+        Read::by_ref(&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head)?;
+        file.seek(SeekFrom::Start(0))?;
+        Ok(Self { file, path, name, head, at: 0, len })
+    }
+
+    /// Its length in bytes when last looked at.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// A mark of its first bytes, at most `before`: how many, and a hash over them.
+    pub(super) fn mark(&self, before: u64) -> (usize, u64) {
+        let len = self.head.len().min(usize::try_from(before).unwrap_or(usize::MAX));
+        (len, fnv1a(self.head.get(..len).unwrap_or_default()))
+    }
+
+    /// True where the file begins with what `mark` was made of.
+    pub(super) fn is(&self, mark: (usize, u64)) -> bool {
+        self.head.get(..mark.0).is_some_and(|head| fnv1a(head) == mark.1)
+    }
+
+    fn failure(&self, what: &str) -> io::Error {
+        io::Error::other(format!("{} {what}", self.name))
+    }
+
+    /// Called at the end: what is at the path now must be this file.
+    fn check_same(&self, metadata: &Metadata) -> io::Result<()> {
+        match std::fs::metadata(&self.path) {
+            Ok(now) if identity(&now) != identity(metadata) => Err(self.failure(
+                "was replaced while it was read: all of the old file has been read, and nothing of the new one",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Read for WatchedFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        let metadata = self.file.metadata()?;
+        self.at += read as u64;
+        if metadata.len() < self.len.max(self.at) {
+            return Err(self.failure(&format!("was cut short while it was read, at byte {}", metadata.len())));
+        }
+        self.len = metadata.len();
+        if read == 0 && !buffer.is_empty() {
+            self.check_same(&metadata)?;
+        }
+        Ok(read)
+    }
+}
+
+impl Seek for WatchedFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.at = self.file.seek(to)?;
+        Ok(self.at)
+    }
+}
+
+#[cfg(unix)]
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.dev(), metadata.ino())
+}
+
+#[cfg(not(unix))]
+fn identity(_: &Metadata) {}
+
+/// FNV-1a, 64 bits: stable over versions, for a check against mistakes only.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(content: &str) -> (tempfile::TempDir, PathBuf, WatchedFile) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.csv");
+        std::fs::write(&path, content).unwrap();
+        let watched = WatchedFile::open(path.clone(), "x.csv".into()).unwrap();
+        (dir, path, watched)
+    }
+
+    fn rest(file: &mut WatchedFile) -> Result<String, String> {
+        let mut text = String::new();
+        file.read_to_string(&mut text).map(|_| text).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_quiet_file_and_a_growing_one_read_to_their_end() {
+        let (_dir, path, mut watched) = file("one\n");
+        assert_eq!(rest(&mut watched), Ok("one\n".into()));
+        let mut append = std::fs::OpenOptions::new().append(true).open(path).unwrap();
+        std::io::Write::write_all(&mut append, b"two\n").unwrap();
+        assert_eq!(rest(&mut watched), Ok("two\n".into()));
+        assert_eq!(watched.len(), 8);
+    }
+
+    #[test]
+    fn truncation_and_rotation_have_names() {
+        let (_dir, path, mut watched) = file("one\ntwo\n");
+        std::fs::write(&path, "one").unwrap();
+        assert_eq!(rest(&mut watched), Err("x.csv was cut short while it was read, at byte 3".into()));
+        let (dir, path, mut watched) = file("one\n");
+        std::fs::rename(&path, dir.path().join("x.csv.1")).unwrap();
+        std::fs::write(&path, "new\n").unwrap();
+        assert!(rest(&mut watched).unwrap_err().starts_with("x.csv was replaced while it was read"));
+    }
+
+    #[test]
+    fn the_mark_of_what_was_read_stays_when_the_file_grows() {
+        let (_dir, path, watched) = file("header\n1\n");
+        let mark = watched.mark(7);
+        std::fs::write(&path, "header\n1\n2\n").unwrap();
+        assert!(WatchedFile::open(path.clone(), "x".into()).unwrap().is(mark));
+        std::fs::write(&path, "HEADER\n1\n2\n").unwrap();
+        assert!(!WatchedFile::open(path.clone(), "x".into()).unwrap().is(mark));
+        std::fs::write(&path, "head").unwrap();
+        assert!(!WatchedFile::open(path, "x".into()).unwrap().is(mark));
+    }
+}

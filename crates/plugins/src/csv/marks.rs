@@ -1,0 +1,173 @@
+//! Where the separators stand in a stretch of bytes.
+//!
+//! A stretch is scanned 64 bytes at a time: each of the three characters that give CSV its structure becomes a mask of 64 bits,
+//! and the positions of the bits are written out. What the file says follows from comparing positions, so that no cell is looked at
+//! but those that are wanted. Quotes are only noted: a record that has one is read by [`record`](super::record).
+
+use wide::u8x16;
+
+/// Positions in a stretch, rising.
+#[derive(Debug, Default)]
+struct Positions {
+    slots: Vec<u32>,
+    len: usize,
+}
+
+impl Positions {
+    /// Makes room for `bytes` positions, one block more for whole-block writes, and `padding`.
+    fn reset(&mut self, bytes: usize, padding: usize) {
+        let room = bytes + 64 + padding;
+        if self.slots.len() < room {
+            self.slots.resize(room, 0);
+        }
+        self.len = 0;
+    }
+
+    /// Adds the positions of the bits of `mask`, counted from `base`.
+    #[inline]
+    fn add(&mut self, base: u32, mut mask: u64) {
+        let count = mask.count_ones() as usize;
+        let Some(slots) = self.slots.get_mut(self.len..self.len + 64) else { return };
+        // Four at a time, past the last bit too: what is written there is overwritten or lies beyond `len`.
+        for four in slots.chunks_exact_mut(4).take(count.div_ceil(4)) {
+            for slot in four {
+                *slot = base.wrapping_add(mask.trailing_zeros());
+                mask &= mask.wrapping_sub(1);
+            }
+        }
+        self.len += count;
+    }
+
+    /// Closes the list with `padding` times the greatest number.
+    fn close(&mut self, padding: usize) {
+        let end = self.len + padding;
+        if let Some(slots) = self.slots.get_mut(self.len..end) {
+            slots.fill(u32::MAX);
+        }
+    }
+
+    #[inline]
+    fn get(&self, index: usize) -> u32 {
+        self.slots.get(index).copied().unwrap_or(u32::MAX)
+    }
+
+    fn before(&self, position: usize, from: usize) -> usize {
+        let rest = self.slots.get(from..self.len).unwrap_or_default();
+        from + rest.iter().take_while(|p| (**p as usize) < position).count()
+    }
+}
+
+/// The separators of one stretch.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    delimiters: Positions,
+    newlines: Positions,
+    quotes: Positions,
+}
+
+impl Marks {
+    /// Scans `bytes`, fewer than 4 GiB. Each list ends with `padding` times [`u32::MAX`], so that a look ahead by as many needs no
+    /// check.
+    pub(super) fn scan(&mut self, bytes: &[u8], delimiter: u8, padding: usize) {
+        for positions in [&mut self.delimiters, &mut self.newlines, &mut self.quotes] {
+            positions.reset(bytes.len(), padding);
+        }
+        let wanted = [delimiter, b'\n', b'"'].map(u8x16::splat);
+        let (blocks, rest) = bytes.as_chunks::<64>();
+        for (number, block) in blocks.iter().enumerate() {
+            self.block((number * 64) as u32, block, wanted);
+        }
+        if !rest.is_empty() {
+            // Any byte that is none of the three.
+            let filler = u8::from(delimiter == 0);
+            let mut block = [filler; 64];
+            for (to, from) in block.iter_mut().zip(rest) {
+                *to = *from;
+            }
+            self.block((blocks.len() * 64) as u32, &block, wanted);
+        }
+        for positions in [&mut self.delimiters, &mut self.newlines, &mut self.quotes] {
+            positions.close(padding);
+        }
+    }
+
+    #[inline]
+    fn block(&mut self, base: u32, block: &[u8; 64], [delimiter, newline, quote]: [u8x16; 3]) {
+        let (mut delimiters, mut newlines, mut quotes) = (0u64, 0u64, 0u64);
+        let (parts, _) = block.as_chunks::<16>();
+        for (number, part) in parts.iter().enumerate() {
+            let part = u8x16::new(*part);
+            let shift = 16 * number;
+            delimiters |= u64::from(part.simd_eq(delimiter).to_bitmask()) << shift;
+            newlines |= u64::from(part.simd_eq(newline).to_bitmask()) << shift;
+            quotes |= u64::from(part.simd_eq(quote).to_bitmask()) << shift;
+        }
+        self.delimiters.add(base, delimiters);
+        self.newlines.add(base, newlines);
+        if quotes != 0 {
+            self.quotes.add(base, quotes);
+        }
+    }
+
+    /// Newline number `index`; [`u32::MAX`] behind the last.
+    #[inline]
+    pub(super) fn newline(&self, index: usize) -> u32 {
+        self.newlines.get(index)
+    }
+
+    /// Quote number `index`; [`u32::MAX`] behind the last.
+    #[inline]
+    pub(super) fn quote(&self, index: usize) -> u32 {
+        self.quotes.get(index)
+    }
+
+    /// The `count` delimiters from number `index` on, `count` at most the padding; behind the last stands [`u32::MAX`].
+    #[inline]
+    pub(super) fn delimiters_from(&self, index: usize, count: usize) -> &[u32] {
+        self.delimiters.slots.get(index..index + count).unwrap_or_default()
+    }
+
+    /// The number of the first delimiter at or behind `position`, looking from number `from` on.
+    pub(super) fn delimiters_before(&self, position: usize, from: usize) -> usize {
+        self.delimiters.before(position, from)
+    }
+
+    /// The number of the first newline at or behind `position`, looking from number `from` on.
+    pub(super) fn newlines_before(&self, position: usize, from: usize) -> usize {
+        self.newlines.before(position, from)
+    }
+
+    /// The number of the first quote at or behind `position`, looking from number `from` on.
+    pub(super) fn quotes_before(&self, position: usize, from: usize) -> usize {
+        self.quotes.before(position, from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn naive(bytes: &[u8], wanted: u8, padding: usize) -> Vec<u32> {
+        let found = bytes.iter().enumerate().filter(|(_, b)| **b == wanted).map(|(i, _)| i as u32);
+        found.chain(std::iter::repeat_n(u32::MAX, padding)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_masks_find_what_a_loop_finds(
+            stretches in prop::collection::vec(prop::collection::vec(prop::sample::select(b"a,;\n\"\0".to_vec()), 0..300), 1..4),
+            delimiter in prop::sample::select(b",;\0".to_vec()),
+            padding in 1usize..70,
+        ) {
+            let mut marks = Marks::default();
+            for bytes in &stretches {
+                marks.scan(bytes, delimiter, padding);
+                for (positions, wanted) in [(&marks.delimiters, delimiter), (&marks.newlines, b'\n'), (&marks.quotes, b'"')] {
+                    let expected = naive(bytes, wanted, padding);
+                    prop_assert_eq!(&positions.slots[..expected.len()], expected);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The `csv` source: the rows of a file, at full speed or replayed at a pace.
+//!
+//! Cells are given byte for byte: nothing is trimmed, and nothing is guessed about types; every column is text. A
+//! record that breaks the rules (RFC 4180, with `\n` line ends too) is rejected with its line and does not stop those behind it.
+//! Blank lines are passed over, except in a file of one column, where an empty line is an empty cell.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | [`marks`] | where delimiters, line ends and quotes stand in a stretch of bytes |
+//! | [`record`] | one record byte by byte, with quotes |
+//! | [`reader`] | bytes to columns |
+//! | [`header`] | the first record |
+//! | [`file`] | a file that is watched while it is read, and known again |
+//! | [`position`] | where to go on after a restart |
+//! | [`source`] | pace, stamps and positions: what the runner sees |
+
+mod file;
+mod header;
+mod marks;
+mod position;
+mod reader;
+mod record;
+mod source;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use pipectl_framework::config::{ByteSize, Rate};
+use pipectl_framework::plugin::{BindContext, BoundSource, Capability, Problem, SourcePlugin};
+use pipectl_framework::register;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::replay::{Replay, Speed};
+use file::WatchedFile;
+use header::{Head, read_head};
+use reader::Dialect;
+use source::{CsvSource, Settings};
+
+/// The longest `max_line`, in bytes.
+const MOST_MAX_LINE: u64 = 64 << 20;
+
+/// The rows of a CSV file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Csv {
+    /// The file. A relative path starts at the folder of the pipeline file.
+    path: String,
+    /// Whether the first record is a header with the columns' names. Default: true, and false where `columns` are given.
+    header: Option<bool>,
+    /// The columns' names, for a file without a header; with `header: true` they stand in place of those in the file.
+    columns: Option<Vec<String>>,
+    /// What stands between two cells: one ASCII character. Default: `,`; `"\t"` for tabs.
+    #[serde(default = "comma")]
+    delimiter: char,
+    /// How many rows to give a second, such as `10/s`, `600/m`; row `i` is then stamped `start + i / rate`. Default: `max`, as fast
+    /// as they can be read, each stamped with the time it is read.
+    rate: Option<Rate>,
+    /// How much faster than its own clock a replay with a `rate` runs: `10` gives ten times as many rows a second with the
+    /// same stamps, `max` does not wait at all. Default: 1. Change it to try hours of data in minutes.
+    #[serde(default)]
+    speed: Speed,
+    /// Whether to begin again at the end, for ever. Default: false. Under `--once` the file is read once all the same.
+    #[serde(default)]
+    repeat: bool,
+    /// The longest record; a longer one is rejected. It bounds memory, and how far an unclosed quote is followed. Default: 1MiB.
+    #[serde(default = "one_mebibyte")]
+    max_line: ByteSize,
+}
+
+fn comma() -> char {
+    ','
+}
+
+fn one_mebibyte() -> ByteSize {
+    ByteSize(1 << 20)
+}
+
+register!(source: Csv);
+
+impl SourcePlugin for Csv {
+    const NAME: &'static str = "csv";
+    const SUMMARY: &'static str = "rows of a CSV file, at full speed or replayed at a pace";
+    const EXAMPLE: &'static str = "\
+- source: csv
+  with:
+    path: data/user_log.csv
+    rate: 10/s
+";
+    const CAPABILITIES: &'static [Capability] = &[Capability::Replayable, Capability::Bounded];
+
+    fn bind(self, context: &BindContext<'_>) -> Result<BoundSource, Problem> {
+        let delimiter = match u8::try_from(self.delimiter) {
+            Ok(byte) if byte.is_ascii() && !b"\"\r\n".contains(&byte) => byte,
+            _ => {
+                return Err(Problem::new("delimiter", format!("{:?} cannot be a delimiter", self.delimiter))
+                    .help("write one ASCII character that is no quote and no line end, such as `;`"));
+            }
+        };
+        if !(1..=MOST_MAX_LINE).contains(&self.max_line.0) {
+            return Err(Problem::new("max_line", "a record may have from 1B to 64MiB"));
+        }
+        let max_line = self.max_line.0 as usize;
+        let path = context.path(&self.path);
+        let head = look(&path, &self.path, delimiter, max_line)?;
+        let has_header = self.header.unwrap_or(self.columns.is_none());
+        let columns = self.names(has_header, &head)?;
+        let dialect =
+            Dialect { delimiter, columns: columns.into(), max_line, name: Arc::from(self.path.as_str()) };
+        let header = if has_header { head.cells } else { None };
+        let settings = Settings { path, dialect, header, repeat: self.repeat };
+        let source = CsvSource::new(settings, Replay::new(self.rate, self.speed));
+        Ok(BoundSource::custom(self.path, source.schema(), !self.repeat, source))
+    }
+}
+
+/// Reads the first record of the file.
+fn look(path: &Path, written: &str, delimiter: u8, max_line: usize) -> Result<Head, Problem> {
+    let cannot = |why: String| Problem::new("path", format!("cannot read `{written}`")).label(why);
+    let metadata = std::fs::metadata(path)
+        .map_err(|e| cannot(e.to_string()).help(format!("looked for {}", path.display())))?;
+    if !metadata.is_file() {
+        return Err(cannot("it is not a regular file".to_owned()));
+    }
+    let file = WatchedFile::open(path.to_owned(), Arc::from(written)).map_err(|e| cannot(e.to_string()))?;
+    read_head(file, delimiter, max_line).map_err(|e| cannot(e.to_string()))
+}
+
+impl Csv {
+    /// The columns' names, from the file or from its header.
+    fn names(&self, has_header: bool, head: &Head) -> Result<Vec<String>, Problem> {
+        let first = head.cells.as_deref();
+        let names: Vec<String> = match (&self.columns, first) {
+            (None, _) if !has_header => {
+                return Err(Problem::new("header", "a file without a header needs `columns`")
+                    .label(first.map_or("the file is empty".into(), |cells| {
+                        format!("its first record: {}", show(cells))
+                    }))
+                    .help("name them in their order: `columns: [user_id, item_id, ...]`"));
+            }
+            (_, None) if has_header => {
+                return Err(
+                    Problem::new("path", format!("`{}` has no header", self.path)).label("the file is empty")
+                );
+            }
+            (Some(columns), Some(cells)) if columns.len() != cells.len() => {
+                return Err(Problem::new(
+                    "columns",
+                    format!("{} columns are named, but the file has {}", columns.len(), cells.len()),
+                )
+                .label(format!("its first record: {}", show(cells))));
+            }
+            (Some(columns), _) => columns.clone(),
+            (None, cells) => decode(cells.unwrap_or_default()).ok_or_else(|| {
+                Problem::new("path", format!("the header of `{}` is not UTF-8", self.path))
+                    .label(cells.map_or(String::new(), show))
+            })?,
+        };
+        let twice = names.iter().enumerate().find(|(i, name)| names.iter().take(*i).any(|n| n == *name));
+        match twice {
+            None if names.is_empty() => Err(Problem::new("columns", "at least one column is needed")),
+            None => Ok(names),
+            Some((index, name)) if self.columns.is_some() => {
+                Err(Problem::new(format!("columns[{index}]"), format!("the column `{name}` is named twice")))
+            }
+            Some((_, name)) => {
+                Err(Problem::new("path", format!("the header of `{}` has `{name}` twice", self.path))
+                    .label(format!("the header is: {}", first.map_or(String::new(), show)))
+                    .help("a file without a header is read by giving its `columns: [...]`"))
+            }
+        }
+    }
+}
+
+fn decode(cells: &[Vec<u8>]) -> Option<Vec<String>> {
+    cells.iter().map(|cell| String::from_utf8(cell.clone()).ok()).collect()
+}
+
+/// Cells for a person.
+fn show(cells: &[Vec<u8>]) -> String {
+    let mut text = String::new();
+    for (index, cell) in cells.iter().enumerate() {
+        if index > 0 {
+            text.push_str(", ");
+        }
+        if text.len() > 200 {
+            text.push_str("...");
+            break;
+        }
+        text.extend(String::from_utf8_lossy(cell).chars().take(40).flat_map(char::escape_debug));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

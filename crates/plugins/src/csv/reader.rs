@@ -1,0 +1,451 @@
+//! Bytes to rows: the loop that everything else in this folder serves.
+//!
+//! The buffer is scanned as a whole ([`marks`](super::marks)). A line without a quote, nearly all of them, is then
+//! split by comparing positions alone; a line with one is read by [`record`](super::record). A record that breaks the rules is rejected with
+//! its line, and reading goes on behind it.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
+
+use arrow_array::ArrayRef;
+use memchr::memchr;
+use pipectl_framework::plugin::SourceReject;
+
+use super::marks::Marks;
+use super::record::{Cells, Parsed, parse};
+use crate::columns::TextColumn;
+
+/// How much is read at once; small enough to stay in the second-level cache while it is scanned and split.
+const CHUNK: usize = 128 * 1024;
+/// A batch ends when so much of the file has gone into it, so that long rows do not make it large.
+const BATCH_BYTES: u64 = 8 << 20;
+/// How much of a rejected record is kept.
+const RAW_BYTES: usize = 1024;
+
+/// How the file is written.
+#[derive(Debug, Clone)]
+pub(super) struct Dialect {
+    /// Between two cells.
+    pub(super) delimiter: u8,
+    /// The names of its columns.
+    pub(super) columns: Arc<[String]>,
+    /// The longest record in bytes, without its line end.
+    pub(super) max_line: usize,
+    /// The file's name for messages.
+    pub(super) name: Arc<str>,
+}
+
+/// A place in the file, between two records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Bytes before it.
+    pub(super) byte: u64,
+    /// Records before it, over all passes, the header and blank lines not counted.
+    pub(super) row: u64,
+    /// Its line, from 1.
+    pub(super) line: u64,
+}
+
+/// Rows as they were read.
+#[derive(Debug)]
+pub(super) struct Rows {
+    /// The wanted columns.
+    pub(super) columns: Vec<ArrayRef>,
+    /// The number of each row, rising.
+    pub(super) numbers: Vec<i64>,
+    /// The records that could not be used.
+    pub(super) rejects: Vec<SourceReject>,
+}
+
+/// Rows while they are being read.
+#[derive(Debug)]
+struct Growing {
+    columns: Vec<TextColumn>,
+    numbers: Vec<i64>,
+    rejects: Vec<SourceReject>,
+}
+
+impl Growing {
+    fn records(&self) -> usize {
+        self.numbers.len() + self.rejects.len()
+    }
+
+    #[inline]
+    fn push<'a>(&mut self, at: Place, wanted: &[usize], cell: impl Fn(usize) -> &'a [u8]) {
+        for (column, wanted) in self.columns.iter_mut().zip(wanted) {
+            column.push(cell(*wanted));
+        }
+        self.numbers.push(at.row as i64);
+    }
+
+    fn reject(&mut self, reject: SourceReject) {
+        self.rejects.push(reject);
+    }
+}
+
+/// Why the scanned part of the buffer was left.
+enum Left {
+    /// There are as many rows as were asked for.
+    Full,
+    /// The rest is a part of a record.
+    Part,
+}
+
+/// Reads records from `R`.
+#[derive(Debug)]
+pub(super) struct Reader<R> {
+    input: R,
+    dialect: Dialect,
+    /// The columns to build, rising.
+    wanted: Vec<usize>,
+    buffer: Vec<u8>,
+    /// `buffer[start..end]` has been read and not used.
+    start: usize,
+    end: usize,
+    /// Nothing more comes from the input. A line end has been put behind the last line if it had none.
+    ended: bool,
+    /// That line end is not in the file.
+    added: bool,
+    marks: Marks,
+    /// The next delimiter, newline and quote in `marks`.
+    next: [usize; 3],
+    cells: Cells,
+    at: Place,
+    /// Each cell is checked to be UTF-8 before it is taken: a batch is read in this way again once one in it was not.
+    careful: bool,
+}
+
+impl<R: Read + Seek> Reader<R> {
+    /// A reader that begins at `at`.
+    pub(super) fn new(mut input: R, dialect: Dialect, wanted: Vec<usize>, at: Place) -> io::Result<Self> {
+        input.seek(SeekFrom::Start(at.byte))?;
+        let mut marks = Marks::default();
+        marks.scan(&[], dialect.delimiter, dialect.columns.len());
+        Ok(Self {
+            input,
+            dialect,
+            wanted,
+            buffer: vec![0; CHUNK],
+            start: 0,
+            end: 0,
+            ended: false,
+            added: false,
+            marks,
+            next: [0; 3],
+            cells: Cells::default(),
+            at,
+            careful: false,
+        })
+    }
+
+    /// Where the next record stands.
+    pub(super) fn place(&self) -> Place {
+        let added = u64::from(self.added && self.start == self.end);
+        Place { byte: self.at.byte - added, line: self.at.line - added, ..self.at }
+    }
+
+    /// What is read from.
+    pub(super) fn input(&self) -> &R {
+        &self.input
+    }
+
+    /// The bytes of memory that are held.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Goes on at `at`.
+    pub(super) fn seek(&mut self, at: Place) -> io::Result<()> {
+        self.input.seek(SeekFrom::Start(at.byte))?;
+        (self.start, self.end, self.ended, self.added, self.at) = (0, 0, false, false, at);
+        self.scan();
+        Ok(())
+    }
+
+    /// Reads up to `limit` records. Fewer than asked, even none, may come before the end; the answer is true at the end.
+    pub(super) fn read(&mut self, limit: usize) -> io::Result<(Rows, bool)> {
+        let place = self.place();
+        let (rows, end) = self.grow(limit)?;
+        if let Some(rows) = finish(rows) {
+            return Ok((rows, end));
+        }
+        self.seek(place)?;
+        self.careful = true;
+        let again = self.grow(limit);
+        self.careful = false;
+        let (rows, end) = again?;
+        match finish(rows) {
+            Some(rows) => Ok((rows, end)),
+            None => Err(io::Error::other(format!("{} changes while it is read", self.dialect.name))),
+        }
+    }
+
+    fn grow(&mut self, limit: usize) -> io::Result<(Growing, bool)> {
+        let room = limit.min(8192);
+        let mut rows = Growing {
+            columns: self.wanted.iter().map(|_| TextColumn::with_capacity(room, room * 8)).collect(),
+            numbers: Vec::with_capacity(room),
+            rejects: Vec::new(),
+        };
+        let begin = self.at.byte;
+        loop {
+            if let Left::Full = self.split(limit, &mut rows) {
+                return Ok((rows, false));
+            }
+            if rows.records() > 0 && self.at.byte - begin >= BATCH_BYTES {
+                return Ok((rows, false));
+            }
+            if self.end - self.start > self.dialect.max_line + 1 {
+                self.skip_line(&mut rows)?;
+            } else if !self.fill()? {
+                return Ok((rows, true));
+            }
+        }
+    }
+
+    /// Takes records from the scanned part of the buffer.
+    fn split(&mut self, limit: usize, rows: &mut Growing) -> Left {
+        let width = self.dialect.columns.len();
+        let [mut delimiter, mut newline, mut quote] = self.next;
+        let mut start = self.start;
+        let mut at = self.at;
+        let left = loop {
+            if rows.records() >= limit {
+                break Left::Full;
+            }
+            let end = self.marks.newline(newline);
+            if end == u32::MAX {
+                break Left::Part;
+            }
+            let cuts = self.marks.delimiters_from(delimiter, width);
+            let quoted = self.marks.quote(quote) < end;
+            // The cells of a line lie between its start, the delimiters, and its end without `\r`.
+            let line = self.buffer.get(..end as usize).unwrap_or_default();
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if !quoted && fits(cuts, end) && line.len() - start <= self.dialect.max_line {
+                let cell = |column: usize| {
+                    let from = if column == 0 { start } else { cut(cuts, column - 1) + 1 };
+                    let to = if column + 1 == width { line.len() } else { cut(cuts, column) };
+                    line.get(from..to).unwrap_or_default()
+                };
+                match self.wanted.iter().find(|c| self.careful && std::str::from_utf8(cell(**c)).is_err()) {
+                    None => rows.push(at, &self.wanted, cell),
+                    Some(column) => {
+                        let reason = not_utf8(&self.dialect, *column);
+                        rows.reject(self.reject(at, start..end as usize, reason));
+                    }
+                }
+                at.row += 1;
+                at.line += 1;
+                delimiter += width - 1;
+                newline += 1;
+                start = end as usize + 1;
+                continue;
+            }
+            let stop = match self.odd(start, newline, quoted) {
+                Odd::Part => break Left::Part,
+                Odd::Blank(stop) => stop,
+                Odd::Row(stop) => {
+                    rows.push(at, &self.wanted, |column| self.cells.get(column));
+                    at.row += 1;
+                    stop
+                }
+                Odd::Broken(stop, reason) => {
+                    rows.reject(self.reject(at, start..stop, reason));
+                    at.row += 1;
+                    stop
+                }
+            };
+            let lines = self.marks.newlines_before(stop, newline) - newline;
+            delimiter = self.marks.delimiters_before(stop, delimiter);
+            quote = self.marks.quotes_before(stop, quote);
+            newline += lines;
+            at.line += lines as u64;
+            start = stop;
+        };
+        at.byte += (start - self.start) as u64;
+        (self.at, self.start, self.next) = (at, start, [delimiter, newline, quote]);
+        left
+    }
+
+    /// Looks at a line that the quick way could not take: the one from `start` on, which ends at newline number `newline`.
+    fn odd(&mut self, start: usize, newline: usize, quoted: bool) -> Odd {
+        let max_line = self.dialect.max_line;
+        let end = self.marks.newline(newline) as usize;
+        let line = self.buffer.get(start..end).unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.len() > max_line {
+            return Odd::Broken(end + 1, too_long(max_line));
+        }
+        if !quoted {
+            if line.is_empty() {
+                return Odd::Blank(end + 1);
+            }
+            let cells = memchr::memchr_iter(self.dialect.delimiter, line).count() + 1;
+            return Odd::Broken(end + 1, self.wrong_width(cells));
+        }
+        // No more is looked at than the longest record takes, so that what comes out does not depend on what has been read.
+        let longest = start + max_line + 2;
+        let record = self.buffer.get(start..self.end.min(longest)).unwrap_or_default();
+        let full = self.end >= longest;
+        match parse(record, self.dialect.delimiter, &mut self.cells) {
+            Parsed::Record(bytes) if self.cells.len() != self.dialect.columns.len() => {
+                Odd::Broken(start + bytes, self.wrong_width(self.cells.len()))
+            }
+            Parsed::Record(bytes) => {
+                let bad = |c: &&usize| self.careful && std::str::from_utf8(self.cells.get(**c)).is_err();
+                match self.wanted.iter().find(bad) {
+                    None => Odd::Row(start + bytes),
+                    Some(column) => Odd::Broken(start + bytes, not_utf8(&self.dialect, *column)),
+                }
+            }
+            Parsed::Broken(at) => {
+                // The record ends, as far as can be told, with the line in which it went wrong.
+                let line_end = self.marks.newline(self.marks.newlines_before(start + at, newline)) as usize;
+                match line_end < longest {
+                    true => Odd::Broken(line_end + 1, BEHIND_QUOTE.to_owned()),
+                    false if full => Odd::Broken(end + 1, BEHIND_QUOTE.to_owned()),
+                    false => Odd::Part,
+                }
+            }
+            Parsed::Open if full => {
+                Odd::Broken(end + 1, format!("a quote is not closed within {max_line} bytes"))
+            }
+            Parsed::Open if self.ended => {
+                Odd::Broken(end + 1, "a quote is not closed before the end of the file".to_owned())
+            }
+            Parsed::Part if full => Odd::Broken(end + 1, too_long(max_line)),
+            Parsed::Open | Parsed::Part => Odd::Part,
+        }
+    }
+
+    /// Rejects the line at the start of the buffer, of which no end is in sight, and goes on behind it.
+    fn skip_line(&mut self, rows: &mut Growing) -> io::Result<()> {
+        rows.reject(self.reject(self.at, self.start..self.end, too_long(self.dialect.max_line)));
+        self.at.row += 1;
+        loop {
+            let rest = self.buffer.get(self.start..self.end).unwrap_or_default();
+            let newline = memchr(b'\n', rest);
+            let used = newline.map_or(rest.len(), |n| n + 1);
+            self.start += used;
+            self.at.byte += used as u64;
+            if newline.is_some() {
+                self.at.line += 1;
+                self.compact();
+                self.scan();
+                return Ok(());
+            }
+            if !self.fill()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads more; false where there is nothing more and nothing left over.
+    fn fill(&mut self) -> io::Result<bool> {
+        if self.ended {
+            return Ok(false);
+        }
+        self.compact();
+        if self.end > self.buffer.len() / 2 {
+            self.buffer.resize(self.buffer.len() * 2, 0);
+        }
+        let room = self.buffer.get_mut(self.end..).unwrap_or_default();
+        let read = loop {
+            match self.input.read(room) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
+        if read == 0 {
+            self.ended = true;
+            if self.end == 0 {
+                return Ok(false);
+            }
+            if self.buffer.get(self.end - 1) != Some(&b'\n') {
+                if let Some(next) = self.buffer.get_mut(self.end) {
+                    *next = b'\n';
+                }
+                self.end += 1;
+                self.added = true;
+            }
+        }
+        self.end += read;
+        self.scan();
+        Ok(true)
+    }
+
+    /// Moves what has not been used to the front of the buffer.
+    fn compact(&mut self) {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+    }
+
+    fn scan(&mut self) {
+        let read = self.buffer.get(..self.end).unwrap_or_default();
+        self.marks.scan(read, self.dialect.delimiter, self.dialect.columns.len());
+        self.next = [0; 3];
+    }
+
+    fn reject(&self, at: Place, range: std::ops::Range<usize>, reason: String) -> SourceReject {
+        let raw = self.buffer.get(range).unwrap_or_default();
+        let raw = raw.strip_suffix(b"\n").unwrap_or(raw);
+        SourceReject {
+            offset: at.row as i64,
+            place: format!("{}:{}", self.dialect.name, at.line),
+            reason,
+            raw: raw.get(..raw.len().min(RAW_BYTES).min(self.dialect.max_line)).unwrap_or_default().to_vec(),
+        }
+    }
+
+    fn wrong_width(&self, cells: usize) -> String {
+        format!("{cells} cells where {} are expected", self.dialect.columns.len())
+    }
+}
+
+/// What stands at the start of a line that the quick way could not take; each with the index behind it.
+enum Odd {
+    /// The beginning of a record.
+    Part,
+    /// No record.
+    Blank(usize),
+    /// A record; its cells are in [`Reader::cells`].
+    Row(usize),
+    /// A record that cannot be used, and why.
+    Broken(usize, String),
+}
+
+const BEHIND_QUOTE: &str = "text stands behind a closing quote";
+
+fn too_long(max_line: usize) -> String {
+    format!("longer than {max_line} bytes (`max_line`)")
+}
+
+fn not_utf8(dialect: &Dialect, column: usize) -> String {
+    let name = dialect.columns.get(column).map_or("", String::as_str);
+    format!("column `{name}` is not UTF-8")
+}
+
+/// True where a line that ends at `end` has as many delimiters as it should: `cuts` are the next ones from its start on, one more
+/// than that.
+#[inline]
+fn fits(cuts: &[u32], end: u32) -> bool {
+    match cuts {
+        [.., last, behind] => *last < end && *behind > end,
+        [behind] => *behind > end,
+        [] => false,
+    }
+}
+
+#[inline]
+fn cut(cuts: &[u32], index: usize) -> usize {
+    cuts.get(index).map_or(0, |c| *c as usize)
+}
+
+/// The rows as columns; `None` where a cell is not UTF-8.
+fn finish(rows: Growing) -> Option<Rows> {
+    let columns = rows.columns.into_iter().map(|c| Some(Arc::new(c.finish(None).ok()?) as ArrayRef));
+    Some(Rows { columns: columns.collect::<Option<_>>()?, numbers: rows.numbers, rejects: rows.rejects })
+}

@@ -1,0 +1,196 @@
+//! The source: rows when they are due, stamped, with the position to go on from.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_buffer::ScalarBuffer;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use pipectl_framework::log::Position;
+use pipectl_framework::plugin::{
+    Batch, Error, Origin, Partition, Progress, Result, Source, SourceContext, SourceEvent,
+};
+
+use super::file::WatchedFile;
+use super::header::read_head;
+use super::position;
+use super::reader::{Dialect, Place, Reader, Rows};
+use crate::replay::{Due, Replay};
+
+/// What planning found out about the file.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) path: PathBuf,
+    pub(super) dialect: Dialect,
+    /// The names in the file's header; `None` where it has none.
+    pub(super) header: Option<Vec<Vec<u8>>>,
+    pub(super) repeat: bool,
+}
+
+/// The `csv` source.
+#[derive(Debug)]
+pub(super) struct CsvSource {
+    settings: Settings,
+    partition: Partition,
+    /// The columns to give, rising.
+    wanted: Vec<usize>,
+    schema: SchemaRef,
+    replay: Replay,
+    opened: Option<Opened>,
+}
+
+/// The source while it is open.
+#[derive(Debug)]
+struct Opened {
+    reader: Reader<WatchedFile>,
+    context: SourceContext,
+    /// Where the rows begin.
+    body: Place,
+    /// The row with which this pass began, if it began with the first of the file.
+    pass: Option<u64>,
+    /// The runner knows that nothing is due yet.
+    caught_up: bool,
+}
+
+impl CsvSource {
+    pub(super) fn new(settings: Settings, replay: Replay) -> Self {
+        let wanted: Vec<usize> = (0..settings.dialect.columns.len()).collect();
+        Self {
+            partition: Partition::new(settings.dialect.name.clone(), 0),
+            schema: schema(&settings.dialect, &wanted),
+            settings,
+            wanted,
+            replay,
+            opened: None,
+        }
+    }
+
+    pub(super) fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    /// Finds the place to begin at.
+    fn begin(&self, position: Option<&Position>) -> Result<(WatchedFile, Place, Begin)> {
+        let Settings { path, dialect, header, .. } = &self.settings;
+        let failed = |e: std::io::Error| Error::fatal(format!("{}: {e}", dialect.name));
+        let mut file = WatchedFile::open(path.clone(), dialect.name.clone()).map_err(failed)?;
+        let head = read_head(&mut file, dialect.delimiter, dialect.max_line).map_err(failed)?;
+        if header.is_some() && *header != head.cells {
+            return Err(Error::fatal(format!(
+                "the header of {} has changed since it was checked",
+                dialect.name
+            ))
+            .remedy("let nothing rewrite the file while it is read, and run again"));
+        }
+        let body = if header.is_some() { head.behind } else { head.top };
+        let (at, after) = match position {
+            None => (body, None),
+            Some(position) => position::read(&file, position.offset, &position.metadata).map_err(|what| {
+                Error::fatal(format!("{} {what}", dialect.name))
+                    .remedy("put the old file back, or give the chain another name to read this one from its beginning")
+            })?,
+        };
+        Ok((file, body, Begin { at, after }))
+    }
+
+    /// The rows as a batch, with the position behind them.
+    fn event(&self, opened: &Opened, rows: Rows) -> Result<SourceEvent> {
+        let now = opened.context.clock.now();
+        let times = rows.numbers.iter().map(|row| self.replay.stamp(*row as u64, now)).collect();
+        let place = opened.reader.place();
+        let last = place.row.checked_sub(1).filter(|_| self.replay.stamps());
+        let time = last.map(|row| self.replay.stamp(row, now));
+        let position = Position {
+            partition: self.partition.clone(),
+            offset: place.row as i64,
+            metadata: position::write(opened.reader.input(), place, time),
+        };
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.numbers.len()));
+        let origin = Origin {
+            partition: self.partition.clone(),
+            offsets: ScalarBuffer::from(rows.numbers),
+            replay: false,
+        };
+        let batch = RecordBatch::try_new_with_options(self.schema.clone(), rows.columns, &options)
+            .and_then(|columns| Batch::new(columns, times, origin))
+            .map_err(|e| Error::fatal("the csv source built a broken batch").caused_by(e))?;
+        Ok(SourceEvent::Batch { batch, rejects: rows.rejects, position })
+    }
+}
+
+struct Begin {
+    at: Place,
+    after: Option<i64>,
+}
+
+#[async_trait]
+impl Source for CsvSource {
+    async fn open(&mut self, context: &SourceContext, position: Option<&Position>) -> Result<()> {
+        self.opened = None;
+        let (file, body, Begin { at, after }) = self.begin(position)?;
+        let dialect = self.settings.dialect.clone();
+        let reader = Reader::new(file, dialect, self.wanted.clone(), at).map_err(failed)?;
+        self.replay.start(&context.clock, at.row, after);
+        let pass = (at.byte == body.byte).then_some(at.row);
+        self.opened = Some(Opened { reader, context: context.clone(), body, pass, caught_up: false });
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<SourceEvent> {
+        // A full-speed reader never waits for anything: let the other tasks of this thread run.
+        tokio::task::yield_now().await;
+        loop {
+            let Some(opened) = &mut self.opened else {
+                return Err(Error::fatal("the csv source was read before it was opened"));
+            };
+            let clock = &opened.context.clock;
+            match self.replay.due(clock, opened.reader.place().row, opened.context.batch_rows) {
+                Due::At(_) if !opened.caught_up => {
+                    opened.caught_up = true;
+                    return Ok(SourceEvent::CaughtUp);
+                }
+                Due::At(at) => clock.sleep_until(at).await,
+                Due::Rows(limit) => {
+                    let (rows, end) = opened.reader.read(limit).map_err(failed)?;
+                    if !rows.numbers.is_empty() || !rows.rejects.is_empty() {
+                        opened.caught_up = false;
+                        let Some(opened) = &self.opened else { continue };
+                        return self.event(opened, rows);
+                    }
+                    let row = opened.reader.place().row;
+                    if end && (!self.settings.repeat || opened.context.once || opened.pass == Some(row)) {
+                        return Ok(SourceEvent::End);
+                    }
+                    if end {
+                        opened.pass = Some(row);
+                        opened.reader.seek(Place { row, ..opened.body }).map_err(failed)?;
+                    }
+                }
+            }
+        }
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        let opened = self.opened.as_ref().filter(|o| !self.settings.repeat || o.context.once)?;
+        Some(Progress { done: opened.reader.place().byte, total: opened.reader.input().len() })
+    }
+
+    fn narrow(&mut self, columns: &[String]) -> Option<SchemaRef> {
+        let names = &self.settings.dialect.columns;
+        self.wanted.retain(|i| names.get(*i).is_some_and(|name| columns.contains(name)));
+        self.schema = schema(&self.settings.dialect, &self.wanted);
+        Some(self.schema())
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
+fn failed(error: std::io::Error) -> Error {
+    Error::fatal(error.to_string()).remedy("let nothing rewrite the file while it is read, and run again")
+}
+
+/// Every column is text; an empty cell is an empty text, never null.
+fn schema(dialect: &Dialect, columns: &[usize]) -> SchemaRef {
+    let names = columns.iter().filter_map(|i| dialect.columns.get(*i));
+    Arc::new(Schema::new(names.map(|name| Field::new(name, DataType::Utf8, false)).collect::<Vec<_>>()))
+}
