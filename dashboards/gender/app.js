@@ -110,7 +110,6 @@ function shownSeries() {
 }
 
 function draw() {
-  if (document.hidden) return;
   const shown = shownSeries();
   const unit = page.unit ?? "";
   const kind = kindNow();

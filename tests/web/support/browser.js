@@ -48,9 +48,25 @@ export async function open(t, url, { width = 1280, height = 800, clock = false, 
     if (new URL(request.url()).host !== new URL(url).host) page.problems.push(`asked ${request.url()}`);
   });
   if (clock) await page.clock.install();
+  await page.addInitScript(countEvents);
   if (init) await page.addInitScript(init);
   await page.goto(url);
   return page;
+}
+
+/** Runs in the page: `window.received` counts the Socket.IO events that came in, by name. */
+function countEvents() {
+  window.received = {};
+  const Real = window.WebSocket;
+  window.WebSocket = class extends Real {
+    constructor(...all) {
+      super(...all);
+      this.addEventListener("message", ({ data }) => {
+        const name = /^42\/live,\["(\w+)"/.exec(data)?.[1];
+        if (name) window.received[name] = (window.received[name] ?? 0) + 1;
+      });
+    }
+  };
 }
 
 /** Waits until `read()` deep-equals `wanted`, and fails with the difference when it never does. */
