@@ -173,7 +173,7 @@ browserTest("when points stop their age is shown", async (t) => {
 browserTest("a hidden tab receives and draws nothing; shown again it has all", async (t) => {
   const server = await serve(t);
   server.publish([1, 1, 0]);
-  const page = await open(t, server.url, { init: () => {
+  const page = await open(t, server.url, { clock: true, init: () => {
     window.hide = (value) => {
       Object.defineProperty(document, "hidden", { configurable: true, get: () => value });
       document.dispatchEvent(new Event("visibilitychange"));
@@ -190,16 +190,19 @@ browserTest("a hidden tab receives and draws nothing; shown again it has all", a
     new MutationObserver((all) => { window.changes += all.length; })
       .observe(document, { subtree: true, childList: true, characterData: true, attributes: true });
   } });
+  await page.clock.runFor(100);
   await status(page, /^Live$/);
+  await page.clock.runFor(100);
   const drawn = () => page.evaluate(() => [window.draws, window.changes]);
   await page.evaluate(() => window.hide(true));
   const before = await drawn();
   assert.ok(before[0] > 0, "drawing is seen by this test");
   for (let i = 2; i <= 20; i += 1) server.publish([i, i, 0]);
   await page.waitForFunction(() => window.received.point === 19);
-  await page.evaluate(() => new Promise((done) => { requestAnimationFrame(() => requestAnimationFrame(done)); }));
+  await page.clock.runFor(20_000);
   assert.deepEqual(await drawn(), before);
   await page.evaluate(() => window.hide(false));
+  await page.clock.runFor(100);
   await eventually(() => figures(page), [["Women", "20"], ["Men", "20"], ["All", "40"]]);
   assert.equal((await table(page)).length, 20);
   assert.deepEqual(server.resyncs, []);
