@@ -4,6 +4,7 @@
 //! | module | what it registers |
 //! |---|---|
 //! | `csv` | source `csv` |
+//! | [`socketio`] | sink `socketio` |
 #![cfg_attr(
     test,
     allow(
@@ -17,3 +18,4 @@
 mod columns;
 mod csv;
 mod replay;
+pub mod socketio;

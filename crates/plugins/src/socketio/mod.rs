@@ -1,0 +1,24 @@
+//! The `socketio` sink: results on a page in the browser, live, and to whoever speaks Socket.IO.
+//!
+//! `docs/socketio.md` is the contract. The way of a result, and of a request:
+//!
+//! | file | does |
+//! |---|---|
+//! | [`hub`], [`series`] | the history, its numbers, the keys: pure state |
+//! | [`wire`], [`stats`] | every message, as it is written |
+//! | [`live`], [`legacy`] | the two namespaces |
+//! | [`server`] | puts it all together; start, publish, stop |
+//! | [`accept`] | connections and their limits |
+//! | [`guard`] | who may ask: host, origin, token |
+//! | [`assets`] | the page's files |
+
+pub mod accept;
+pub mod assets;
+pub mod guard;
+pub mod hub;
+pub mod legacy;
+pub mod live;
+pub mod series;
+pub mod server;
+pub mod stats;
+pub mod wire;
