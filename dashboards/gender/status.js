@@ -60,7 +60,7 @@ export class Status {
   }
 
   #words(state, age, now) {
-    const aged = age === null ? "" : ` · newest data ${duration(age)} old`;
+    const aged = age === null ? "" : ` · data ${duration(age)} old`;
     switch (state) {
       case "live": return "Live";
       case "late": return `No new data for ${duration(age)}`;
@@ -69,7 +69,7 @@ export class Status {
       case "outdated": return "Reload this page";
       case "waiting": {
         const left = Math.ceil((this.#state.until - now) / 1000);
-        return `Disconnected${left > 0 ? `, trying again in ${left} s` : ", trying again"}${aged}`;
+        return `Disconnected, retrying${left > 0 ? ` in ${left} s` : ""}${aged}`;
       }
       default: return `Connecting…${aged}`;
     }

@@ -101,7 +101,7 @@ browserTest("after a loss the page comes back by itself and asks only for what i
   const page = await open(t, server.url);
   await status(page, /^Live$/);
   await server.close();
-  await status(page, /^Disconnected, trying again/);
+  await status(page, /^Disconnected, retrying/);
   assert.equal(await page.isVisible("#retry"), true);
   server.publish([3, 3, 0]);
   await server.listen();
