@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The `pipectl` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pipectl::main()
+}

@@ -16,7 +16,7 @@ mod tree;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
@@ -100,10 +100,20 @@ pub enum Notice {
 /// A run that has been started. Dropping it ends the chains where they stand: what they had not committed is read again by
 /// the next run.
 pub struct Run {
-    command: watch::Sender<Command>,
+    control: Control,
     figures: Arc<[ChainFigures]>,
     tasks: Vec<(String, JoinHandle<Result<()>>)>,
-    notices: tokio::sync::mpsc::UnboundedReceiver<Notice>,
+}
+
+/// Stops a run.
+#[derive(Debug, Clone)]
+pub struct Control(Arc<watch::Sender<Command>>);
+
+impl Control {
+    /// Asks every chain to stop in order; [`Run::wait`] tells when they have.
+    pub fn drain(&self) {
+        self.0.send_if_modified(|c| std::mem::replace(c, Command::Drain) != Command::Drain);
+    }
 }
 
 /// How a run ended.
@@ -115,11 +125,12 @@ pub struct Outcome {
 
 impl Run {
     /// Sees that the topics are there and starts every chain. Returns once the tasks are spawned; a log that cannot be
-    /// reached is tried again, with notices, by the chains.
-    pub fn start(plan: Plan, options: &RunOptions) -> Self {
+    /// reached is tried again by the chains. The receiver gives what a person wants to know meanwhile, until every chain has
+    /// ended.
+    pub fn start(plan: Plan, options: &RunOptions) -> (Self, mpsc::UnboundedReceiver<Notice>) {
         let figures = figures(&plan);
         let (command, command_rx) = watch::channel(Command::Run);
-        let (notice_tx, notices) = tokio::sync::mpsc::unbounded_channel();
+        let (notice_tx, notices) = mpsc::unbounded_channel();
         let phases: Vec<_> = plan.chains.iter().map(|_| watch::channel(Phase::Starting)).collect();
         let watchers: Vec<_> = phases.iter().map(|(_, rx)| rx.clone()).collect();
         let pick = |chains: Vec<usize>| chains.into_iter().map(|c| watchers[c].clone()).collect::<Vec<_>>();
@@ -152,7 +163,7 @@ impl Run {
             };
             tasks.push((name, tokio::spawn(chain::run(chain, environment))));
         }
-        Self { command, figures, tasks, notices }
+        (Self { control: Control(Arc::new(command)), figures, tasks }, notices)
     }
 
     /// Live figures of every chain.
@@ -160,33 +171,24 @@ impl Run {
         self.figures.clone()
     }
 
-    /// The next notice; `None` once every chain has ended. Cancel-safe.
-    pub async fn notice(&mut self) -> Option<Notice> {
-        self.notices.recv().await
+    /// What stops the run.
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
-    /// Asks every chain to stop in order; [`wait`](Self::wait) tells when they have.
-    pub fn drain(&self) {
-        self.command.send_if_modified(|c| std::mem::replace(c, Command::Drain) != Command::Drain);
-    }
-
-    /// Waits until every chain has ended. The first chain that fails makes the others drain. Cancel-safe.
-    pub async fn wait(&mut self) -> Outcome {
+    /// Waits until every chain has ended. The first chain that fails makes the others drain.
+    pub async fn wait(mut self) -> Outcome {
         let mut failures = Vec::new();
-        let mut waiting: Vec<_> = std::mem::take(&mut self.tasks);
-        while !waiting.is_empty() {
-            let (joined, index) = {
-                let polls = waiting.iter_mut().map(|(_, task)| task);
-                select_first(polls).await
-            };
-            let (name, _) = waiting.swap_remove(index);
+        while !self.tasks.is_empty() {
+            let (joined, index) = first_to_end(self.tasks.iter_mut().map(|(_, task)| task)).await;
+            let (name, _) = self.tasks.swap_remove(index);
             let result = joined.unwrap_or_else(|panic| {
                 Err(Error::fatal("a bug in pipectl or in one of its plugins stopped the chain")
                     .caused_by(panic))
             });
             if let Err(error) = result {
                 failures.push((name, error));
-                self.drain();
+                self.control.drain();
             }
         }
         Outcome { failures }
@@ -194,7 +196,7 @@ impl Run {
 }
 
 /// The first of some tasks to end, with its index.
-async fn select_first<'a>(
+async fn first_to_end<'a>(
     tasks: impl Iterator<Item = &'a mut JoinHandle<Result<()>>>,
 ) -> (Result<Result<()>, tokio::task::JoinError>, usize) {
     let mut tasks: Vec<_> = tasks.collect();
@@ -234,6 +236,14 @@ fn topics_by_connection(plan: &Plan) -> Vec<Vec<TopicSpec>> {
         topics[topic.connection].push(topic.spec.clone());
     }
     topics
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        for (_, task) in &self.tasks {
+            task.abort();
+        }
+    }
 }
 
 /// True where the chain tries again after such an error.

@@ -26,9 +26,9 @@ use crate::clock::Millis;
 /// assert_eq!(watermark.advance(s(1)), Some(10_000));    // b is empty
 /// watermark.caught_up(&a, true, s(1));
 /// assert_eq!(watermark.advance(s(4)), Some(10_000));    // a may still give something
-/// assert_eq!(watermark.advance(s(8)), Some(13_000));    // idle since 5 s: time goes on
+/// assert_eq!(watermark.advance(s(8)), Some(12_000));    // idle since 6 s: time goes on
 /// watermark.observe(&a, 9_000, s(9));
-/// assert_eq!(watermark.advance(s(9)), Some(13_000));    // never back
+/// assert_eq!(watermark.advance(s(9)), Some(12_000));    // never back
 /// ```
 #[derive(Debug)]
 pub struct Watermark {

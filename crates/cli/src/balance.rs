@@ -1,0 +1,43 @@
+//! The closing summary: the record balance of every step.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use pipectl_framework::metrics::ChainFigures;
+
+/// A table of all steps. In each row, in = out + filtered + late + dead + in flight.
+pub(crate) fn summary(figures: &[ChainFigures], took: Duration) -> String {
+    let head = ["chain", "step", "in", "out", "filtered", "late", "dead", "in flight"].map(str::to_owned);
+    let mut rows = vec![head];
+    let mut unbalanced = Vec::new();
+    for chain in figures {
+        for (index, (id, metrics)) in chain.steps.iter().enumerate() {
+            let b = metrics.balance();
+            if !b.holds() {
+                unbalanced.push(format!("{}.{id}", chain.name));
+            }
+            let name = if index == 0 { chain.name.clone() } else { String::new() };
+            let counts =
+                [b.rows_in, b.rows_out, b.filtered, b.late, b.dead, b.in_flight].map(|n| n.to_string());
+            let [a, c, d, e, f, g] = counts;
+            rows.push([name, id.clone(), a, c, d, e, f, g]);
+        }
+    }
+    let widths: Vec<usize> =
+        (0..8).map(|column| rows.iter().map(|r| r[column].chars().count()).max().unwrap_or(0)).collect();
+    let mut out = format!("ran {:.1} s\n", took.as_secs_f64());
+    for row in rows {
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let _ = match column {
+                0 | 1 => write!(out, "{cell:width$}  "),
+                _ => write!(out, "{cell:>width$}  "),
+            };
+        }
+        out.truncate(out.trim_end().len());
+        out.push('\n');
+    }
+    if !unbalanced.is_empty() {
+        let _ = writeln!(out, "the balance does not hold in: {} (please report this)", unbalanced.join(", "));
+    }
+    out
+}

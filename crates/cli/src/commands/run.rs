@@ -1,0 +1,154 @@
+//! `pipectl run`: runs a file until its end or a signal.
+
+use std::time::{Duration, Instant};
+
+use pipectl_framework::clock::Clock;
+use pipectl_framework::error::{Consequence, Error};
+use pipectl_framework::graph::{Plan, describe};
+use pipectl_framework::plugin::Registry;
+use pipectl_framework::run::{Notice, Outcome, Run, RunOptions};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::args::{self, Global, LogFormat};
+use crate::balance::summary;
+use crate::exit::Exit;
+use crate::load::load;
+use crate::status::Status;
+use crate::terminal::Terminal;
+
+/// A drain that takes longer than this is given up, so that the process is gone within ten seconds of a signal.
+const LONGEST_DRAIN: Duration = Duration::from_secs(9);
+
+pub(crate) fn main(run: &args::Run, global: &Global, terminal: &Terminal) -> Exit {
+    let registry = match Registry::collect() {
+        Ok(registry) => registry,
+        Err(error) => {
+            terminal.failure("plugins", &error);
+            return Exit::Failed;
+        }
+    };
+    let plan = match load(&registry, &run.file) {
+        Ok((plan, warnings)) => {
+            terminal.diagnostics(&warnings);
+            plan
+        }
+        Err(problems) => {
+            terminal.diagnostics(&problems);
+            return Exit::Invalid;
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            terminal.error(format!("the runtime cannot be started: {error}"), None);
+            return Exit::Failed;
+        }
+    };
+    if global.log_format == LogFormat::Text {
+        introduce(&plan, run, terminal);
+    }
+    let exit = runtime.block_on(drive(plan, run, terminal));
+    // A client that hangs in its last goodbye does not hold the process.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    exit
+}
+
+/// What is about to run.
+fn introduce(plan: &Plan, run: &args::Run, terminal: &Terminal) {
+    terminal.say(format!("{} from {}", terminal.bold(&plan.name), run.file.file.display()));
+    for line in describe(plan).lines() {
+        terminal.say(format!("  {line}"));
+    }
+    for (name, log) in &plan.connections {
+        let log = log.describe();
+        let note = if log.durable { "" } else { "; in memory, a restart starts anew" };
+        terminal.say(terminal.dim(format!("  {name}: {}{note}", log.name)));
+    }
+}
+
+async fn drive(plan: Plan, arguments: &args::Run, terminal: &Terminal) -> Exit {
+    let (mut interrupt, mut terminate) =
+        match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+            (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
+            (Err(error), _) | (_, Err(error)) => {
+                terminal.error(format!("signals cannot be caught: {error}"), None);
+                return Exit::Failed;
+            }
+        };
+    let started = Instant::now();
+    let options = RunOptions { once: arguments.once, ..RunOptions::new(Clock::system()) };
+    let (run, mut notices) = Run::start(plan, &options);
+    let (figures, control) = (run.figures(), run.control());
+    let mut status = Status::new(terminal, figures.clone());
+    let mut redraw = tokio::time::interval(Duration::from_millis(250));
+    let mut deadline: Option<tokio::time::Instant> = None;
+    let wait = run.wait();
+    tokio::pin!(wait);
+    let mut listening = true;
+    let outcome: Option<Outcome> = loop {
+        tokio::select! {
+            outcome = &mut wait => break Some(outcome),
+            notice = notices.recv(), if listening => match notice {
+                Some(notice) => status.line(&told(&notice, terminal)),
+                None => listening = false,
+            },
+            () = stop(&mut interrupt, &mut terminate) => {
+                if deadline.is_some() {
+                    status.clear();
+                    terminal.say("stopped at once; what was not committed is read again by the next run");
+                    return Exit::Stopped;
+                }
+                status.line("stopping in order; once more Ctrl-C stops at once");
+                control.drain();
+                deadline = Some(tokio::time::Instant::now() + LONGEST_DRAIN);
+            }
+            () = tokio::time::sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)), if deadline.is_some() => break None,
+            _ = redraw.tick() => status.draw(),
+        }
+    };
+    while let Ok(notice) = notices.try_recv() {
+        status.line(&told(&notice, terminal));
+    }
+    status.clear();
+    terminal.say(summary(&figures, started.elapsed()).trim_end());
+    match outcome {
+        Some(outcome) => ended(&outcome, terminal),
+        None => {
+            terminal.error(
+                "some chains did not stop within 9 s",
+                Some("what they had not committed is read again by the next run; `-v` shows what they wait for"),
+            );
+            Exit::Failed
+        }
+    }
+}
+
+async fn stop(interrupt: &mut Signal, terminate: &mut Signal) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+fn told(notice: &Notice, terminal: &Terminal) -> String {
+    match notice {
+        Notice::Address { address, .. } => format!("  open {}", terminal.bold(address)),
+        Notice::Retrying { chain, error, help, after } => {
+            let help = help.as_ref().map(|h| format!("\n  = help: {h}")).unwrap_or_default();
+            format!("warning: {chain}: {error}; again in {:.1} s{help}", after.as_secs_f64())
+        }
+        Notice::Recovered { chain } => format!("{chain}: works again"),
+    }
+}
+
+fn ended(outcome: &Outcome, terminal: &Terminal) -> Exit {
+    for (chain, error) in &outcome.failures {
+        terminal.failure(&format!("chain `{chain}`"), error);
+    }
+    let refused = |e: &Error| matches!(e.consequence(), Consequence::Fenced | Consequence::Refused);
+    match &outcome.failures[..] {
+        [] => Exit::Done,
+        failures if failures.iter().any(|(_, e)| refused(e)) => Exit::Refused,
+        _ => Exit::Failed,
+    }
+}

@@ -1,0 +1,84 @@
+//! What is said to a person: on standard error, once, with colour only where it is wanted.
+
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+
+use pipectl_framework::config::{Diagnostic, Severity, render};
+use pipectl_framework::error::Error;
+
+use crate::args::{Global, LogFormat, When};
+
+/// Standard error, as far as we use it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terminal {
+    pub(crate) colour: bool,
+    /// Standard error is a terminal, and a person reads along.
+    pub(crate) live: bool,
+    pub(crate) quiet: bool,
+}
+
+impl Terminal {
+    pub(crate) fn new(global: &Global) -> Self {
+        let is_terminal = std::io::stderr().is_terminal();
+        let colour = match global.color {
+            When::Always => true,
+            When::Never => false,
+            When::Auto => is_terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+        };
+        let live = is_terminal && !global.quiet && global.log_format == LogFormat::Text;
+        Self { colour, live, quiet: global.quiet }
+    }
+
+    /// A line that `--quiet` leaves out.
+    pub(crate) fn say(&self, line: impl Display) {
+        if !self.quiet {
+            write_err(&format!("{line}\n"));
+        }
+    }
+
+    pub(crate) fn bold(&self, text: impl Display) -> String {
+        if self.colour { format!("\x1b[1m{text}\x1b[0m") } else { text.to_string() }
+    }
+
+    pub(crate) fn dim(&self, text: impl Display) -> String {
+        if self.colour { format!("\x1b[2m{text}\x1b[0m") } else { text.to_string() }
+    }
+
+    /// What is wrong with the file, and how many there are.
+    pub(crate) fn diagnostics(&self, diagnostics: &[Diagnostic]) {
+        let shown: Vec<Diagnostic> =
+            diagnostics.iter().filter(|d| !self.quiet || d.severity == Severity::Error).cloned().collect();
+        if shown.is_empty() {
+            return;
+        }
+        write_err(&render(&shown, self.colour));
+        let errors = shown.iter().filter(|d| d.severity == Severity::Error).count();
+        if errors > 1 {
+            write_err(&format!("\n{errors} errors; nothing was started\n"));
+        }
+    }
+
+    /// Something that ends the command.
+    pub(crate) fn error(&self, message: impl Display, help: Option<&str>) {
+        let word = if self.colour { "\x1b[1;31merror\x1b[0m" } else { "error" };
+        write_err(&format!("{word}: {message}\n"));
+        if let Some(help) = help {
+            write_err(&format!("  = help: {help}\n"));
+        }
+    }
+
+    pub(crate) fn failure(&self, place: &str, error: &Error) {
+        self.error(format!("{place}: {error}"), error.help());
+    }
+}
+
+/// Writes to standard error; where nobody reads it any more, there is nobody to tell.
+fn write_err(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Writes what was asked for to standard output; false where nobody reads it any more.
+pub(crate) fn write_out(text: &str) -> bool {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+}
