@@ -3,10 +3,7 @@
 import assert from "node:assert/strict";
 import { browserTest, eventually, open, ranking, status } from "./support/browser.js";
 import { MockServer } from "./support/mock.js";
-
-export const PROVINCES = ("广东省 浙江省 江苏省 山东省 河南省 四川省 湖北省 湖南省 河北省 安徽省 福建省 上海市 北京市 辽宁省 陕西省 江西省 "
-  + "广西壮族自治区 重庆市 云南省 黑龙江省 山西省 吉林省 贵州省 天津市 内蒙古自治区 新疆维吾尔自治区 海南省 甘肃省 宁夏回族自治区 青海省 "
-  + "西藏自治区 香港特别行政区 澳门特别行政区 台湾省").split(" ");
+import { PROVINCES } from "./support/provinces.js";
 
 async function serve(t, options, windows = 30) {
   const server = await MockServer.start(options);

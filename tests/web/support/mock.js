@@ -74,7 +74,7 @@ export class MockServer {
     else greet();
     socket.on("resync", (message) => {
       this.resyncs.push(message);
-      if (!this.deaf) socket.emit("hello", this.hello(message.since));
+      if (!this.deaf) socket.emit("hello", this.hello(Number.isInteger(message.since) ? message.since : 0));
     });
   }
 
