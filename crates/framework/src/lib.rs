@@ -25,6 +25,7 @@ pub mod log;
 pub mod metrics;
 pub mod plugin;
 pub mod run;
+pub mod testing;
 pub mod time;
 pub mod window;
 

@@ -12,6 +12,7 @@ mod input;
 pub mod lift;
 mod registry;
 mod rejects;
+mod rows;
 mod sink;
 mod source;
 mod transform;
@@ -24,6 +25,7 @@ pub(crate) use input::type_name;
 pub(crate) use registry::Build;
 pub use registry::{BindContext, Capability, Plugin, Registry};
 pub use rejects::{Reject, Rejects, dead_schema};
+pub use rows::{row_to_json, rows_from_json};
 pub use sink::{BoundSink, LogSink, Sink, SinkBody, SinkContext, SinkPlugin};
 pub use source::{
     BoundSource, LogSource, Progress, Source, SourceBody, SourceContext, SourceEvent, SourcePlugin,

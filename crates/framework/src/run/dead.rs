@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
-use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
-use arrow_schema::DataType;
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 
 use crate::batch::{Batch, Origin, Partition};
 use crate::clock::Millis;
 use crate::error::{Error, Result};
-use crate::plugin::{Reject, SourceReject, dead_schema};
+use crate::plugin::{Reject, SourceReject, dead_schema, row_to_json};
 
 /// The most bytes of a record that a dead letter keeps.
 const LONGEST_RECORD: usize = 64 * 1024;
@@ -27,7 +24,7 @@ pub(crate) fn of_rows(batch: &Batch, rejects: &[Reject]) -> Vec<SourceReject> {
                 offset,
                 place: format!("{partition}@{offset}"),
                 reason: r.reason.clone(),
-                raw: row_json(batch.columns(), r.row).into_bytes(),
+                raw: row_to_json(batch.columns(), r.row).to_string().into_bytes(),
             }
         })
         .collect()
@@ -61,29 +58,4 @@ pub(crate) fn batch(partition: &Partition, rejects: &[SourceReject], now: Millis
         replay: false,
     };
     Batch::new(columns, rejects.iter().map(|_| now).collect(), origin).map_err(broken)
-}
-
-/// One row as a JSON object, for a person.
-fn row_json(columns: &RecordBatch, row: usize) -> String {
-    let mut object = serde_json::Map::new();
-    for (field, column) in columns.schema_ref().fields().iter().zip(columns.columns()) {
-        object.insert(field.name().clone(), cell_json(column, row));
-    }
-    serde_json::Value::Object(object).to_string()
-}
-
-fn cell_json(column: &ArrayRef, row: usize) -> serde_json::Value {
-    if column.is_null(row) {
-        return serde_json::Value::Null;
-    }
-    match column.data_type() {
-        DataType::Utf8 => column.as_string::<i32>().value(row).into(),
-        DataType::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
-        DataType::Float64 => column.as_primitive::<Float64Type>().value(row).into(),
-        DataType::Boolean => column.as_boolean().value(row).into(),
-        DataType::Timestamp(..) => column
-            .as_primitive_opt::<TimestampMillisecondType>()
-            .map_or(serde_json::Value::Null, |times| times.value(row).into()),
-        other => format!("({other})").into(),
-    }
 }
