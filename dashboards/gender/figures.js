@@ -7,6 +7,9 @@ import { colourOf, dashOf, faded } from "./palette.js";
 
 const MOST_TILES = 4;
 const SPARK_POINTS = 60;
+const FEWEST_SPARK_POINTS = 20;
+/** Up to so many series, the leading ones keep the order of all. */
+const MOST_IN_ORDER = 8;
 const SPARK_WIDTH = 120;
 const SPARK_HEIGHT = 32;
 
@@ -23,8 +26,8 @@ export class Figures {
   /** `shown`: indices of the series, `unit`: text behind a value, `additive`: whether a sum means something. */
   draw(shown, unit, additive) {
     const { series, totals, rows } = this.#history;
-    const leading = shown.length <= MOST_TILES ? shown
-      : [...shown].sort((a, b) => totals[b] - totals[a]).slice(0, MOST_TILES);
+    const leading = [...shown].sort((a, b) => totals[b] - totals[a]).slice(0, MOST_TILES);
+    if (shown.length <= MOST_IN_ORDER) leading.sort((a, b) => a - b);
     const withAll = additive && shown.length > 1;
     this.#fit(leading.length + (withAll ? 1 : 0));
     const newest = rows[rows.length - 1];
@@ -109,8 +112,9 @@ class Tile {
 
 function sparkPaths(values) {
   const most = Math.max(1e-9, ...values.map((value) => value ?? 0));
-  const step = SPARK_WIDTH / (SPARK_POINTS - 1);
-  const first = SPARK_POINTS - values.length;
+  const places = Math.max(values.length, FEWEST_SPARK_POINTS);
+  const step = SPARK_WIDTH / (places - 1);
+  const first = places - values.length;
   let line = "";
   let area = "";
   let start = null;

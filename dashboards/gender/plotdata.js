@@ -5,8 +5,8 @@
 const MOST_GROUPED_BARS = 3;
 /** Above this many series, the largest lie at the bottom of a stack. */
 const MOST_IN_ORDER = 8;
-/** A chart of one minute is the narrowest, in points: from then on the newest point moves the window. */
-const FIRST_SPAN_POINTS = 60;
+/** The narrowest span, in points: a fresh run fills it within seconds, and from then on it grows with the data. */
+const FIRST_SPAN_POINTS = 20;
 /** Pixels that a point of a line needs at least to be told from its neighbours. */
 const LEAST_PIXELS = 4;
 

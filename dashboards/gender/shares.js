@@ -9,8 +9,10 @@ const MOST_IN_ORDER = 6;
 const MOST_SLICES = 8;
 /** So few series leave room for a larger ring. */
 const FEW = 3;
-/** Room between two slices, in hundredths of the ring. */
-const SLICE_GAP = 0.8;
+/** Middle and radius of the ring in its own units, and the room between two slices as a share of the whole. */
+const MIDDLE = 60;
+const RADIUS = 48;
+const SLICE_GAP = 0.008;
 
 export class Shares {
   #list;
@@ -18,7 +20,7 @@ export class Shares {
   #on;
   #rows = new Map();
   #ring = svg("g", { class: "ring" });
-  #total = svg("text", { class: "ring-total", x: 60, y: 62, "text-anchor": "middle" });
+  #total = svg("text", { class: "ring-total", x: MIDDLE, y: 62, "text-anchor": "middle" });
   #donut;
   #donutBox;
 
@@ -29,8 +31,8 @@ export class Shares {
     this.#on = on;
     this.#donutBox = donutBox;
     this.#donut = svg("svg", { class: "donut", viewBox: "0 0 120 120", role: "img" },
-      svg("circle", { class: "ring-track", cx: 60, cy: 60, r: 48 }), this.#ring, this.#total,
-      svg("text", { class: "ring-word", x: 60, y: 77, "text-anchor": "middle" }, "in all"));
+      svg("circle", { class: "ring-track", cx: MIDDLE, cy: MIDDLE, r: RADIUS }), this.#ring, this.#total,
+      svg("text", { class: "ring-word", x: MIDDLE, y: 77, "text-anchor": "middle" }, "in all"));
     donutBox.append(this.#donut);
   }
 
@@ -54,6 +56,7 @@ export class Shares {
       if (this.#list.children[place] !== node) this.#list.insertBefore(node, this.#list.children[place] ?? null);
     });
     while (this.#list.children.length > nodes.length) this.#list.lastChild.remove();
+    this.#list.toggleAttribute("data-scrolls", this.#list.scrollHeight > this.#list.clientHeight + 1);
   }
 
   /** Drops what belongs to an earlier epoch. */
@@ -76,17 +79,15 @@ export class Shares {
     const named = slices.reduce((all, [size]) => all + size, 0);
     if (whole.length < order.length) slices.push([sum - named, ""]);
     while (this.#ring.children.length < slices.length) {
-      this.#ring.append(svg("circle", { cx: 60, cy: 60, r: 48, pathLength: 100 }));
+      this.#ring.append(svg("path"));
     }
     while (this.#ring.children.length > slices.length) this.#ring.lastChild.remove();
     const alone = slices.filter(([size]) => size > 0).length < 2;
     let from = 0;
     slices.forEach(([size, colour], at) => {
-      const part = sum > 0 ? (size / sum) * 100 : 0;
-      const drawn = alone ? part : Math.max(part - SLICE_GAP, Math.min(part, 0.3));
+      const part = sum > 0 ? size / sum : 0;
       const slice = this.#ring.children[at];
-      slice.setAttribute("stroke-dasharray", `${drawn} ${100 - drawn}`);
-      slice.setAttribute("stroke-dashoffset", String(25 - from));
+      slice.setAttribute("d", arc(from, alone ? part : Math.max(part - SLICE_GAP, Math.min(part, 0.003))));
       slice.style.stroke = colour;
       from += part;
     });
@@ -95,6 +96,18 @@ export class Shares {
     const told = bySize.slice(0, MOST_SLICES).map((i) => `${label(series[i])} ${share(sum > 0 ? totals[i] / sum : 0)}`);
     this.#donut.setAttribute("aria-label", `${number(sum)} in all. ${told.join(", ")}`);
   }
+}
+
+/** Path of an arc of the ring: begins at `from`, is `part` long, both as shares of the whole, clockwise from the top. */
+function arc(from, part) {
+  if (part <= 0) return "";
+  const at = (share) => {
+    const angle = (share - 0.25) * 2 * Math.PI;
+    return `${(MIDDLE + RADIUS * Math.cos(angle)).toFixed(2)} ${(MIDDLE + RADIUS * Math.sin(angle)).toFixed(2)}`;
+  };
+  // An arc cannot end where it begins, so each is drawn as two halves.
+  const half = `A${RADIUS} ${RADIUS} 0 0 1`;
+  return `M${at(from)}${half} ${at(from + part / 2)}${half} ${at(from + part)}`;
 }
 
 class Row {

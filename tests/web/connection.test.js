@@ -120,20 +120,16 @@ browserTest("waits double up to ten seconds, are told, and can be cut short", as
   await status(page, /^Live$/);
   await server.close();
   const told = [];
-  for (const wait of [500, 1000, 2000, 4000, 8000, 10_000, 10_000]) {
+  for (const waited of [0, 500, 1000, 2000, 4000, 8000, 10_000]) {
+    await page.clock.runFor(waited);
     await eventually(async () => {
       await page.clock.runFor(20);
       return (await page.getAttribute("body", "data-state"));
     }, "waiting");
     told.push(Number(/in (\d+) s/.exec(await page.textContent("#status-text"))[1]));
-    await page.clock.runFor(wait);
   }
   assert.deepEqual(told, [1, 1, 2, 4, 8, 10, 10]);
   await server.listen();
-  await eventually(async () => {
-    await page.clock.runFor(20);
-    return (await page.getAttribute("body", "data-state"));
-  }, "waiting");
   await page.click("#retry");
   await eventually(async () => {
     await page.clock.runFor(20);
