@@ -3,7 +3,7 @@
 //! There is one failure path. Whatever fails in passing: abort the transaction, drop all panes, open the source and
 //! the writers again (which reads the committed positions), and go on from there. Nothing that was not committed counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -70,6 +70,8 @@ struct Chain {
     /// Rows read since the last commit.
     dirty: bool,
     backoff: Backoff,
+    /// True once the sinks' addresses have been told.
+    introduced: bool,
 }
 
 /// How far a partition has been read.
@@ -78,6 +80,23 @@ struct Progressed {
     read: Position,
     /// The last that was committed.
     committed: Option<Position>,
+    /// What the windows want back with it, where the source is a plugin's: a topic's position carries it.
+    note: Option<String>,
+    /// A plugin's source cannot be asked for the position of a row in the middle: those after each batch since the oldest open
+    /// pane, to choose from.
+    history: VecDeque<Position>,
+}
+
+impl Progressed {
+    fn new(read: Position, committed: Option<Position>) -> Self {
+        Self { read, committed, note: None, history: VecDeque::new() }
+    }
+
+    /// The last position that has no row of an open pane before it.
+    fn before(&mut self, low: i64) -> Option<Position> {
+        let reached = self.history.iter().take_while(|p| p.offset <= low).count();
+        self.history.drain(..reached).next_back().or_else(|| self.committed.clone())
+    }
 }
 
 enum Wake {
@@ -135,6 +154,7 @@ impl Chain {
             last_commit: Duration::ZERO,
             dirty: false,
             backoff: Backoff::new(),
+            introduced: false,
             environment,
         })
     }
@@ -212,20 +232,30 @@ impl Chain {
         );
         input?;
         writers?;
-        for address in addresses? {
-            self.notify(Notice::Address { chain: self.name.clone(), address });
+        let addresses = addresses?;
+        if !std::mem::replace(&mut self.introduced, true) {
+            for address in addresses {
+                self.notify(Notice::Address { chain: self.name.clone(), address });
+            }
         }
         self.last_commit = self.now();
+        self.environment
+            .phase
+            .send_if_modified(|p| std::mem::replace(p, (*p).max(Phase::Open)) < Phase::Open);
+        for downstream in &mut self.environment.downstream {
+            // An error means that the chain is gone, which is as good as ended.
+            let _ = downstream.wait_for(|p| *p >= Phase::Open).await;
+        }
         Ok(())
     }
 
     async fn drive(&mut self) -> Result<()> {
         let clock = self.environment.options.clock.clone();
-        let mut upstream = std::mem::take(&mut self.environment.upstream);
+        let mut upstream = self.environment.upstream.clone();
         let mut bounded = false;
-        let result = loop {
+        loop {
             if self.draining() {
-                if self.durable || matches!(self.input, Input::Custom { .. }) {
+                if self.durable || matches!(self.input, Input::Custom(_)) {
                     // Open windows of a durable topic are read again; those of anything else would be lost.
                     break if self.durable { Ok(()) } else { self.finish().await };
                 }
@@ -254,9 +284,7 @@ impl Chain {
                 self.commit().await?;
             }
             self.show();
-        };
-        self.environment.upstream = upstream;
-        result
+        }
     }
 
     /// Closes every window: nothing follows.
@@ -281,18 +309,24 @@ impl Chain {
                 if let Some(latest) = latest {
                     self.tree.observe(&partition, latest, now);
                 }
-                match self.positions.get_mut(&partition) {
-                    Some(progressed) => progressed.read = position,
-                    None => {
-                        self.positions.insert(partition, Progressed { read: position, committed: None });
-                    }
+                let windowed = self.tree.has_windows() && self.home.is_none();
+                let progressed = self
+                    .positions
+                    .entry(partition)
+                    .or_insert_with(|| Progressed::new(position.clone(), None));
+                if windowed {
+                    progressed.history.push_back(position.clone());
                 }
+                progressed.read = position;
                 self.dirty = true;
             }
             InputEvent::Assigned(assignments) => {
                 for assignment in assignments {
-                    let metadata = assignment.committed.as_ref().map(|p| p.metadata.as_str());
-                    if let Some(until) = self.tree.assign(&assignment.partition, metadata)? {
+                    // A plugin's source is announced anew after each failure; what it has committed stays known.
+                    let known = self.positions.remove(&assignment.partition);
+                    let (committed, note) = known.map_or((None, None), |p| (p.committed, p.note));
+                    let metadata = assignment.committed.as_ref().map(|p| p.metadata.clone()).or(note.clone());
+                    if let Some(until) = self.tree.assign(&assignment.partition, metadata.as_deref())? {
                         self.input.replay(&assignment.partition, until);
                     }
                     let read = Position {
@@ -300,10 +334,9 @@ impl Chain {
                         offset: assignment.start,
                         metadata: String::new(),
                     };
-                    // A plugin's source is announced anew after each failure; what it has committed stays known.
-                    let committed = self.positions.remove(&assignment.partition).and_then(|p| p.committed);
-                    let committed = assignment.committed.or(committed);
-                    self.positions.insert(assignment.partition, Progressed { read, committed });
+                    let progressed =
+                        Progressed { note, ..Progressed::new(read, assignment.committed.or(committed)) };
+                    self.positions.insert(assignment.partition, progressed);
                 }
             }
             InputEvent::Revoked(partitions) => {
@@ -373,17 +406,20 @@ impl Chain {
             return Ok(());
         }
         self.tree.flush().await?;
-        let mut positions = Vec::new();
-        for (partition, progressed) in &self.positions {
-            let position = if self.tree.has_windows() && self.home.is_some() {
+        let (mut positions, mut notes) = (Vec::new(), Vec::new());
+        for (partition, progressed) in &mut self.positions {
+            let position = if self.tree.has_windows() {
                 let (offset, metadata) = self.tree.position(partition, progressed.read.offset);
-                Position { partition: partition.clone(), offset, metadata }
+                if self.home.is_some() {
+                    Some(Position { partition: partition.clone(), offset, metadata })
+                } else {
+                    notes.push((partition.clone(), metadata));
+                    progressed.before(offset)
+                }
             } else {
-                progressed.read.clone()
+                Some(progressed.read.clone())
             };
-            if progressed.committed.as_ref() != Some(&position) {
-                positions.push(position);
-            }
+            positions.extend(position.filter(|p| progressed.committed.as_ref() != Some(p)));
         }
         let with_results = match self.input.membership() {
             Some(membership) if !positions.is_empty() => {
@@ -398,6 +434,11 @@ impl Chain {
         for position in positions {
             if let Some(progressed) = self.positions.get_mut(&position.partition) {
                 progressed.committed = Some(position);
+            }
+        }
+        for (partition, note) in notes {
+            if let Some(progressed) = self.positions.get_mut(&partition) {
+                progressed.note = Some(note);
             }
         }
         self.tree.committed();
@@ -422,7 +463,7 @@ impl Chain {
         self.tree.reset(&partitions);
         // A plugin's source is told where to go on; a topic's group knows.
         match self.input {
-            Input::Custom { .. } => {}
+            Input::Custom(_) => {}
             Input::Topic(_) => self.positions.clear(),
         }
         self.checkpoint.restore(self.steps.iter());

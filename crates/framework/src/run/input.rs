@@ -29,8 +29,17 @@ pub(crate) enum InputEvent {
 const READ_AHEAD: usize = 16 << 20;
 
 pub(crate) enum Input {
-    Custom { source: Box<dyn Source>, partition: Partition, announced: bool },
+    Custom(CustomInput),
     Topic(TopicInput),
+}
+
+pub(crate) struct CustomInput {
+    source: Box<dyn Source>,
+    partition: Partition,
+    announced: bool,
+    /// Rows below this offset have been dealt with before a failure; they only rebuild open panes.
+    replay_until: i64,
+    pending: Option<(Batch, Position)>,
 }
 
 pub(crate) struct TopicInput {
@@ -47,7 +56,13 @@ pub(crate) struct TopicInput {
 impl Input {
     pub(crate) fn new(body: SourceBody, log: Option<Arc<dyn Log>>, group: Option<String>) -> Result<Self> {
         Ok(match body {
-            SourceBody::Custom(source, partition) => Self::Custom { source, partition, announced: false },
+            SourceBody::Custom(source, partition) => Self::Custom(CustomInput {
+                source,
+                partition,
+                announced: false,
+                replay_until: i64::MIN,
+                pending: None,
+            }),
             SourceBody::Log(settings) => Self::Topic(TopicInput {
                 log: log.ok_or_else(|| Error::fatal(format!("no connection `{}`", settings.connection)))?,
                 settings,
@@ -63,9 +78,11 @@ impl Input {
     /// Opens it, at the committed position: the log's own for a topic, `committed` for a plugin's source.
     pub(crate) async fn open(&mut self, context: &SourceContext, committed: Option<&Position>) -> Result<()> {
         match self {
-            Self::Custom { source, announced, .. } => {
-                *announced = false;
-                source.open(context, committed).await
+            Self::Custom(custom) => {
+                custom.announced = false;
+                custom.replay_until = i64::MIN;
+                custom.pending = None;
+                custom.source.open(context, committed).await
             }
             Self::Topic(topic) => {
                 topic.replay_until.clear();
@@ -95,35 +112,24 @@ impl Input {
     /// The next event. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<InputEvent> {
         match self {
-            Self::Custom { partition, announced, .. } if !*announced => {
-                *announced = true;
-                Ok(InputEvent::Assigned(vec![Assignment {
-                    partition: partition.clone(),
-                    committed: None,
-                    start: 0,
-                }]))
-            }
-            Self::Custom { source, partition, .. } => Ok(match source.next().await? {
-                SourceEvent::Batch { batch, rejects, position } => {
-                    InputEvent::Batch { batch, rejects, position }
-                }
-                SourceEvent::CaughtUp => InputEvent::CaughtUp(vec![partition.clone()]),
-                SourceEvent::End => InputEvent::End,
-            }),
+            Self::Custom(custom) => custom.next().await,
             Self::Topic(topic) => topic.next().await,
         }
     }
 
     /// From now on rows of `partition` below `until` are read again: see [`Origin::replay`].
     pub(crate) fn replay(&mut self, partition: &Partition, until: i64) {
-        if let Self::Topic(topic) = self {
-            topic.replay_until.insert(partition.clone(), until);
+        match self {
+            Self::Custom(custom) => custom.replay_until = until,
+            Self::Topic(topic) => {
+                topic.replay_until.insert(partition.clone(), until);
+            }
         }
     }
 
     pub(crate) fn membership(&self) -> Option<Membership> {
         match self {
-            Self::Custom { .. } => None,
+            Self::Custom(_) => None,
             Self::Topic(topic) => topic.reader.as_ref().and_then(|r| r.membership()),
         }
     }
@@ -131,9 +137,9 @@ impl Input {
     /// Commits outside a transaction.
     pub(crate) async fn commit(&mut self, positions: &[Position]) -> Result<()> {
         match self {
-            Self::Custom { source, .. } => {
+            Self::Custom(custom) => {
                 for position in positions {
-                    source.commit(position).await?;
+                    custom.source.commit(position).await?;
                 }
                 Ok(())
             }
@@ -154,26 +160,65 @@ impl Input {
 
     pub(crate) fn lag(&self) -> u64 {
         match self {
-            Self::Custom { .. } => 0,
+            Self::Custom(_) => 0,
             Self::Topic(topic) => topic.reader.as_ref().map_or(0, |r| r.lag()),
         }
     }
 
     pub(crate) fn progress(&self) -> Option<Progress> {
         match self {
-            Self::Custom { source, .. } => source.progress(),
+            Self::Custom(custom) => custom.source.progress(),
             Self::Topic(_) => None,
         }
     }
 
     pub(crate) async fn close(&mut self) -> Result<()> {
         match self {
-            Self::Custom { .. } => Ok(()),
+            Self::Custom(_) => Ok(()),
             Self::Topic(topic) => match topic.reader.take() {
                 Some(reader) => reader.close().await,
                 None => Ok(()),
             },
         }
+    }
+}
+
+impl CustomInput {
+    async fn next(&mut self) -> Result<InputEvent> {
+        if !self.announced {
+            self.announced = true;
+            let partition = self.partition.clone();
+            return Ok(InputEvent::Assigned(vec![Assignment { partition, committed: None, start: 0 }]));
+        }
+        if let Some((batch, position)) = self.pending.take() {
+            return Ok(InputEvent::Batch { batch, rejects: Vec::new(), position });
+        }
+        Ok(match self.source.next().await? {
+            SourceEvent::Batch { batch, rejects, position } => self.split_replay(batch, rejects, position),
+            SourceEvent::CaughtUp => InputEvent::CaughtUp(vec![self.partition.clone()]),
+            SourceEvent::End => InputEvent::End,
+        })
+    }
+
+    /// Cuts a batch at the boundary between rows that are read again and rows that are new.
+    fn split_replay(
+        &mut self,
+        batch: Batch,
+        mut rejects: Vec<SourceReject>,
+        position: Position,
+    ) -> InputEvent {
+        rejects.retain(|r| r.offset >= self.replay_until);
+        let again = batch.origin().offsets.partition_point(|offset| *offset < self.replay_until);
+        if again == 0 {
+            return InputEvent::Batch { batch, rejects, position };
+        }
+        if again == batch.rows() {
+            return InputEvent::Batch { batch: batch.replayed(true), rejects, position };
+        }
+        let fresh = batch.slice(again, batch.rows() - again);
+        self.pending = Some((fresh, position.clone()));
+        // The first half's position is never committed: the second half follows before anything else can happen.
+        InputEvent::Batch { batch: batch.slice(0, again).replayed(true), rejects, position }
     }
 }
 

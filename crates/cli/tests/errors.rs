@@ -1,0 +1,58 @@
+//! Every message that a file can earn, as the program says it: `pipectl check` on each file of `tests/errors`, kept by a snapshot.
+
+use std::path::Path;
+use std::process::Command;
+
+fn check(file: &str, arguments: &[&str]) -> (String, Option<i32>) {
+    let output = Command::new(env!("CARGO_BIN_EXE_pipectl"))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/errors"))
+        .arg("check")
+        .arg(file)
+        .args(arguments)
+        .env_remove("NO_SUCH_VARIABLE")
+        .output()
+        .unwrap();
+    assert!(output.stdout.is_empty(), "standard output carries only what was asked for");
+    (String::from_utf8(output.stderr).unwrap(), output.status.code())
+}
+
+#[test]
+fn every_broken_file_is_refused_with_its_place_and_a_remedy() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/errors");
+    let mut files: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".yaml"))
+        .collect();
+    files.sort();
+    assert!(files.len() > 40, "the folder of broken files is not complete");
+    for file in files {
+        let (said, code) = check(&file, &[]);
+        assert_eq!(code, Some(3), "{file} was not refused:\n{said}");
+        assert!(said.contains(&format!("--> {file}:")), "{file}: no place in:\n{said}");
+        insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+            insta::assert_snapshot!(file.trim_end_matches(".yaml"), said);
+        });
+    }
+}
+
+#[test]
+fn arguments_have_places_too() {
+    let (said, code) =
+        check("misspelt-field.yaml", &["--set", "pipelines.shoppers.selct.with.fields=[gender]"]);
+    assert_eq!(code, Some(3));
+    insta::assert_snapshot!("argument-set", said);
+    let (said, code) = check("misspelt-field.yaml", &["--only", "shopers"]);
+    assert_eq!(code, Some(3));
+    insta::assert_snapshot!("argument-only", said);
+    let (said, code) = check("no-such-file.yaml", &[]);
+    assert_eq!(code, Some(3));
+    insta::assert_snapshot!("no-such-file", said);
+}
+
+#[test]
+fn the_remedy_of_a_set_argument_works() {
+    let (said, code) =
+        check("misspelt-field.yaml", &["--set", "pipelines.shoppers.select.with.fields=[gender]"]);
+    assert_eq!(code, Some(0), "{said}");
+}
