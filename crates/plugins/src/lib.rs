@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `csv` | source `csv` |
 //! | [`socketio`] | sink `socketio` |
+//! | `window` | window `count-by-key` |
 #![cfg_attr(
     test,
     allow(
@@ -19,3 +20,4 @@ mod columns;
 mod csv;
 mod replay;
 pub mod socketio;
+mod window;

@@ -17,7 +17,7 @@ mod sink;
 mod source;
 mod transform;
 
-pub use aggregate::{Aggregate, AggregateState, BoundWindow, Groups, WindowPlugin};
+pub use aggregate::{Aggregate, AggregateState, BoundWindow, Groups, KeyColumn, Results, Rows, WindowPlugin};
 pub use connection::ConnectionPlugin;
 pub use format::{Decoded, Decoder, Encoded, Encoder, FormatPlugin, FormatSpec, RowMap};
 pub use input::Input;

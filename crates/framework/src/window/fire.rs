@@ -180,9 +180,10 @@ impl WindowOperator {
     fn slide(&self, mut running: Running, start: Millis, end: Millis) -> Option<Box<dyn AggregateState>> {
         let kept = self.panes.range(running.start..start).map(|(_, pane)| pane);
         let retired = std::mem::take(&mut running.retired);
+        let same: Vec<u32> = (0..self.keys.len() as u32).collect();
         for pane in retired.iter().chain(kept) {
             for part in &pane.parts {
-                if !running.state.remove(part.state.as_ref()) {
+                if !running.state.remove(part.state.as_ref(), &same) {
                     return None;
                 }
             }
@@ -192,9 +193,10 @@ impl WindowOperator {
     }
 
     fn merge_into(&self, state: &mut dyn AggregateState, start: Millis, end: Millis, open: Option<&[u32]>) {
+        let same: Vec<u32> = (0..self.keys.len() as u32).collect();
         for part in self.panes.range(start..end).flat_map(|(_, pane)| &pane.parts) {
             if open.is_none_or(|open| open.contains(&part.partition)) {
-                state.merge(part.state.as_ref());
+                state.merge(part.state.as_ref(), &same);
             }
         }
     }
@@ -207,7 +209,7 @@ impl WindowOperator {
                 let owner = self.keys.owner(*group);
                 let kept = self.settings.keep_seen
                     && (open.contains(&owner) || (owner == NO_OWNER && *group < named));
-                kept || !state.is_neutral(*group)
+                kept || !state.is_empty(*group)
             })
             .collect()
     }
@@ -224,7 +226,7 @@ impl WindowOperator {
             Arc::new(TimestampMillisecondArray::from(vec![t; rows]).with_timezone("UTC"))
         };
         let mut columns = vec![times(start), times(end), Arc::new(self.keys.column(groups)) as ArrayRef];
-        columns.extend(state.finish(groups)?);
+        columns.extend(state.finish(groups)?.columns);
         let broken = |e| Error::fatal("an aggregate's result does not fit its schema").caused_by(e);
         let columns = RecordBatch::try_new(self.schema.clone(), columns).map_err(broken)?;
         let origin =

@@ -15,7 +15,7 @@ use crate::clock::Millis;
 use crate::config::Problem;
 use crate::error::{Error, Result};
 use crate::log::Position;
-use crate::plugin::{Aggregate, AggregateState, BoundWindow, Groups, Rejects, type_name};
+use crate::plugin::{Aggregate, AggregateState, BoundWindow, Groups, Rejects, Rows, type_name};
 use crate::time::{Ahead, Watermark};
 
 /// What a call gives.
@@ -87,7 +87,10 @@ impl WindowOperator {
     /// # Errors
     /// A [`Problem`] where the key's column is of a type that cannot be a key.
     pub fn new(settings: WindowSettings, bound: BoundWindow, input: SchemaRef) -> Result<Self, Problem> {
-        let field = input.field(bound.key);
+        let [key] = bound.keys.as_slice() else {
+            return Err(Problem::new("key", "a window has one key column"));
+        };
+        let field = input.field(key.column);
         if !KeyTable::takes(field.data_type()) {
             return Err(Problem::new("key", format!("field `{}` cannot be a key", field.name()))
                 .label(format!("it is {}", type_name(field.data_type())))
@@ -97,7 +100,7 @@ impl WindowOperator {
         let mut fields = vec![
             Field::new("window_start", time.clone(), false),
             Field::new("window_end", time, false),
-            Field::new("key", DataType::Utf8, true),
+            Field::new(&key.name, DataType::Utf8, true),
         ];
         fields.extend(bound.aggregate.fields());
         let keys = KeyTable::new(settings.max_keys);
@@ -105,7 +108,7 @@ impl WindowOperator {
         let mut operator = Self {
             settings,
             aggregate: bound.aggregate,
-            key: bound.key,
+            key: key.column,
             schema: Arc::new(Schema::new(fields)),
             keys,
             panes: BTreeMap::new(),
@@ -349,6 +352,7 @@ impl WindowOperator {
         part.first_offset = part.first_offset.min(offset);
         part.rows += ids.len() as u64;
         self.in_flight += ids.len() as u64;
+        let rows = rows.map_or(Rows::From(0), Rows::Listed);
         part.state.add(batch.columns(), Groups { ids, rows, count: self.keys.len() });
         self.keys.own(ids, partition);
     }

@@ -1,0 +1,3 @@
+//! Windows: what is kept of the rows between two moments.
+
+mod count_by_key;
