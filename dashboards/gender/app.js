@@ -128,7 +128,7 @@ function draw() {
 
 function kindNow() {
   const wanted = chosenKind ?? page.chart;
-  const known = wanted in KINDS ? wanted : "line";
+  const known = Object.hasOwn(KINDS, wanted) ? wanted : "line";
   return page.additive || known === "line" || known === "bars" ? known : "line";
 }
 

@@ -38,7 +38,7 @@ export class Chart {
   /** Draws the newest state. `shown`: indices of the series; `window`: see `spanOf`. */
   draw(kind, shown, window, unit) {
     const layout = layoutOf(kind, shown, this.#history.totals);
-    const signature = [kind, unit, this.#history.interval, ...layout.order].join();
+    const signature = [kind, unit, this.#history.epoch, this.#history.interval, ...layout.order].join();
     this.#window = window;
     this.#layout = layout;
     this.#interval = this.#history.interval;
