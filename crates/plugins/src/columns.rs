@@ -1,10 +1,10 @@
 //! Builders of columns, without an allocation per row.
 
-use arrow_array::StringArray;
+use arrow_array::{BinaryArray, StringArray};
 use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::ArrowError;
 
-/// A column of text while it is being built, from bytes that are not checked yet.
+/// A column of text or bytes while it is being built.
 ///
 /// Whoever fills it sees to it that it holds less than 2 GiB.
 #[derive(Debug)]
@@ -28,11 +28,22 @@ impl TextColumn {
         self.offsets.push(self.values.len() as i32);
     }
 
-    /// The column, with `nulls` where cells are null.
+    /// Takes away the cells behind the first `len`.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.offsets.truncate(len + 1);
+        self.values.truncate(self.offsets.last().map_or(0, |end| *end as usize));
+    }
+
+    /// The column as text, with `nulls` where cells are null.
     ///
     /// # Errors
     /// Where a cell is not UTF-8.
     pub(crate) fn finish(self, nulls: Option<NullBuffer>) -> Result<StringArray, ArrowError> {
         StringArray::try_new(OffsetBuffer::new(ScalarBuffer::from(self.offsets)), self.values.into(), nulls)
+    }
+
+    /// The column as bytes.
+    pub(crate) fn finish_binary(self) -> BinaryArray {
+        BinaryArray::new(OffsetBuffer::new(ScalarBuffer::from(self.offsets)), self.values.into(), None)
     }
 }

@@ -4,8 +4,15 @@
 //! | module | what it registers |
 //! |---|---|
 //! | `csv` | source `csv` |
+//! | `format` | formats `text`, `json`, `pairs` |
+//! | `generate` | source `generate` |
+//! | `kafka` | source `kafka`, sink `kafka` |
+//! | [`memory`] | sink `memory` |
 //! | [`socketio`] | sink `socketio` |
+//! | `transform` | transforms `filter`, `select` |
 //! | `window` | window `count-by-key` |
+//!
+//! `columns` (builders of Arrow columns) and `replay` (the pace and the stamps of a replayed source) are shared.
 #![cfg_attr(
     test,
     allow(
@@ -18,6 +25,11 @@
 
 mod columns;
 mod csv;
+mod format;
+mod generate;
+mod kafka;
+pub mod memory;
 mod replay;
 pub mod socketio;
+mod transform;
 mod window;

@@ -1,0 +1,294 @@
+//! JSON to columns: one pass over each record, a visitor over the fields' names, and nothing allocated per record.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, TimestampMillisecondArray};
+use arrow_schema::SchemaRef;
+use chrono::DateTime;
+use pipectl_framework::log::Records;
+use pipectl_framework::plugin::{Decoded, Decoder, Error, Rejects, Result, RowMap};
+use serde::Deserializer as _;
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Unexpected, Visitor};
+
+use super::FieldType;
+use crate::columns::TextColumn;
+use crate::format::excerpt;
+
+/// The value of a field in the record that is being read.
+#[derive(Debug, Clone, Copy)]
+enum Slot {
+    /// The record has not said anything of it yet.
+    Missing,
+    Null,
+    /// Bytes of [`Slots::text`].
+    Text(usize, usize),
+    Integer(i64),
+    Number(f64),
+    Boolean(bool),
+}
+
+/// What one record says; used again for the next.
+#[derive(Debug)]
+struct Slots {
+    values: Vec<Slot>,
+    text: Vec<u8>,
+}
+
+/// Reads records into columns.
+pub(super) struct JsonDecoder {
+    schema: SchemaRef,
+    fields: Vec<(String, FieldType)>,
+    slots: Slots,
+}
+
+impl JsonDecoder {
+    pub(super) fn new(schema: SchemaRef, fields: Vec<(String, FieldType)>) -> Self {
+        let slots = Slots { values: vec![Slot::Missing; fields.len()], text: Vec::new() };
+        Self { schema, fields, slots }
+    }
+
+    /// Reads one record into the slots.
+    fn read(&mut self, record: &[u8]) -> serde_json::Result<()> {
+        self.slots.values.fill(Slot::Missing);
+        self.slots.text.clear();
+        let mut json = serde_json::Deserializer::from_slice(record);
+        json.deserialize_map(ReadObject { fields: &self.fields, slots: &mut self.slots })?;
+        json.end()
+    }
+}
+
+impl Decoder for JsonDecoder {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn decode(&mut self, records: &Records, rejects: &mut Rejects) -> Result<Decoded> {
+        let mut columns: Vec<Column> =
+            self.fields.iter().map(|(_, t)| Column::new(*t, records.len())).collect();
+        let mut rows = Vec::with_capacity(records.len());
+        for (number, record) in records.values.iter().enumerate() {
+            let Some(record) = record else {
+                rejects.push(number, "the record has no value");
+                continue;
+            };
+            match self.read(record) {
+                Ok(()) => {
+                    for (column, slot) in columns.iter_mut().zip(&self.slots.values) {
+                        column.push(*slot, &self.slots.text);
+                    }
+                    rows.push(number as u32);
+                }
+                Err(e) => rejects.push(number, format!("{e}: {}", excerpt(record))),
+            }
+        }
+        let rows = if rows.len() == records.len() { RowMap::Same } else { RowMap::Rows(rows) };
+        let columns = columns.into_iter().map(Column::finish).collect::<std::result::Result<_, _>>();
+        let columns = columns
+            .and_then(|columns| RecordBatch::try_new(self.schema.clone(), columns))
+            .map_err(|e| Error::fatal("JSON fields do not fit their columns").caused_by(e))?;
+        Ok(Decoded { columns, rows })
+    }
+}
+
+/// A column while it is being built.
+struct Column {
+    cells: Cells,
+    valid: Vec<bool>,
+}
+
+enum Cells {
+    Text(TextColumn),
+    Integer(Vec<i64>),
+    Number(Vec<f64>),
+    Boolean(Vec<bool>),
+    Time(Vec<i64>),
+}
+
+impl Column {
+    fn new(field_type: FieldType, rows: usize) -> Self {
+        let cells = match field_type {
+            FieldType::Text => Cells::Text(TextColumn::with_capacity(rows, rows * 8)),
+            FieldType::Integer => Cells::Integer(Vec::with_capacity(rows)),
+            FieldType::Number => Cells::Number(Vec::with_capacity(rows)),
+            FieldType::Boolean => Cells::Boolean(Vec::with_capacity(rows)),
+            FieldType::Time => Cells::Time(Vec::with_capacity(rows)),
+        };
+        Self { cells, valid: Vec::with_capacity(rows) }
+    }
+
+    fn push(&mut self, slot: Slot, text: &[u8]) {
+        self.valid.push(!matches!(slot, Slot::Missing | Slot::Null));
+        match &mut self.cells {
+            Cells::Text(column) => column.push(match slot {
+                Slot::Text(from, to) => text.get(from..to).unwrap_or_default(),
+                _ => b"",
+            }),
+            Cells::Integer(column) | Cells::Time(column) => column.push(match slot {
+                Slot::Integer(value) => value,
+                _ => 0,
+            }),
+            Cells::Number(column) => column.push(match slot {
+                Slot::Number(value) => value,
+                _ => 0.0,
+            }),
+            Cells::Boolean(column) => column.push(matches!(slot, Slot::Boolean(true))),
+        }
+    }
+
+    fn finish(self) -> std::result::Result<ArrayRef, arrow_schema::ArrowError> {
+        let nulls = self.valid.contains(&false).then(|| self.valid.into());
+        Ok(match self.cells {
+            Cells::Text(column) => Arc::new(column.finish(nulls)?),
+            Cells::Integer(values) => Arc::new(Int64Array::try_new(values.into(), nulls)?),
+            Cells::Number(values) => Arc::new(Float64Array::try_new(values.into(), nulls)?),
+            Cells::Boolean(values) => Arc::new(BooleanArray::new(values.into(), nulls)),
+            Cells::Time(values) => {
+                Arc::new(TimestampMillisecondArray::try_new(values.into(), nulls)?.with_timezone("UTC"))
+            }
+        })
+    }
+}
+
+/// Reads an object.
+struct ReadObject<'a> {
+    fields: &'a [(String, FieldType)],
+    slots: &'a mut Slots,
+}
+
+impl<'de> Visitor<'de> for ReadObject<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> std::result::Result<(), A::Error> {
+        let mut likely = 0;
+        while let Some(found) = object.next_key_seed(ReadName { fields: self.fields, likely })? {
+            let Some((index, (name, field_type))) = found.and_then(|i| Some((i, self.fields.get(i)?))) else {
+                object.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let value = object.next_value_seed(ReadValue {
+                name,
+                field_type: *field_type,
+                text: &mut self.slots.text,
+            })?;
+            match self.slots.values.get_mut(index) {
+                Some(slot @ Slot::Missing) => *slot = value,
+                _ => return Err(A::Error::custom(format_args!("the field `{name}` is there twice"))),
+            }
+            likely = index + 1;
+        }
+        Ok(())
+    }
+}
+
+/// Finds a name among the fields; the `likely` one is looked at first.
+struct ReadName<'a> {
+    fields: &'a [(String, FieldType)],
+    likely: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for ReadName<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, json: D) -> std::result::Result<Self::Value, D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for ReadName<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field's name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> std::result::Result<Self::Value, E> {
+        match self.fields.get(self.likely) {
+            Some((likely, _)) if likely == name => Ok(Some(self.likely)),
+            _ => Ok(self.fields.iter().position(|(n, _)| n == name)),
+        }
+    }
+}
+
+/// Reads the value of a field.
+struct ReadValue<'a> {
+    name: &'a str,
+    field_type: FieldType,
+    text: &'a mut Vec<u8>,
+}
+
+impl<'de> DeserializeSeed<'de> for ReadValue<'_> {
+    type Value = Slot;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, json: D) -> std::result::Result<Slot, D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for ReadValue<'_> {
+    type Value = Slot;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.field_type {
+            FieldType::Text => "text",
+            FieldType::Integer => "an integer of 64 bits",
+            FieldType::Number => "a number",
+            FieldType::Boolean => "true or false",
+            FieldType::Time => "milliseconds since 1970 or RFC 3339 text",
+        };
+        write!(f, "{what} for the field `{}`", self.name)
+    }
+
+    fn visit_unit<E>(self) -> std::result::Result<Slot, E> {
+        Ok(Slot::Null)
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> std::result::Result<Slot, E> {
+        match self.field_type {
+            FieldType::Boolean => Ok(Slot::Boolean(value)),
+            _ => Err(E::invalid_type(Unexpected::Bool(value), &self)),
+        }
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> std::result::Result<Slot, E> {
+        match self.field_type {
+            FieldType::Integer | FieldType::Time => Ok(Slot::Integer(value)),
+            FieldType::Number => Ok(Slot::Number(value as f64)),
+            _ => Err(E::invalid_type(Unexpected::Signed(value), &self)),
+        }
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> std::result::Result<Slot, E> {
+        match (self.field_type, i64::try_from(value)) {
+            (_, Ok(value)) => self.visit_i64(value),
+            (FieldType::Number, Err(_)) => Ok(Slot::Number(value as f64)),
+            _ => Err(E::invalid_value(Unexpected::Unsigned(value), &self)),
+        }
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> std::result::Result<Slot, E> {
+        match self.field_type {
+            FieldType::Number => Ok(Slot::Number(value)),
+            _ => Err(E::invalid_type(Unexpected::Float(value), &self)),
+        }
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> std::result::Result<Slot, E> {
+        match self.field_type {
+            FieldType::Text => {
+                let from = self.text.len();
+                self.text.extend_from_slice(value.as_bytes());
+                Ok(Slot::Text(from, self.text.len()))
+            }
+            FieldType::Time => match DateTime::parse_from_rfc3339(value) {
+                Ok(time) => Ok(Slot::Integer(time.timestamp_millis())),
+                Err(_) => Err(E::invalid_value(Unexpected::Str(value), &self)),
+            },
+            _ => Err(E::invalid_type(Unexpected::Str(value), &self)),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Columns to JSON.
+
+use std::io::Write as _;
+
+use arrow_array::TimestampMillisecondArray;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
+use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray};
+use chrono::{DateTime, SecondsFormat};
+use pipectl_framework::plugin::{Batch, Encoded, Encoder, Error, Input, Reads, Rejects, Result};
+
+use super::{KeyColumn, Times};
+use crate::columns::TextColumn;
+
+/// Writes rows as JSON objects.
+#[derive(Debug)]
+pub(crate) struct RowWriter {
+    columns: Vec<Named>,
+    times: Times,
+}
+
+#[derive(Debug)]
+struct Named {
+    index: usize,
+    name: String,
+    /// `{"name":` or `,"name":`.
+    lead: Vec<u8>,
+}
+
+/// A column with its type found out, once a batch.
+enum Cells<'a> {
+    Text(&'a StringArray),
+    Integer(&'a Int64Array),
+    Number(&'a Float64Array),
+    Boolean(&'a BooleanArray),
+    Time(&'a TimestampMillisecondArray),
+}
+
+impl<'a> Cells<'a> {
+    fn of(column: &'a ArrayRef) -> Option<Self> {
+        column
+            .as_string_opt::<i32>()
+            .map(Self::Text)
+            .or_else(|| column.as_primitive_opt::<Int64Type>().map(Self::Integer))
+            .or_else(|| column.as_primitive_opt::<Float64Type>().map(Self::Number))
+            .or_else(|| column.as_boolean_opt().map(Self::Boolean))
+            .or_else(|| column.as_primitive_opt::<TimestampMillisecondType>().map(Self::Time))
+    }
+
+    fn is_null(&self, row: usize) -> bool {
+        match self {
+            Self::Text(column) => column.is_null(row),
+            Self::Integer(column) => column.is_null(row),
+            Self::Number(column) => column.is_null(row),
+            Self::Boolean(column) => column.is_null(row),
+            Self::Time(column) => column.is_null(row),
+        }
+    }
+}
+
+impl RowWriter {
+    /// A writer of the columns at `columns` of `input`, in that order.
+    pub(crate) fn new(input: &Input, columns: Vec<usize>, times: Times) -> Self {
+        let named = |(place, index): (usize, usize)| {
+            let name = input.schema.fields().get(index).map_or("", |f| f.name().as_str());
+            let lead = format!("{}{}:", if place == 0 { '{' } else { ',' }, serde_json::Value::from(name));
+            Named { index, name: name.to_owned(), lead: lead.into_bytes() }
+        };
+        Self { columns: columns.into_iter().enumerate().map(named).collect(), times }
+    }
+
+    /// Calls `row` with the number and the bytes of each row, or with the reason why it cannot be written.
+    ///
+    /// # Errors
+    /// Those of `row`, and where the batch is not the planned one.
+    pub(crate) fn write(
+        &self,
+        batch: &Batch,
+        mut row: impl FnMut(usize, std::result::Result<&[u8], String>) -> Result<()>,
+    ) -> Result<()> {
+        let cells: Option<Vec<Cells<'_>>> =
+            self.columns.iter().map(|c| batch.columns().columns().get(c.index).and_then(Cells::of)).collect();
+        let cells = cells.ok_or_else(|| Error::fatal("a column is not of the type that was planned"))?;
+        let mut object = Vec::with_capacity(128);
+        for number in 0..batch.rows() {
+            object.clear();
+            let written = self.columns.iter().zip(&cells).try_for_each(|(named, cells)| {
+                object.extend_from_slice(&named.lead);
+                self.cell(&mut object, cells, number).map_err(|why| format!("column `{}` {why}", named.name))
+            });
+            object.extend_from_slice(if self.columns.is_empty() { b"{}" } else { b"}" });
+            row(number, written.map(|()| object.as_slice()))?;
+        }
+        Ok(())
+    }
+
+    fn cell(&self, object: &mut Vec<u8>, cells: &Cells<'_>, row: usize) -> std::result::Result<(), String> {
+        if cells.is_null(row) {
+            object.extend_from_slice(b"null");
+            return Ok(());
+        }
+        let written = match cells {
+            Cells::Text(column) => serde_json::to_writer(object, column.value(row)),
+            Cells::Integer(column) => serde_json::to_writer(object, &column.value(row)),
+            Cells::Number(column) => match column.value(row) {
+                value if value.is_finite() => serde_json::to_writer(object, &value),
+                value => return Err(format!("is {value}, for which JSON has no number")),
+            },
+            Cells::Boolean(column) => serde_json::to_writer(object, &column.value(row)),
+            Cells::Time(column) => match (self.times, column.value(row)) {
+                (Times::Millis, value) => serde_json::to_writer(object, &value),
+                (Times::Rfc3339, value) => {
+                    let time =
+                        rfc3339(value).ok_or_else(|| format!("is {value} ms, a year without four digits"))?;
+                    return write!(object, "\"{time}\"").map_err(|e| e.to_string());
+                }
+            },
+        };
+        written.map_err(|e| e.to_string())
+    }
+}
+
+/// A time as RFC 3339 text; `None` outside the years 0 to 9999.
+pub(crate) fn rfc3339(millis: i64) -> Option<String> {
+    let text = DateTime::from_timestamp_millis(millis)?.to_rfc3339_opts(SecondsFormat::Millis, true);
+    text.starts_with(|c: char| c.is_ascii_digit()).then_some(text)
+}
+
+/// Writes rows as records.
+pub(super) struct JsonEncoder {
+    writer: RowWriter,
+    all: bool,
+    key: Option<KeyColumn>,
+}
+
+impl JsonEncoder {
+    /// `all` says that every column is written.
+    pub(super) fn new(writer: RowWriter, all: bool, key: Option<KeyColumn>) -> Self {
+        Self { writer, all, key }
+    }
+}
+
+impl Encoder for JsonEncoder {
+    fn reads(&self) -> Reads {
+        if self.all {
+            return Reads::All;
+        }
+        let mut names: Vec<String> = self.writer.columns.iter().map(|c| c.name.clone()).collect();
+        names.extend(
+            self.key
+                .iter()
+                .map(|k| k.name.clone())
+                .filter(|k| !self.writer.columns.iter().any(|c| c.name == *k)),
+        );
+        Reads::Only(names)
+    }
+
+    fn encode(&mut self, batch: &Batch, rejects: &mut Rejects) -> Result<Encoded> {
+        let mut values = TextColumn::with_capacity(batch.rows(), batch.rows() * 64);
+        let mut kept = Vec::new();
+        let mut rejected = false;
+        self.writer.write(batch, |row, object| {
+            kept.push(object.is_ok());
+            match object {
+                Ok(object) => values.push(object),
+                Err(reason) => {
+                    rejected = true;
+                    rejects.push(row, reason);
+                }
+            }
+            Ok(())
+        })?;
+        let filtered;
+        let batch = if rejected {
+            filtered = batch
+                .filter(&BooleanArray::from(kept))
+                .map_err(|e| Error::fatal("rejected rows could not be left out").caused_by(e))?;
+            &filtered
+        } else {
+            batch
+        };
+        Ok(Encoded {
+            keys: self.key.as_ref().map(|key| key.keys(batch)).transpose()?,
+            values: values.finish_binary(),
+            timestamps: batch.times().clone(),
+        })
+    }
+}

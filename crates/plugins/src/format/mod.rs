@@ -1,0 +1,66 @@
+//! Formats: bytes of a record to columns, and back.
+//!
+//! | format | a record is | reading gives |
+//! |---|---|---|
+//! | [`text`] | the text of one column | one column |
+//! | [`json`] | one flat JSON object | the columns named by `fields` |
+//! | [`pairs`] | the counts of one window, `[{"0":5},{"2":1}]` | a row per pair: `key`, `count` |
+
+mod json;
+mod pairs;
+mod text;
+
+use arrow_array::BinaryArray;
+use arrow_array::cast::AsArray;
+use arrow_schema::DataType;
+use pipectl_framework::plugin::{Batch, Error, Input, Problem, Result};
+
+/// The column that records take their keys from.
+#[derive(Debug, Clone)]
+struct KeyColumn {
+    index: usize,
+    name: String,
+}
+
+impl KeyColumn {
+    /// Column `key` of `input`, which must be text.
+    fn bind(input: &Input, key: Option<usize>) -> Result<Option<Self>, Problem> {
+        let Some(index) = key else { return Ok(None) };
+        let name = input.schema.fields().get(index).map_or("", |f| f.name().as_str());
+        let index = input.text_column("", name)?;
+        Ok(Some(Self { index, name: name.to_owned() }))
+    }
+
+    /// The keys of a batch; shares its memory.
+    fn keys(&self, batch: &Batch) -> Result<BinaryArray> {
+        text(batch, self.index).map(|column| BinaryArray::from(column.clone()))
+    }
+}
+
+/// A text column of a batch.
+fn text(batch: &Batch, index: usize) -> Result<&arrow_array::StringArray> {
+    let column = batch.columns().columns().get(index).and_then(|c| c.as_string_opt::<i32>());
+    column.ok_or_else(|| Error::fatal("a column is not the text that was planned"))
+}
+
+/// The name of a column's type in a file.
+fn type_name(data_type: &DataType) -> &'static str {
+    match data_type {
+        DataType::Utf8 => "text",
+        DataType::Int64 => "integer",
+        DataType::Float64 => "number",
+        DataType::Boolean => "boolean",
+        DataType::Timestamp(..) => "time",
+        _ => "of another type",
+    }
+}
+
+/// Text of a record for a message: short, and on one line.
+fn excerpt(bytes: &[u8]) -> String {
+    let shown = bytes.get(..bytes.len().min(80)).unwrap_or_default();
+    let dots = if shown.len() < bytes.len() { "..." } else { "" };
+    format!("{:?}{dots}", String::from_utf8_lossy(shown))
+}
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,0 +1,106 @@
+//! The `kafka` source: the records of a topic, decoded by a format.
+
+use pipectl_framework::log::Start;
+use pipectl_framework::plugin::{
+    BindContext, BoundSource, Capability, FormatSpec, LogSource, Problem, SourceBody, SourcePlugin,
+};
+use pipectl_framework::register;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{check_topic, connection};
+
+/// The records of a topic.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct KafkaSource {
+    /// The topic.
+    topic: String,
+    /// How a record becomes rows: a format, or a format with its settings. Default: `text`, one column `value`.
+    #[serde(default = "text")]
+    format: FormatSpec,
+    /// The consumer group that keeps the position and shares the partitions. Default: made from the names of the pipeline and
+    /// the chain. Change it to go on where a group of another name stopped.
+    group: Option<String>,
+    /// Where to start while the group has no position: `earliest` or `latest`. Default: `earliest`, and `latest` for a chain whose
+    /// sink wants every row in every copy of the pipeline, such as a page.
+    start: Option<Start>,
+    /// The name under `connections:`. Default: `kafka`.
+    #[serde(default = "connection")]
+    connection: String,
+}
+
+fn text() -> FormatSpec {
+    FormatSpec::Name("text".to_owned())
+}
+
+register!(source: KafkaSource);
+
+impl SourcePlugin for KafkaSource {
+    const NAME: &'static str = "kafka";
+    const SUMMARY: &'static str = "the records of a topic";
+    const EXAMPLE: &'static str = "\
+- source: kafka
+  with: { topic: sex, format: text }
+";
+    const CAPABILITIES: &'static [Capability] = &[Capability::Replayable];
+
+    fn bind(self, context: &BindContext<'_>) -> Result<BoundSource, Problem> {
+        check_topic(&self.topic)?;
+        context.connection("connection", &self.connection)?;
+        if self.group.as_ref().is_some_and(|g| g.is_empty() || g.len() > 249) {
+            return Err(Problem::new("group", "a group's name has from 1 to 249 characters"));
+        }
+        let decoder = context.decoder("format", &self.format)?;
+        let schema = decoder.schema();
+        let body = SourceBody::Log(LogSource {
+            connection: self.connection,
+            topic: self.topic,
+            start: self.start,
+            group: self.group,
+            decoder,
+        });
+        Ok(BoundSource { schema, bounded: false, body })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use pipectl_framework::plugin::Registry;
+    use serde_json::json;
+
+    use super::*;
+    use crate::format::testing::say;
+
+    fn bind(with: serde_json::Value) -> Result<BoundSource, Problem> {
+        let registry = Registry::collect().unwrap();
+        let connections = ["kafka".to_owned()];
+        let context = BindContext { registry: &registry, base: Path::new("."), connections: &connections };
+        serde_json::from_value::<KafkaSource>(with).unwrap().bind(&context)
+    }
+
+    #[test]
+    fn the_format_gives_the_schema() {
+        let bound = bind(json!({ "topic": "result", "format": "pairs", "start": "latest" })).unwrap();
+        let names: Vec<_> = bound.schema.fields().iter().map(|f| f.name().as_str()).collect();
+        assert_eq!(names, ["key", "count"]);
+        let SourceBody::Log(log) = bound.body else { panic!("not a log") };
+        assert_eq!(
+            (log.topic.as_str(), log.connection.as_str(), log.start),
+            ("result", "kafka", Some(Start::Latest))
+        );
+        assert_eq!(bind(json!({ "topic": "t" })).unwrap().schema.field(0).name(), "value");
+    }
+
+    #[test]
+    fn problems_stand_where_they_were_written() {
+        let path = |with| say(bind(with)).path;
+        assert_eq!(path(json!({ "topic": "a b" })), "topic");
+        assert_eq!(path(json!({ "topic": "t", "connection": "kafak" })), "connection");
+        assert_eq!(path(json!({ "topic": "t", "format": "jsno" })), "format");
+        assert_eq!(path(json!({ "topic": "t", "format": "json" })), "format");
+        assert_eq!(path(json!({ "topic": "t", "group": "" })), "group");
+    }
+}

@@ -1,0 +1,4 @@
+//! Transforms: rows to rows.
+
+mod filter;
+mod select;
