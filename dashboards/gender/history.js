@@ -16,6 +16,8 @@ export class History {
   rows = [];
   totals = [];
   #limit = LEAST_POINTS;
+  /** Median distance of the points held; null: to be found anew. */
+  #median = null;
 
   /** Takes a `hello`. Returns true when what was held before is gone (first one, or a new epoch). */
   hello(message) {
@@ -27,6 +29,7 @@ export class History {
       this.times = [];
       this.rows = [];
       this.totals = [];
+      this.#median = null;
     }
     this.saidInterval = message.interval_ms > 0 ? message.interval_ms : null;
     const wanted = Math.ceil((message.page?.window_ms ?? 0) / (this.saidInterval ?? 1000));
@@ -58,10 +61,8 @@ export class History {
   /** Usual distance of two points in ms: the server's word, else the median of those seen. */
   get interval() {
     if (this.saidInterval) return this.saidInterval;
-    const gaps = [];
-    for (let i = 1; i < this.times.length; i += 1) gaps.push(this.times[i] - this.times[i - 1]);
-    gaps.sort((a, b) => a - b);
-    return gaps[gaps.length >> 1] ?? 1000;
+    this.#median ??= medianDistance(this.times);
+    return this.#median;
   }
 
   /** True when time is missing between point `i - 1` and point `i`. */
@@ -87,6 +88,7 @@ export class History {
   #put({ t, v }) {
     let at = this.#firstFrom(t);
     if (this.times[at] !== t) {
+      this.#median = null;
       this.times.splice(at, 0, t);
       this.rows.splice(at, 0, this.series.map(() => null));
     }
@@ -114,4 +116,9 @@ export class History {
     }
     return low;
   }
+}
+
+function medianDistance(times) {
+  const distances = times.slice(1).map((time, i) => time - times[i]).sort((a, b) => a - b);
+  return distances[distances.length >> 1] ?? 1000;
 }
