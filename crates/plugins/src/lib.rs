@@ -6,7 +6,7 @@
 //! | `csv` | source `csv` |
 //! | `format` | formats `text`, `json`, `pairs` |
 //! | `generate` | source `generate` |
-//! | `kafka` | source `kafka`, sink `kafka` |
+//! | [`kafka`] | connection `kafka`, source `kafka`, sink `kafka` |
 //! | [`memory`] | sink `memory` |
 //! | [`socketio`] | sink `socketio` |
 //! | `transform` | transforms `filter`, `select` |
@@ -27,7 +27,7 @@ mod columns;
 mod csv;
 mod format;
 mod generate;
-mod kafka;
+pub mod kafka;
 pub mod memory;
 mod replay;
 pub mod socketio;

@@ -18,7 +18,7 @@ pub(super) async fn columns_come_back_as_they_were_written(h: Harness) -> Result
         [None, Some(b""), Some(b"k"), Some(&[0, 255, 128]), Some("\u{6d59}".as_bytes())];
     let values: [Option<&[u8]>; 5] =
         [Some(b"plain"), Some(b""), None, Some(&[255, 0, 10, 13]), Some("\u{6c5f}".as_bytes())];
-    let timestamps = [1_700_000_000_000, 1, 1_700_000_000_002, 4_102_444_800_000, 1_700_000_000_001];
+    let timestamps = [1_700_000_000_000, 1, 1_700_000_000_002, 951_782_400_000, 1_700_000_000_001];
     let mut writer = h.writer("w").await?;
     writer
         .append(Append {

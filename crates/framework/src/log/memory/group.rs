@@ -75,7 +75,7 @@ impl Member {
     }
 }
 
-/// A consumer group. It outlives its members where something has been committed.
+/// A consumer group. It outlives its members: what it has not committed is kept for those that come.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     /// In the order of joining.

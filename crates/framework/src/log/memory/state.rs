@@ -143,11 +143,8 @@ impl State {
         {
             group.members.remove(&id);
             group.holders.retain(|_, holder| *holder != id);
-            if group.members.is_empty() && group.committed.is_empty() {
-                self.groups.remove(name);
-            } else {
-                self.rebalance(name);
-            }
+            // The group stays, with what it still needs: a chain that starts again finds it.
+            self.rebalance(name);
         }
         for topic in member.topics {
             self.trim(topic);

@@ -1,0 +1,185 @@
+//! Which partitions a consumer has, and where reading starts in each.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use pipectl_framework::batch::Partition;
+use pipectl_framework::log::{Assignment, Position, Start};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaResult;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
+
+use super::client::{Voice, listens};
+
+/// How long the brokers may take to tell positions.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the group has decided. librdkafka tells it inside a poll, where nothing may block; the thread deals with it after
+/// the poll.
+#[derive(Debug)]
+pub(super) enum Rebalance {
+    /// These partitions are ours.
+    Assign(Vec<i32>),
+    /// Ours no more; `lost` where they are somebody else's already.
+    Revoke { lost: bool },
+}
+
+/// The context of a consumer.
+#[derive(Debug)]
+pub(super) struct ReadContext {
+    pub(super) voice: Voice,
+    rebalances: Mutex<VecDeque<Rebalance>>,
+    closing: AtomicBool,
+}
+
+listens!(ReadContext);
+
+impl ReadContext {
+    pub(super) fn new(brokers: &str) -> Self {
+        Self { voice: Voice::new(brokers), rebalances: Mutex::default(), closing: AtomicBool::new(false) }
+    }
+
+    /// From now on whatever the group decides is let go at once.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn next_rebalance(&self) -> Option<Rebalance> {
+        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+impl ConsumerContext for ReadContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        if self.closing.load(Ordering::Relaxed) {
+            if let Err(error) = consumer.unassign() {
+                tracing::warn!("a consumer that closes cannot let its partitions go: {error}");
+            }
+            return;
+        }
+        let rebalance = match what {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                Rebalance::Assign(list.elements().iter().map(|e| e.partition()).collect())
+            }
+            _ => Rebalance::Revoke { lost: consumer.assignment_lost() },
+        };
+        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).push_back(rebalance);
+    }
+}
+
+/// Asks the brokers where these partitions of a topic start and end (for a reader of committed records), in two requests.
+pub(super) fn bounds(
+    consumer: &BaseConsumer<ReadContext>,
+    topic: &str,
+    partitions: &[i32],
+    timeout: Duration,
+) -> KafkaResult<Vec<(i64, i64)>> {
+    if partitions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ask = |which: Offset| -> KafkaResult<Vec<i64>> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            list.add_partition_offset(topic, *partition, which)?;
+        }
+        let found = consumer.offsets_for_times(list, timeout)?;
+        partitions
+            .iter()
+            .map(|partition| {
+                let element = found.find_partition(topic, *partition);
+                let Some(element) = element else { return Ok(0) };
+                element.error()?;
+                Ok(element.offset().to_raw().unwrap_or(0).max(0))
+            })
+            .collect()
+    };
+    Ok(ask(Offset::Beginning)?.into_iter().zip(ask(Offset::End)?).collect())
+}
+
+/// What the group has committed for these partitions, in their order.
+pub(super) fn committed(
+    consumer: &BaseConsumer<ReadContext>,
+    partitions: &[Partition],
+) -> KafkaResult<Vec<Option<Position>>> {
+    if partitions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        list.add_partition(&partition.source, partition.index);
+    }
+    let found = consumer.committed_offsets(list, TIMEOUT)?;
+    partitions
+        .iter()
+        .map(|partition| {
+            let Some(element) = found.find_partition(&partition.source, partition.index) else {
+                return Ok(None);
+            };
+            element.error()?;
+            let Offset::Offset(offset) = element.offset() else { return Ok(None) };
+            let metadata = element.metadata().to_owned();
+            Ok(Some(Position { partition: partition.clone(), offset, metadata }))
+        })
+        .collect()
+}
+
+/// Positions as librdkafka wants them.
+pub(super) fn list_of(positions: &[Position]) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::with_capacity(positions.len());
+    for position in positions {
+        let mut element = list.add_partition(&position.partition.source, position.partition.index);
+        element.set_offset(Offset::Offset(position.offset))?;
+        element.set_metadata(&position.metadata);
+    }
+    Ok(list)
+}
+
+/// Where reading of these partitions starts, each with where it ends now.
+pub(super) fn starts(
+    consumer: &BaseConsumer<ReadContext>,
+    topic: &str,
+    partitions: &[Partition],
+    in_group: bool,
+    start: Start,
+) -> KafkaResult<Vec<(Assignment, i64)>> {
+    let indexes: Vec<i32> = partitions.iter().map(|partition| partition.index).collect();
+    let bounds = bounds(consumer, topic, &indexes, TIMEOUT)?;
+    let committed = if in_group { committed(consumer, partitions)? } else { vec![None; partitions.len()] };
+    let one = |((partition, (low, high)), committed): ((&Partition, (i64, i64)), Option<Position>)| {
+        let start = match &committed {
+            Some(position) if position.offset < low => {
+                tracing::error!(
+                    %partition,
+                    "{} records of {partition} were deleted by the topic's retention before they were read: offset {} was \
+                     committed, {low} is the oldest that is there; reading goes on from it",
+                    low - position.offset,
+                    position.offset,
+                );
+                low
+            }
+            Some(position) if position.offset > high => {
+                tracing::error!(
+                    %partition,
+                    "offset {} of {partition} was committed, but the partition ends at {high}: the topic was made anew; \
+                     reading starts at its beginning",
+                    position.offset,
+                );
+                low
+            }
+            Some(position) => position.offset,
+            None if start == Start::Latest => high,
+            None => low,
+        };
+        (Assignment { partition: partition.clone(), committed, start }, high)
+    };
+    Ok(partitions.iter().zip(bounds).zip(committed).map(one).collect())
+}
+
+/// True for what a consumer says while it goes on by itself.
+pub(super) fn passes(code: RDKafkaErrorCode) -> bool {
+    use pipectl_framework::error::Consequence;
+    matches!(super::errors::consequence(code), Consequence::Retry | Consequence::Abort)
+}

@@ -1,0 +1,104 @@
+//! What librdkafka's clients say: log lines go to `tracing`, and the cause of a failure is kept for the error.
+
+use std::sync::{Mutex, PoisonError};
+
+use pipectl_framework::error::{Consequence, Error};
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::errors::{consequence, error_of};
+
+/// What a client has said.
+#[derive(Debug)]
+pub(super) struct Voice {
+    brokers: String,
+    last: Mutex<Option<(RDKafkaErrorCode, String)>>,
+}
+
+impl Voice {
+    pub(super) fn new(brokers: &str) -> Self {
+        Self { brokers: brokers.to_owned(), last: Mutex::new(None) }
+    }
+
+    /// What cannot pass by waiting: a wrong password, a bad certificate, no authority.
+    pub(super) fn refusal(&self) -> Option<Error> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (code, reason) = last.as_ref()?;
+        (consequence(*code) == Consequence::Refused)
+            .then(|| error_of(*code, &format!("Kafka at {} refuses this client: {reason}", self.brokers)))
+    }
+
+    /// The brokers do not answer: what is known of why.
+    pub(super) fn unreachable(&self, doing: &str) -> Error {
+        if let Some(refusal) = self.refusal() {
+            return refusal;
+        }
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let why = last.as_ref().map(|(_, reason)| format!(": {reason}")).unwrap_or_default();
+        Error::retry(format!("{doing}: Kafka at {} does not answer{why}", self.brokers))
+            .remedy("check that the brokers run and that `brokers`, TLS and SASL are as they want them")
+    }
+
+    pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error => tracing::error!(target: "librdkafka", "{facility}: {message}"),
+            RDKafkaLogLevel::Warning => tracing::warn!(target: "librdkafka", "{facility}: {message}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                tracing::debug!(target: "librdkafka", "{facility}: {message}");
+            }
+            RDKafkaLogLevel::Debug => tracing::trace!(target: "librdkafka", "{facility}: {message}"),
+        }
+    }
+
+    /// An error that the client tells of on its own account. It goes on by itself; only its cause is kept.
+    pub(super) fn error(&self, error: &KafkaError, reason: &str) {
+        let Some(code) = error.rdkafka_error_code() else { return };
+        if code == RDKafkaErrorCode::PartitionEOF {
+            return;
+        }
+        tracing::debug!(target: "librdkafka", "{code}: {reason}");
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // "All brokers down" says less than what came before it, and a refusal stays.
+        let refused = last.as_ref().is_some_and(|(code, _)| consequence(*code) == Consequence::Refused);
+        if !refused && (code != RDKafkaErrorCode::AllBrokersDown || last.is_none()) {
+            *last = Some((code, reason.to_owned()));
+        }
+    }
+}
+
+/// A context that does no more than listen.
+#[derive(Debug)]
+pub(super) struct Listening(pub(super) Voice);
+
+impl ClientContext for Listening {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        Voice::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.error(&error, reason);
+    }
+}
+
+impl rdkafka::consumer::ConsumerContext for Listening {}
+
+/// Passes a context's log lines and errors on to its field `voice`.
+macro_rules! listens {
+    ($context:ty) => {
+        impl rdkafka::ClientContext for $context {
+            fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
+                super::client::Voice::log(level, facility, message);
+            }
+
+            fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+                self.voice.error(&error, reason);
+            }
+        }
+    };
+}
+pub(super) use listens;

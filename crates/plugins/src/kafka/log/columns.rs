@@ -1,0 +1,67 @@
+//! Columns that grow message by message, without an allocation for each.
+
+use std::mem;
+
+use arrow_array::builder::BinaryBuilder;
+use pipectl_framework::batch::Partition;
+use pipectl_framework::log::Records;
+use rdkafka::Message;
+use rdkafka::message::BorrowedMessage;
+
+/// Records of one partition, being gathered.
+#[derive(Debug)]
+pub(super) struct Columns {
+    offsets: Vec<i64>,
+    timestamps: Vec<i64>,
+    keys: BinaryBuilder,
+    values: BinaryBuilder,
+    bytes: usize,
+}
+
+impl Columns {
+    pub(super) fn new() -> Self {
+        Self {
+            offsets: Vec::new(),
+            timestamps: Vec::new(),
+            keys: BinaryBuilder::new(),
+            values: BinaryBuilder::new(),
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    /// The bytes of keys and values.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn push(&mut self, message: &BorrowedMessage<'_>) {
+        let (key, value) = (message.key(), message.payload());
+        self.offsets.push(message.offset());
+        // Only records of brokers before 0.10 have no time.
+        self.timestamps.push(message.timestamp().to_millis().unwrap_or(0));
+        self.keys.append_option(key);
+        self.values.append_option(value);
+        self.bytes += key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
+    }
+
+    /// Hands out what was gathered, and begins anew with as much room.
+    pub(super) fn take(&mut self, partition: &Partition) -> Records {
+        let rows = self.len();
+        self.bytes = 0;
+        Records {
+            partition: partition.clone(),
+            offsets: mem::replace(&mut self.offsets, Vec::with_capacity(rows)).into(),
+            timestamps: mem::replace(&mut self.timestamps, Vec::with_capacity(rows)).into(),
+            keys: self.keys.finish(),
+            values: self.values.finish(),
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::new();
+    }
+}

@@ -1,0 +1,548 @@
+//! The thread that polls one topic.
+//!
+//! It waits for one message, takes all that is there, and hands it on in columns, so that a quiet topic has no delay and a busy
+//! one large batches. It polls whatever the chain does: a slow chain makes it stop taking, not leave its group.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::{Duration, Instant};
+
+use pipectl_framework::batch::Partition;
+use pipectl_framework::error::{Error, Result};
+use pipectl_framework::log::Start;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::sync::oneshot;
+
+use super::assignment::{ReadContext, Rebalance, TIMEOUT, bounds, passes, starts};
+use super::columns::Columns;
+use super::errors::{error, error_of};
+use super::handoff::{Handoff, Item, RECORD_BYTES};
+use super::topics;
+
+/// How long a poll waits for the first message: the longest that an order of the reader waits.
+const WAIT: Duration = Duration::from_millis(10);
+/// The most bytes of keys and values in a batch.
+const BATCH_BYTES: usize = 4 << 20;
+/// The most messages between two looks at anything else.
+const SWEEP: usize = 32_768;
+/// How long the chain may keep partitions that shall go; the group waits no longer than `max.poll.interval.ms`.
+const HOLD: Duration = Duration::from_secs(30);
+/// A chain that takes nothing for so long gets its partitions paused, so that polling needs to take nothing.
+const STALL: Duration = Duration::from_secs(1);
+/// How often where the partitions end is looked up, while they are not read to there.
+const LOOK_AT_ENDS: Duration = Duration::from_secs(5);
+/// How long to wait after a failure before trying again.
+const BACK_OFF: Duration = Duration::from_millis(500);
+
+/// What the reader asks of the thread.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// The chain is done with the partitions that were revoked.
+    Release,
+    /// Go on at this offset.
+    Seek { partition: i32, offset: i64, done: oneshot::Sender<Result<()>> },
+    /// Read to where each partition ends now.
+    Bound { done: oneshot::Sender<Result<()>> },
+    /// Leave.
+    Close,
+}
+
+/// What the thread is made with.
+pub(super) struct Setup {
+    /// This consumer's number among the reader's.
+    pub(super) number: usize,
+    pub(super) topic: Arc<str>,
+    pub(super) in_group: bool,
+    pub(super) start: Start,
+    pub(super) max_records: usize,
+}
+
+#[derive(Debug)]
+struct Part {
+    partition: Partition,
+    columns: Columns,
+    /// The next offset to take: what is below has been taken already.
+    next: i64,
+    /// True while all that was there has been taken.
+    at_end: bool,
+    /// True once it is read to its bound.
+    done: bool,
+}
+
+/// The thread's state.
+struct Poller {
+    setup: Setup,
+    consumer: Arc<BaseConsumer<ReadContext>>,
+    handoff: Arc<Handoff>,
+    orders: Receiver<Order>,
+    /// The partitions held, at their numbers.
+    parts: Vec<Option<Part>>,
+    /// Partitions that the group has given, and that have no starts yet.
+    given: Option<Vec<i32>>,
+    retry_at: Option<Instant>,
+    /// Since when the chain holds what shall go.
+    releasing: Option<Instant>,
+    assigned: bool,
+    /// Where each partition ends, once bounded.
+    bound: Option<Vec<i64>>,
+    ended: bool,
+    paused: bool,
+    stalled: Option<Instant>,
+    failed_at: Option<Instant>,
+    looked_at_ends: Instant,
+}
+
+/// Runs the thread until it is told to close; `closed` is dropped when the consumer has left its group.
+pub(super) fn run(
+    setup: Setup,
+    consumer: Arc<BaseConsumer<ReadContext>>,
+    handoff: Arc<Handoff>,
+    orders: Receiver<Order>,
+    closed: oneshot::Sender<()>,
+) {
+    let told = Arc::clone(&handoff);
+    let mut poller = Poller {
+        setup,
+        consumer,
+        handoff,
+        orders,
+        parts: Vec::new(),
+        given: None,
+        retry_at: None,
+        releasing: None,
+        assigned: false,
+        bound: None,
+        ended: false,
+        paused: false,
+        stalled: None,
+        failed_at: None,
+        looked_at_ends: Instant::now(),
+    };
+    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+        if poller.open() {
+            poller.go_on();
+        }
+        poller.consumer.context().close();
+    }));
+    if ran.is_err() {
+        told.push(Item::Failed(Error::fatal("the thread that reads from Kafka broke off")));
+    }
+    drop(closed);
+}
+
+impl Poller {
+    /// Sees that the topic is there, and joins the group or takes all partitions; false where it shall close.
+    fn open(&mut self) -> bool {
+        loop {
+            match topics::partitions(&self.consumer, &self.consumer.context().voice, &self.setup.topic) {
+                Ok(Some(_)) if self.setup.in_group => match self.consumer.subscribe(&[&self.setup.topic]) {
+                    Ok(()) => return true,
+                    Err(e) => self.fail(error(&self.doing(), e)),
+                },
+                Ok(Some(count)) => {
+                    self.given = Some((0..count as i32).collect());
+                    return true;
+                }
+                Ok(None) => self.fail(topics::unknown(&self.setup.topic)),
+                Err(failed) => self.fail(failed),
+            }
+            match self.orders.recv_timeout(BACK_OFF) {
+                Ok(Order::Close) | Err(RecvTimeoutError::Disconnected) => return false,
+                Ok(Order::Bound { done } | Order::Seek { done, .. }) => {
+                    let _ = done.send(Err(self.consumer.context().voice.unreachable(&self.doing())));
+                }
+                Ok(Order::Release) | Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    fn go_on(&mut self) {
+        loop {
+            loop {
+                match self.orders.try_recv() {
+                    Ok(Order::Close) | Err(TryRecvError::Disconnected) => return,
+                    Ok(order) => self.obey(order),
+                    Err(TryRecvError::Empty) => break,
+                }
+            }
+            self.rebalance();
+            self.look_at_ends();
+            if self.may_take() {
+                self.sweep();
+            }
+        }
+    }
+
+    fn doing(&self) -> String {
+        format!("cannot read topic `{}`", self.setup.topic)
+    }
+
+    /// Tells the chain of a failure, not more often than it could do anything about it.
+    fn fail(&mut self, failed: Error) {
+        if self.failed_at.is_some_and(|at| at.elapsed() < BACK_OFF) {
+            return;
+        }
+        self.failed_at = Some(Instant::now());
+        self.handoff.push(Item::Failed(failed));
+    }
+
+    // Messages.
+
+    /// Whether the chain has room. One that has taken nothing for long gets its partitions paused; they are polled then, so
+    /// that this consumer stays in its group.
+    fn may_take(&mut self) -> bool {
+        if self.handoff.wait_for_room(WAIT) {
+            self.stalled = None;
+            if self.paused {
+                self.paused = false;
+                let list = self.list(|part| !part.done);
+                if let Err(e) = self.consumer.resume(&list) {
+                    self.fail(error(&self.doing(), e));
+                }
+            }
+            return true;
+        }
+        let since = *self.stalled.get_or_insert_with(Instant::now);
+        if since.elapsed() < STALL {
+            return false;
+        }
+        if !self.paused {
+            self.paused = true;
+            if let Err(e) = self.consumer.pause(&self.list(|_| true)) {
+                self.fail(error(&self.doing(), e));
+            }
+        }
+        true
+    }
+
+    /// Waits for one message, takes all that is there, and hands it on.
+    fn sweep(&mut self) {
+        let consumer = Arc::clone(&self.consumer);
+        let mut wait = WAIT;
+        for _ in 0..SWEEP {
+            match consumer.poll(wait) {
+                None => break,
+                Some(Ok(message)) => self.take(&message),
+                Some(Err(KafkaError::PartitionEOF(partition))) => self.reached_end(partition),
+                Some(Err(e)) => self.trouble(e),
+            }
+            wait = Duration::ZERO;
+        }
+        for index in 0..self.parts.len() {
+            self.hand_on(index);
+        }
+    }
+
+    fn take(&mut self, message: &BorrowedMessage<'_>) {
+        let index = message.partition() as usize;
+        let Some(Some(part)) = self.parts.get_mut(index) else { return };
+        let offset = message.offset();
+        // What is below was taken already: a partition that was paused is fetched again.
+        if self.releasing.is_some() || part.done || offset < part.next {
+            return;
+        }
+        let bound = self.bound.as_ref().and_then(|bound| bound.get(index)).copied();
+        if bound.is_none_or(|bound| offset < bound) {
+            part.next = offset + 1;
+            part.at_end = false;
+            part.columns.push(message);
+            if part.columns.len() >= self.setup.max_records || part.columns.bytes() >= BATCH_BYTES {
+                self.hand_on(index);
+            }
+        }
+        if bound.is_some_and(|bound| offset + 1 >= bound) {
+            self.finish(index);
+        }
+    }
+
+    fn hand_on(&mut self, index: usize) {
+        let Some(Some(part)) = self.parts.get_mut(index) else { return };
+        if part.columns.len() > 0 {
+            let bytes = part.columns.bytes() + part.columns.len() * RECORD_BYTES;
+            let records = part.columns.take(&part.partition);
+            self.handoff.push(Item::Records { records, bytes });
+        }
+    }
+
+    fn reached_end(&mut self, partition: i32) {
+        let index = partition as usize;
+        self.hand_on(index);
+        let Some(Some(part)) = self.parts.get_mut(index) else { return };
+        if self.releasing.is_some() || part.done {
+            return;
+        }
+        part.at_end = true;
+        self.handoff.push(Item::CaughtUp { partition: part.partition.clone() });
+        if self.bound.is_some() {
+            self.finish(index);
+        }
+    }
+
+    /// The partition is read to its bound.
+    fn finish(&mut self, index: usize) {
+        self.hand_on(index);
+        let Some(Some(part)) = self.parts.get_mut(index) else { return };
+        part.done = true;
+        if !part.at_end {
+            self.handoff.push(Item::CaughtUp { partition: part.partition.clone() });
+        }
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.setup.topic, index as i32);
+        if let Err(e) = self.consumer.pause(&list) {
+            self.fail(error(&self.doing(), e));
+        }
+        self.check_end();
+    }
+
+    fn check_end(&mut self) {
+        let settled = self.assigned && self.releasing.is_none() && self.given.is_none();
+        if self.bound.is_some() && settled && !self.ended && self.parts.iter().flatten().all(|p| p.done) {
+            self.ended = true;
+            self.handoff.push(Item::End { from: self.setup.number });
+        }
+    }
+
+    /// An error that a poll gave.
+    fn trouble(&mut self, e: KafkaError) {
+        let Some(code) = e.rdkafka_error_code() else { return };
+        match code {
+            RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownPartition => {
+                // Also said while brokers do not know of a new topic yet.
+                let voice = &self.consumer.context().voice;
+                if let Ok(None) = topics::partitions(&self.consumer, voice, &self.setup.topic) {
+                    self.fail(topics::unknown(&self.setup.topic));
+                }
+            }
+            // Without a group nothing of the one named for librdkafka's sake matters.
+            RDKafkaErrorCode::GroupAuthorizationFailed if !self.setup.in_group => {}
+            RDKafkaErrorCode::PollExceeded => {
+                tracing::warn!(
+                    "{}: this process stood still for too long; its group goes on without it",
+                    self.doing()
+                );
+            }
+            code if passes(code) => tracing::debug!("{}: {code}", self.doing()),
+            code => {
+                let refusal = self.consumer.context().voice.refusal();
+                self.fail(refusal.unwrap_or_else(|| error_of(code, &format!("{}: {code}", self.doing()))));
+            }
+        }
+    }
+
+    // Partitions.
+
+    fn list(&self, which: impl Fn(&Part) -> bool) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for part in self.parts.iter().flatten().filter(|part| which(part)) {
+            list.add_partition(&self.setup.topic, part.partition.index);
+        }
+        list
+    }
+
+    fn held(&self) -> Vec<Partition> {
+        self.parts.iter().flatten().map(|part| part.partition.clone()).collect()
+    }
+
+    /// Deals with what the group has decided.
+    fn rebalance(&mut self) {
+        while let Some(rebalance) = self.consumer.context().next_rebalance() {
+            match rebalance {
+                Rebalance::Assign(partitions) => (self.given, self.retry_at) = (Some(partitions), None),
+                Rebalance::Revoke { lost } => self.revoke(lost),
+            }
+        }
+        if let Some(since) = self.releasing {
+            let late = since.elapsed() > HOLD;
+            if late {
+                tracing::warn!(
+                    "{}: the chain did not let go of its partitions within {HOLD:?}",
+                    self.doing()
+                );
+            }
+            if late || self.consumer.assignment_lost() {
+                self.handoff.push(Item::Lost { partitions: self.held() });
+                self.let_go();
+            }
+        }
+        if self.retry_at.is_none_or(|at| at <= Instant::now())
+            && let Some(partitions) = self.given.take()
+            && let Err(e) = self.assign(&partitions)
+        {
+            (self.given, self.retry_at) = (Some(partitions), Some(Instant::now() + BACK_OFF));
+            self.fail(error(&self.doing(), e));
+        }
+    }
+
+    fn assign(&mut self, indexes: &[i32]) -> Result<(), KafkaError> {
+        let topic = &self.setup.topic;
+        let partitions: Vec<Partition> =
+            indexes.iter().map(|index| Partition::new(Arc::clone(topic), *index)).collect();
+        let (in_group, start) = (self.setup.in_group, self.setup.start);
+        let assigned = starts(&self.consumer, topic, &partitions, in_group, start)?;
+        let mut list = TopicPartitionList::with_capacity(assigned.len());
+        for (assignment, _) in &assigned {
+            list.add_partition_offset(topic, assignment.partition.index, Offset::Offset(assignment.start))?;
+        }
+        self.consumer.assign(&list)?;
+        self.parts.clear();
+        for (assignment, _) in &assigned {
+            let index = assignment.partition.index as usize;
+            self.parts.resize_with(self.parts.len().max(index + 1), || None);
+            self.parts[index] = Some(Part {
+                partition: assignment.partition.clone(),
+                columns: Columns::new(),
+                next: assignment.start,
+                at_end: false,
+                done: false,
+            });
+        }
+        self.assigned = true;
+        self.handoff.push(Item::Assigned { assigned });
+        self.finish_bounded();
+        Ok(())
+    }
+
+    fn revoke(&mut self, lost: bool) {
+        let partitions = self.held();
+        if self.given.take().is_some() || partitions.is_empty() {
+            // The chain has not heard of these.
+            self.let_go();
+            return;
+        }
+        self.handoff.forget(self.setup.number, &partitions);
+        if lost {
+            self.handoff.push(Item::Lost { partitions });
+            self.let_go();
+        } else {
+            self.handoff.push(Item::Revoked { from: self.setup.number, partitions });
+            self.releasing = Some(Instant::now());
+        }
+    }
+
+    fn let_go(&mut self) {
+        if let Err(e) = self.consumer.unassign() {
+            self.fail(error(&self.doing(), e));
+        }
+        self.parts.clear();
+        self.releasing = None;
+        self.assigned = false;
+        self.ended = false;
+        self.paused = false;
+    }
+
+    // Orders.
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Release => {
+                if self.releasing.is_some() {
+                    self.let_go();
+                }
+            }
+            Order::Seek { partition, offset, done } => {
+                let sought = self.seek(partition, offset);
+                let _ = done.send(sought);
+            }
+            Order::Bound { done } => {
+                let bounded = self.set_bound();
+                let _ = done.send(bounded);
+            }
+            Order::Close => {}
+        }
+    }
+
+    fn seek(&mut self, index: i32, offset: i64) -> Result<()> {
+        let topic = Arc::clone(&self.setup.topic);
+        let held = self.releasing.is_none() && matches!(self.parts.get(index as usize), Some(Some(_)));
+        if !held {
+            return Err(Error::abort(format!("{topic}[{index}] is not this reader's, it cannot seek there")));
+        }
+        self.librdkafka_seek(index, offset.max(0))?;
+        let Some(Some(part)) = self.parts.get_mut(index as usize) else { return Ok(()) };
+        part.columns.clear();
+        (part.next, part.at_end) = (offset, false);
+        let partition = part.partition.clone();
+        self.handoff.forget(self.setup.number, std::slice::from_ref(&partition));
+        self.ended = false;
+        if std::mem::replace(&mut part.done, false) && !self.paused {
+            let mut list = TopicPartitionList::new();
+            list.add_partition(&topic, index);
+            self.consumer.resume(&list).map_err(|e| error(&self.doing(), e))?;
+        }
+        self.finish_bounded();
+        Ok(())
+    }
+
+    /// A partition that has just been assigned may not be ready to seek in.
+    fn librdkafka_seek(&mut self, index: i32, offset: i64) -> Result<()> {
+        let until = Instant::now() + TIMEOUT;
+        loop {
+            let sought = self.consumer.seek(&self.setup.topic, index, Offset::Offset(offset), TIMEOUT);
+            match sought {
+                Ok(()) => return Ok(()),
+                Err(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(10)),
+                Err(e) => return Err(error(&self.doing(), e)),
+            }
+        }
+    }
+
+    fn set_bound(&mut self) -> Result<()> {
+        let topic = &self.setup.topic;
+        let count = topics::partitions(&self.consumer, &self.consumer.context().voice, topic)?
+            .ok_or_else(|| topics::unknown(topic))?;
+        let all: Vec<i32> = (0..count as i32).collect();
+        let found = bounds(&self.consumer, topic, &all, TIMEOUT).map_err(|e| error(&self.doing(), e))?;
+        let bound: Vec<i64> = found.into_iter().map(|(_, end)| end).collect();
+        // The end may be more than the last record; who has reached it before says so no more, unless asked again.
+        let stuck: Vec<(i32, i64)> = self
+            .parts
+            .iter()
+            .flatten()
+            .filter(|p| p.at_end && bound.get(p.partition.index as usize).is_some_and(|end| p.next < *end))
+            .map(|p| (p.partition.index, p.next))
+            .collect();
+        self.bound = Some(bound);
+        for (index, next) in stuck {
+            self.librdkafka_seek(index, next)?;
+        }
+        self.finish_bounded();
+        Ok(())
+    }
+
+    /// Finishes the partitions that are at their bound already.
+    fn finish_bounded(&mut self) {
+        let Some(bound) = &self.bound else { return };
+        let at = |p: &Part| bound.get(p.partition.index as usize).is_none_or(|end| p.next >= *end);
+        let finished: Vec<usize> = self
+            .parts
+            .iter()
+            .flatten()
+            .filter(|part| !part.done && at(part))
+            .map(|part| part.partition.index as usize)
+            .collect();
+        for index in finished {
+            self.finish(index);
+        }
+        self.check_end();
+    }
+
+    /// Looks up where the partitions end that are not read to there, for the lag.
+    fn look_at_ends(&mut self) {
+        if self.looked_at_ends.elapsed() < LOOK_AT_ENDS {
+            return;
+        }
+        self.looked_at_ends = Instant::now();
+        let behind: Vec<&Part> = self.parts.iter().flatten().filter(|p| !p.at_end && !p.done).collect();
+        let indexes: Vec<i32> = behind.iter().map(|part| part.partition.index).collect();
+        if let Ok(found) = bounds(&self.consumer, &self.setup.topic, &indexes, Duration::from_secs(1)) {
+            let ends = behind.iter().zip(found).map(|(part, (_, end))| (part.partition.clone(), end));
+            self.handoff.push(Item::Ends { ends: ends.collect() });
+        }
+    }
+}

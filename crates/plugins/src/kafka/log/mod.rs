@@ -1,0 +1,79 @@
+//! Apache Kafka as a log, on librdkafka.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `settings` | the settings of librdkafka that differ from its defaults, and why |
+//! | `client` | what its clients say: log lines, causes of failures |
+//! | `errors` | its error codes as our consequences, with remedies |
+//! | `topics` | topics that must be there |
+//! | `reader`, `handoff`, `consumer`, `assignment`, `columns` | reading: the chain's end, the queue, and the thread that polls |
+//! | `writer`, `producer` | writing: the chain's end, and the thread that produces and commits |
+//!
+//! librdkafka's calls block (transactional ones for up to their time-out), and its callbacks run inside its polls. So each
+//! consumer and each producer has a thread of its own, and the chain awaits a queue.
+
+mod assignment;
+mod client;
+mod columns;
+mod consumer;
+mod errors;
+mod handoff;
+mod producer;
+mod reader;
+pub(crate) mod settings;
+mod topics;
+mod writer;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pipectl_framework::error::{Error, Result};
+use pipectl_framework::log::{
+    Log, LogDescription, LogReader, LogWriter, ReaderOptions, TopicSpec, WriterOptions,
+};
+
+pub use self::settings::KafkaSettings;
+
+/// A Kafka cluster.
+#[derive(Debug, Clone)]
+pub struct KafkaLog {
+    settings: Arc<KafkaSettings>,
+}
+
+impl KafkaLog {
+    /// A cluster that is reached with these settings; nothing is connected yet.
+    pub fn new(settings: KafkaSettings) -> Self {
+        Self { settings: Arc::new(settings) }
+    }
+}
+
+#[async_trait]
+impl Log for KafkaLog {
+    fn describe(&self) -> LogDescription {
+        LogDescription {
+            name: format!("Kafka at {}", self.settings.brokers),
+            durable: true,
+            transactional: true,
+        }
+    }
+
+    async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<Vec<u32>> {
+        topics::ensure(&self.settings, topics).await
+    }
+
+    async fn reader(&self, options: ReaderOptions) -> Result<Box<dyn LogReader>> {
+        Ok(Box::new(reader::KafkaReader::open(&self.settings, &options)?))
+    }
+
+    async fn writer(&self, options: WriterOptions) -> Result<Box<dyn LogWriter>> {
+        Ok(Box::new(writer::KafkaWriter::open(&self.settings, &options).await?))
+    }
+}
+
+/// Runs a call of librdkafka that blocks where it holds nobody up.
+async fn blocking<T: Send + 'static>(call: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(call).await {
+        Ok(result) => result,
+        Err(error) => Err(Error::fatal("a call of the Kafka client broke off").caused_by(error)),
+    }
+}

@@ -1,0 +1,147 @@
+//! Topics that must be there.
+
+use std::time::{Duration, Instant};
+
+use pipectl_framework::error::{Error, Result};
+use pipectl_framework::log::TopicSpec;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
+
+use super::blocking;
+use super::client::{Listening, Voice};
+use super::errors::{error, error_of};
+use super::settings::KafkaSettings;
+
+/// How long the brokers may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// One try; between tries the client's own account of what is wrong is heard.
+const TRY: Duration = Duration::from_millis(1000);
+
+/// Sees that the topics are there; gives the number of partitions of each.
+pub(super) async fn ensure(settings: &KafkaSettings, topics: &[TopicSpec]) -> Result<Vec<u32>> {
+    let client = metadata_client(settings)?;
+    let (client, found) = count_all(client, topics.to_vec()).await?;
+    let missing: Vec<&TopicSpec> =
+        topics.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(topic, _)| topic).collect();
+    if let Some(topic) = missing.iter().find(|topic| !topic.create) {
+        return Err(unknown(&topic.name));
+    }
+    if missing.is_empty() {
+        return Ok(found.into_iter().flatten().collect());
+    }
+    create(settings, &missing).await?;
+    // The brokers tell each other; until all know, a reader or writer would find nothing.
+    let until = Instant::now() + PATIENCE;
+    let mut client = client;
+    loop {
+        let found;
+        (client, found) = count_all(client, topics.to_vec()).await?;
+        if found.iter().all(Option::is_some) {
+            return Ok(found.into_iter().flatten().collect());
+        }
+        if Instant::now() > until {
+            return Err(Error::retry("the brokers have made the topics but do not show them yet"));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A client for questions about topics.
+fn metadata_client(settings: &KafkaSettings) -> Result<BaseConsumer<Listening>> {
+    let mut config = settings.client();
+    // A topic that is asked about must not come to be by that.
+    config.set("allow.auto.create.topics", "false");
+    let context = Listening(Voice::new(&settings.brokers));
+    config.create_with_context(context).map_err(|e| error("cannot make a Kafka client", e))
+}
+
+type Client = BaseConsumer<Listening>;
+
+async fn count_all(client: Client, topics: Vec<TopicSpec>) -> Result<(Client, Vec<Option<u32>>)> {
+    blocking(move || {
+        let count = |topic: &TopicSpec| partitions(&client, &client.context().0, &topic.name);
+        let found = topics.iter().map(count).collect::<Result<_>>()?;
+        Ok((client, found))
+    })
+    .await
+}
+
+/// How many partitions a topic has, each with a leader; `None` where it is not there. Blocks.
+pub(super) fn partitions<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    voice: &Voice,
+    topic: &str,
+) -> Result<Option<u32>> {
+    let doing = || format!("cannot look at topic `{topic}`");
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match client.fetch_metadata(Some(topic), TRY) {
+            Ok(metadata) => {
+                let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+                    return Ok(None);
+                };
+                match found.error().map(RDKafkaErrorCode::from) {
+                    None => {}
+                    Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                        return Ok(None);
+                    }
+                    Some(RDKafkaErrorCode::LeaderNotAvailable) if Instant::now() < until => continue,
+                    Some(code) => return Err(error_of(code, &format!("{}: {code}", doing()))),
+                }
+                let led = found.partitions().iter().all(|p| p.leader() >= 0 && no_error(p.error()));
+                if led || Instant::now() > until {
+                    return Ok(Some(found.partitions().len() as u32));
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(failed) => {
+                // Serves the client's errors, which say more.
+                client.poll(Duration::ZERO);
+                if let Some(refusal) = voice.refusal() {
+                    return Err(refusal);
+                }
+                if Instant::now() > until {
+                    return Err(voice.unreachable(&doing()).caused_by(failed));
+                }
+            }
+        }
+    }
+}
+
+fn no_error(error: Option<RDKafkaRespErr>) -> bool {
+    error.is_none()
+}
+
+async fn create(settings: &KafkaSettings, topics: &[&TopicSpec]) -> Result<()> {
+    let admin: AdminClient<Listening> = settings
+        .client()
+        .create_with_context(Listening(Voice::new(&settings.brokers)))
+        .map_err(|e| error("cannot make a Kafka client", e))?;
+    // -1 leaves it to the brokers.
+    let replication = settings.replication.map_or(-1, i32::from);
+    let new: Vec<NewTopic<'_>> = topics
+        .iter()
+        .map(|topic| {
+            let partitions = topic.partitions.or(settings.partitions).map_or(-1, u32::cast_signed);
+            NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(replication))
+        })
+        .collect();
+    let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
+    let results = admin.create_topics(&new, &options).await.map_err(|e| error("cannot create topics", e))?;
+    for result in results {
+        match result {
+            // Another process may have been faster.
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((topic, code)) => {
+                return Err(error_of(code, &format!("cannot create topic `{topic}`: {code}")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The error about a topic that is not there.
+pub(super) fn unknown(topic: &str) -> Error {
+    error_of(RDKafkaErrorCode::UnknownTopicOrPartition, &format!("topic `{topic}` is not there"))
+}
