@@ -22,7 +22,7 @@ const LEAST_TOPIC_BYTES: usize = 64 << 10;
 /// Where topics live: a Kafka cluster, or the log inside this process.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Kafka {
+pub(super) struct Kafka {
     /// `embedded` for the log inside this process (it forgets everything when the process ends), or the brokers of a
     /// cluster as `host:port`, several with commas between.
     brokers: String,
