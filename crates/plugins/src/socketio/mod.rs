@@ -4,6 +4,9 @@
 //!
 //! | file | does |
 //! |---|---|
+//! | [`config`] | what stands in `with:` |
+//! | `sink` | what the runner sees |
+//! | [`results`] | rows of a batch to results |
 //! | [`hub`], [`series`] | the history, its numbers, the keys: pure state |
 //! | [`wire`], [`stats`] | every message, as it is written |
 //! | [`live`], [`legacy`] | the two namespaces |
@@ -14,11 +17,14 @@
 
 pub mod accept;
 pub mod assets;
+pub mod config;
 pub mod guard;
 pub mod hub;
 pub mod legacy;
 pub mod live;
+pub mod results;
 pub mod series;
 pub mod server;
+mod sink;
 pub mod stats;
 pub mod wire;
