@@ -9,6 +9,7 @@
 //! | [`kafka`] | connection `kafka`, source `kafka`, sink `kafka` |
 //! | [`memory`] | sink `memory` |
 //! | [`socketio`] | sink `socketio` |
+//! | `stdout` | sink `stdout` |
 //! | `transform` | transforms `filter`, `select` |
 //! | `window` | window `count-by-key` |
 //!
@@ -31,5 +32,6 @@ pub mod kafka;
 pub mod memory;
 mod replay;
 pub mod socketio;
+mod stdout;
 mod transform;
 mod window;

@@ -15,6 +15,8 @@ use arrow_array::cast::AsArray;
 use arrow_schema::DataType;
 use pipectl_framework::plugin::{Batch, Error, Input, Problem, Result};
 
+pub(crate) use json::{RowWriter, Times, rfc3339};
+
 /// The column that records take their keys from.
 #[derive(Debug, Clone)]
 struct KeyColumn {

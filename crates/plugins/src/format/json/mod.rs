@@ -28,7 +28,7 @@ use serde::Deserialize;
 use super::{KeyColumn, type_name};
 use read::JsonDecoder;
 use write::JsonEncoder;
-use write::RowWriter;
+pub(crate) use write::{RowWriter, rfc3339};
 
 /// One flat JSON object a record.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -96,21 +96,13 @@ impl FormatPlugin for Json {
     }
 
     fn encoder(self, input: &Input, key: Option<usize>) -> Result<Box<dyn Encoder>, Problem> {
-        let columns: Vec<usize> = match &self.fields {
-            None => (0..input.schema.fields().len()).collect(),
+        let writer = match &self.fields {
+            None => RowWriter::of_all(input, self.times)?,
             Some(fields) => {
-                fields.iter().map(|(name, t)| column(input, name, *t)).collect::<Result<_, _>>()?
+                let columns = fields.iter().map(|(name, t)| column(input, name, *t));
+                RowWriter::new(input, columns.collect::<Result<_, _>>()?, self.times)?
             }
         };
-        for index in &columns {
-            let field = input.schema.field(*index);
-            if type_name(field.data_type()) == "of another type" {
-                return Err(Problem::new("", format!("column `{}` cannot be written as JSON", field.name()))
-                    .label(format!("its type is {}", field.data_type()))
-                    .help("leave it out with a `select`, or name the other columns under `fields`"));
-            }
-        }
-        let writer = RowWriter::new(input, columns, self.times);
         Ok(Box::new(JsonEncoder::new(writer, self.fields.is_none(), KeyColumn::bind(input, key)?)))
     }
 }

@@ -7,9 +7,9 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
 use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray};
 use chrono::{DateTime, SecondsFormat};
-use pipectl_framework::plugin::{Batch, Encoded, Encoder, Error, Input, Reads, Rejects, Result};
+use pipectl_framework::plugin::{Batch, Encoded, Encoder, Error, Input, Problem, Reads, Rejects, Result};
 
-use super::{KeyColumn, Times};
+use super::{KeyColumn, Times, type_name};
 use crate::columns::TextColumn;
 
 /// Writes rows as JSON objects.
@@ -59,14 +59,30 @@ impl<'a> Cells<'a> {
 }
 
 impl RowWriter {
+    /// A writer of every column of `input`.
+    pub(crate) fn of_all(input: &Input, times: Times) -> Result<Self, Problem> {
+        Self::new(input, (0..input.schema.fields().len()).collect(), times)
+    }
+
     /// A writer of the columns at `columns` of `input`, in that order.
-    pub(crate) fn new(input: &Input, columns: Vec<usize>, times: Times) -> Self {
+    ///
+    /// # Errors
+    /// Where a column has a type that JSON has no form for.
+    pub(super) fn new(input: &Input, columns: Vec<usize>, times: Times) -> Result<Self, Problem> {
+        for index in &columns {
+            let field = input.schema.field(*index);
+            if type_name(field.data_type()) == "of another type" {
+                return Err(Problem::new("", format!("column `{}` cannot be written as JSON", field.name()))
+                    .label(format!("its type is {}", field.data_type()))
+                    .help("leave it out with a `select`"));
+            }
+        }
         let named = |(place, index): (usize, usize)| {
             let name = input.schema.fields().get(index).map_or("", |f| f.name().as_str());
             let lead = format!("{}{}:", if place == 0 { '{' } else { ',' }, serde_json::Value::from(name));
             Named { index, name: name.to_owned(), lead: lead.into_bytes() }
         };
-        Self { columns: columns.into_iter().enumerate().map(named).collect(), times }
+        Ok(Self { columns: columns.into_iter().enumerate().map(named).collect(), times })
     }
 
     /// Calls `row` with the number and the bytes of each row, or with the reason why it cannot be written.
