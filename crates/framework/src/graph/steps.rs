@@ -131,7 +131,7 @@ impl Planner<'_> {
         let (reads, operator) = match (settings, bound) {
             (Some(settings), Some(bound)) => {
                 let reads = bound.reads.clone();
-                match WindowOperator::new(settings, bound, first.input.schema.clone()) {
+                match WindowOperator::new(settings, bound, &first.input.schema) {
                     Ok(operator) => (reads, operator),
                     Err(problem) => {
                         self.problems.push(step.with.diagnose(&problem));

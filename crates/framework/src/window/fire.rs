@@ -10,7 +10,7 @@ use super::operator::{Pane, WindowOperator, WindowOutput};
 use crate::batch::{Batch, Origin, Partition};
 use crate::clock::Millis;
 use crate::error::{Error, Result};
-use crate::plugin::AggregateState;
+use crate::plugin::{AggregateState, Groups};
 use crate::time::NextMove;
 
 /// The most windows that one call closes; the rest follow in the next, so that a long gap does not hold the chain up.
@@ -27,6 +27,17 @@ pub(super) struct Running {
     state: Box<dyn AggregateState>,
     /// Panes that no window needs any more, but that are still in `state`.
     retired: Vec<Pane>,
+}
+
+impl Running {
+    pub(super) fn covers(&self, pane: Millis) -> bool {
+        (self.start..self.end).contains(&pane)
+    }
+
+    /// Takes in rows of a pane that it covers, so that taking the pane out again leaves nothing of them.
+    pub(super) fn add(&mut self, batch: &Batch, groups: Groups<'_>) {
+        self.state.add(batch.columns(), groups);
+    }
 }
 
 impl WindowOperator {
@@ -70,14 +81,29 @@ impl WindowOperator {
     }
 
     fn close_until(&mut self, watermark: Millis, out: &mut WindowOutput) -> Result<()> {
-        self.close_windows(watermark, out)?;
+        self.close_due(watermark, out)?;
         self.drop_panes(watermark, out);
         Ok(())
     }
 
-    fn close_windows(&mut self, watermark: Millis, out: &mut WindowOutput) -> Result<()> {
+    /// Closes windows that are due, up to a number; true when all are closed. Those without a row are closed too: a row that comes
+    /// for one of them is late.
+    pub(super) fn close_due(&mut self, watermark: Millis, out: &mut WindowOutput) -> Result<bool> {
+        if self.close_windows(watermark, out)? {
+            return Ok(false);
+        }
+        let grid = &self.settings.grid;
+        let closed = Some(grid.end_after(watermark).saturating_sub(grid.slide()));
+        for assigned in self.partitions.values_mut() {
+            assigned.closed_until = assigned.closed_until.max(closed);
+        }
+        Ok(true)
+    }
+
+    /// Closes windows that are due, up to a number. True where some may be left.
+    fn close_windows(&mut self, watermark: Millis, out: &mut WindowOutput) -> Result<bool> {
         for _ in 0..MOST_AT_ONCE {
-            let Some(end) = self.next_end().filter(|end| *end <= watermark) else { break };
+            let Some(end) = self.next_end().filter(|end| *end <= watermark) else { return Ok(false) };
             let end = self.skip_gap(end, watermark);
             if let Some(batch) = self.window(end, true)? {
                 out.results.push(batch);
@@ -86,11 +112,11 @@ impl WindowOperator {
                 assigned.closed_until = assigned.closed_until.max(Some(end));
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The end of the next window to close.
-    fn next_end(&self) -> Option<Millis> {
+    pub(super) fn next_end(&self) -> Option<Millis> {
         let grid = &self.settings.grid;
         let oldest = self.panes.first_key_value().map(|(start, _)| grid.first_end(*start));
         let after_closed = match self.partitions.values().map(|a| a.closed_until).min()? {
@@ -148,7 +174,9 @@ impl WindowOperator {
     }
 
     /// The result of the window that ends at `end`; `None` where it has no row to give.
-    fn window(&mut self, end: Millis, advance: bool) -> Result<Option<Batch>> {
+    ///
+    /// With `advance` false it gives a closed window's whole result again, with late rows in it.
+    pub(super) fn window(&mut self, end: Millis, advance: bool) -> Result<Option<Batch>> {
         let start = end.saturating_sub(self.settings.grid.size());
         // Partitions for which this window was closed by another worker take no part.
         let open: Vec<u32> = self
@@ -158,7 +186,8 @@ impl WindowOperator {
             .map(|a| a.number)
             .collect();
         let all = open.len() == self.partitions.len();
-        let state = match self.running.take().filter(|_| advance && all) {
+        let running = if advance { self.running.take() } else { None };
+        let state = match running.filter(|_| all) {
             Some(running) if running.start < start && start < running.end => self.slide(running, start, end),
             _ => None,
         };
@@ -202,16 +231,26 @@ impl WindowOperator {
     }
 
     /// The groups that a result has a row for, in the order in which the keys were first seen.
-    fn groups_of(&self, state: &dyn AggregateState, open: &[u32]) -> Vec<u32> {
+    ///
+    /// A key is kept from the first window that has a row of it, not from when it was read: how the input is cut into batches
+    /// changes no result.
+    fn groups_of(&mut self, state: &dyn AggregateState, open: &[u32]) -> Vec<u32> {
         let named = self.settings.keys.len() as u32;
-        (0..self.keys.len() as u32)
-            .filter(|group| {
-                let owner = self.keys.owner(*group);
-                let kept = self.settings.keep_seen
-                    && (open.contains(&owner) || (owner == NO_OWNER && *group < named));
-                kept || !state.is_empty(*group)
-            })
-            .collect()
+        let mut groups = Vec::new();
+        for group in 0..self.keys.len() as u32 {
+            let owner = self.keys.owner(group);
+            let filled = !state.is_empty(group);
+            let kept = self.settings.keep_seen
+                && if group < named {
+                    owner == NO_OWNER || open.contains(&owner)
+                } else {
+                    open.contains(&owner) && self.keys.seen(group, filled)
+                };
+            if filled || kept {
+                groups.push(group);
+            }
+        }
+        groups
     }
 
     fn result(
@@ -232,30 +271,6 @@ impl WindowOperator {
         let origin =
             Origin { partition: Partition::new("window", 0), offsets: vec![end; rows].into(), replay: false };
         Batch::new(columns, vec![end - 1; rows].into(), origin).map_err(broken)
-    }
-
-    /// Rows that are late, but within the allowed lateness: their windows give their whole result again.
-    pub(super) fn fire_again(&mut self, times: &[Millis], out: &mut WindowOutput) -> Result<()> {
-        if times.is_empty() {
-            return Ok(());
-        }
-        self.running = None;
-        let closed = self.partitions.values().filter_map(|a| a.closed_until).max().unwrap_or(Millis::MIN);
-        let grid = self.settings.grid;
-        let mut ends: Vec<Millis> = Vec::new();
-        for t in times {
-            let mut end = grid.first_end(*t);
-            while end <= closed.min(grid.last_end(*t)) {
-                ends.push(end);
-                end += grid.slide();
-            }
-        }
-        ends.sort_unstable();
-        ends.dedup();
-        for end in ends {
-            out.results.extend(self.window(end, false)?);
-        }
-        Ok(())
     }
 
     /// Drops the panes that no window needs any more.

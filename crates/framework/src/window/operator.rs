@@ -1,6 +1,6 @@
 //! Takes rows in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +57,10 @@ pub(super) struct Assigned {
     pub(super) number: u32,
     /// The end of the last window that was closed for it.
     pub(super) closed_until: Option<Millis>,
+    /// True while rows are read again; they do not move the watermark, or windows could close before the last of them is back.
+    replaying: bool,
+    /// The greatest time seen meanwhile.
+    held: Option<Millis>,
 }
 
 /// The state of a window step.
@@ -86,7 +90,7 @@ impl WindowOperator {
     ///
     /// # Errors
     /// A [`Problem`] where the key's column is of a type that cannot be a key.
-    pub fn new(settings: WindowSettings, bound: BoundWindow, input: SchemaRef) -> Result<Self, Problem> {
+    pub fn new(settings: WindowSettings, bound: BoundWindow, input: &Schema) -> Result<Self, Problem> {
         let [key] = bound.keys.as_slice() else {
             return Err(Problem::new("key", "a window has one key column"));
         };
@@ -149,8 +153,8 @@ impl WindowOperator {
         }
         let number = self.next_number;
         self.next_number += 1;
-        self.partitions
-            .insert(partition, Assigned { number, closed_until: restored.and_then(|r| r.closed_until) });
+        let closed_until = restored.and_then(|r| r.closed_until);
+        self.partitions.insert(partition, Assigned { number, closed_until, replaying: false, held: None });
     }
 
     /// No more rows of `partition` will come; its part of every pane is dropped.
@@ -178,13 +182,29 @@ impl WindowOperator {
 
     /// Rows of `partition` up to `time` were read; called after the batch was pushed, also where all of its rows were filtered out.
     pub fn observe(&mut self, partition: &Partition, time: Millis, now: Duration, wall: Millis) {
-        if time <= wall.saturating_add(self.settings.max_skew) {
-            self.watermark.observe(partition, time, now);
+        if time > wall.saturating_add(self.settings.max_skew) {
+            return;
+        }
+        match self.partitions.get_mut(partition) {
+            Some(assigned) if assigned.replaying => assigned.held = assigned.held.max(Some(time)),
+            _ => self.watermark.observe(partition, time, now),
+        }
+    }
+
+    /// Rows are read again, or no more.
+    fn set_replaying(&mut self, partition: &Partition, replaying: bool, now: Duration) {
+        let Some(assigned) = self.partitions.get_mut(partition) else { return };
+        assigned.replaying = replaying;
+        if !replaying && let Some(held) = assigned.held.take() {
+            self.watermark.observe(partition, held, now);
         }
     }
 
     /// The partition has, or no longer has, given all that is there.
     pub fn caught_up(&mut self, partition: &Partition, caught_up: bool, now: Duration) {
+        if caught_up {
+            self.set_replaying(partition, false, now);
+        }
         self.watermark.caught_up(partition, caught_up, now);
     }
 
@@ -198,6 +218,9 @@ impl WindowOperator {
             return Err(Error::fatal(format!("rows of {partition} came before the partition was assigned")));
         };
         let (number, closed_until) = (assigned.number, assigned.closed_until);
+        if assigned.replaying != batch.origin().replay {
+            self.set_replaying(partition, batch.origin().replay, now);
+        }
         let mut groups = std::mem::take(&mut self.groups);
         self.keys.groups(batch.column(self.key), &mut groups);
         let all_grouped = !groups.contains(&NONE);
@@ -261,48 +284,95 @@ impl WindowOperator {
         time: impl Fn(usize) -> Millis,
         out: &mut WindowOutput,
     ) -> Result<()> {
-        let grid = self.settings.grid;
+        let (grid, lateness) = (self.settings.grid, self.settings.lateness);
         let latest = wall.saturating_add(self.settings.max_skew);
         let replay = batch.origin().replay;
+        let processing = self.settings.time == TimeMode::Processing;
         let mut ahead: Ahead = self.watermark.with(&batch.origin().partition, now);
         let mut order = std::mem::take(&mut self.order);
         order.clear();
         let mut late = Vec::new();
-        let mut again = Vec::new();
-        let mut first: Option<Millis> = None;
-        let processing = self.settings.time == TimeMode::Processing;
+        let mut again: BTreeSet<Millis> = BTreeSet::new();
         for (row, group) in groups.iter().enumerate() {
             let t = time(row);
             if t > latest {
                 out.rejected.push(row, format!("its time {t} ms is more than `max_skew` in the future"));
                 continue;
             }
-            let end = grid.last_end(t).saturating_add(self.settings.lateness);
             // What was read before a restart counts only towards windows that were still open; it was never late again.
             let closed = match replay {
                 true => closed_until.unwrap_or(Millis::MIN),
                 false if processing => Millis::MIN,
                 false => ahead.now(),
             };
-            let is_late = end <= closed;
             if !replay {
                 ahead.pass(t);
             }
-            if is_late {
+            if grid.last_end(t).saturating_add(lateness) <= closed {
                 if !replay {
                     late.push(row as u32);
                 }
-            } else if *group == NONE {
+                continue;
+            }
+            if *group == NONE {
                 out.rejected.push(row, format!("more than {} keys (`max_keys`)", self.settings.max_keys));
-            } else {
-                first = Some(first.map_or(t, |f| f.min(t)));
-                order.push(row as u32);
-                if !replay && grid.first_end(t) <= closed_until.unwrap_or(Millis::MIN) {
-                    again.push(t);
+                continue;
+            }
+            if !replay && grid.first_end(t) <= closed {
+                // Too late for some of its windows: those that are due close before it comes in.
+                if grid.first_end(t).saturating_add(lateness) <= closed {
+                    self.add_listed(batch, number, groups, &mut order, &time);
+                    while !self.close_due(closed, out)? {}
+                    while let Some(end) = again.pop_first() {
+                        if end.saturating_add(lateness) > closed {
+                            again.insert(end);
+                            break;
+                        }
+                        out.results.extend(self.window(end, false)?);
+                    }
+                }
+                let reach = grid.last_end(t).min(self.closed_until().unwrap_or(Millis::MIN));
+                let mut end = grid.first_end(t).max(grid.end_after(closed.saturating_sub(lateness)));
+                while end <= reach {
+                    again.insert(end);
+                    end += grid.slide();
                 }
             }
+            order.push(row as u32);
         }
+        self.add_listed(batch, number, groups, &mut order, &time);
+        self.order = order;
+        if !late.is_empty() {
+            let rows = arrow_array::UInt32Array::from(late);
+            out.late.push(
+                batch.take(&rows).map_err(|e| Error::fatal("late rows could not be taken").caused_by(e))?,
+            );
+        }
+        for end in again {
+            out.results.extend(self.window(end, false)?);
+        }
+        Ok(())
+    }
+
+    /// The end of the last window that was closed.
+    fn closed_until(&self) -> Option<Millis> {
+        self.partitions.values().filter_map(|a| a.closed_until).max()
+    }
+
+    /// Adds the rows of `order` to their panes, and leaves it empty.
+    fn add_listed(
+        &mut self,
+        batch: &Batch,
+        partition: u32,
+        groups: &[u32],
+        order: &mut Vec<u32>,
+        time: &impl Fn(usize) -> Millis,
+    ) {
+        let grid = self.settings.grid;
         let pane_of = |row: &u32| grid.pane(time(*row as usize));
+        if let Some(first) = order.iter().map(|row| time(*row as usize)).min() {
+            self.begin(first);
+        }
         if !order.is_sorted_by_key(pane_of) {
             order.sort_by_key(pane_of);
         }
@@ -313,21 +383,11 @@ impl WindowOperator {
         while start < order.len() {
             let pane = pane_of(&order[start]);
             let end = start + order[start..].partition_point(|row| pane_of(row) == pane);
-            self.add(batch, pane, number, &grouped[start..end], Some(&order[start..end]));
+            self.add(batch, pane, partition, &grouped[start..end], Some(&order[start..end]));
             start = end;
         }
-        self.order = order;
+        order.clear();
         self.ordered_groups = grouped;
-        if let Some(first) = first {
-            self.begin(first);
-        }
-        if !late.is_empty() {
-            let rows = arrow_array::UInt32Array::from(late);
-            out.late.push(
-                batch.take(&rows).map_err(|e| Error::fatal("late rows could not be taken").caused_by(e))?,
-            );
-        }
-        self.fire_again(&again, out)
     }
 
     /// Adds rows to a pane; `rows` in rising order of their place in the batch within the pane.
@@ -341,19 +401,20 @@ impl WindowOperator {
         };
         let offset = offset.unwrap_or(i64::MAX);
         let parts = &mut self.panes.entry(pane).or_default().parts;
-        let part = match parts.iter().position(|p| p.partition == partition) {
-            Some(index) => &mut parts[index],
-            None => {
-                parts.push(Part { partition, state: self.aggregate.state(), rows: 0, first_offset: offset });
-                let last = parts.len() - 1;
-                &mut parts[last]
-            }
-        };
+        let index = parts.iter().position(|p| p.partition == partition).unwrap_or_else(|| {
+            parts.push(Part { partition, state: self.aggregate.state(), rows: 0, first_offset: offset });
+            parts.len() - 1
+        });
+        let part = &mut parts[index];
         part.first_offset = part.first_offset.min(offset);
         part.rows += ids.len() as u64;
         self.in_flight += ids.len() as u64;
         let rows = rows.map_or(Rows::From(0), Rows::Listed);
-        part.state.add(batch.columns(), Groups { ids, rows, count: self.keys.len() });
+        let groups = Groups { ids, rows, count: self.keys.len() };
+        part.state.add(batch.columns(), groups);
+        if let Some(running) = self.running.as_mut().filter(|r| r.covers(pane)) {
+            running.add(batch, groups);
+        }
         self.keys.own(ids, partition);
     }
 
@@ -408,9 +469,11 @@ impl WindowOperator {
             let parts = self.panes.values().flat_map(|p| &p.parts).filter(|p| p.partition == assigned.number);
             parts.map(|p| p.first_offset).min()
         });
+        // Windows that are due and not closed yet must not be taken for closed before their rows are back.
+        let due = self.next_end().map_or(Millis::MAX, |end| end.saturating_sub(1));
         let restored = Restored {
             pos: next,
-            watermark: self.watermark(),
+            watermark: self.watermark().map(|w| w.min(due)),
             closed_until: assigned.and_then(|a| a.closed_until),
         };
         Position {

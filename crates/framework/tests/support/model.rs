@@ -1,0 +1,384 @@
+//! A naive window operator, and a driver that gives it and the real one the same input.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int64Type, TimestampMillisecondType};
+use arrow_array::{RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use pipectl_framework::batch::{Batch, Origin, Partition};
+use pipectl_framework::plugin::{BoundWindow, KeyColumn, Reads};
+use pipectl_framework::time::WindowGrid;
+use pipectl_framework::window::{Restored, WindowOperator, WindowOutput, WindowSettings};
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+
+use super::aggregates::Count;
+
+const IDLE_MS: u64 = 20;
+const NAMED: [&str; 2] = ["k0", "never"];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zero {
+    Off,
+    Seen,
+    Named,
+}
+
+#[derive(Debug, Clone)]
+pub struct Setup {
+    pub size: i64,
+    pub slide: i64,
+    pub offset: i64,
+    pub out_of_orderness: i64,
+    pub lateness: i64,
+    pub partitions: usize,
+    pub zero: Zero,
+    pub invertible: bool,
+}
+
+#[derive(Debug, Clone)]
+pub enum Op {
+    /// Rows of one partition, each a step in time from the one before and a key, cut into batches at `cuts`.
+    Rows {
+        partition: usize,
+        rows: Vec<(i64, u8)>,
+        cuts: Vec<usize>,
+    },
+    CaughtUp(usize),
+    Wait(u64),
+    Restart,
+}
+
+/// Results by window end, each time that they were given, and the late rows as (partition, offset).
+#[derive(Debug, Default)]
+pub struct Given {
+    pub results: Vec<(i64, BTreeMap<String, i64>)>,
+    pub late: Vec<(usize, i64)>,
+    pub restarted: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Part {
+    greatest: Option<i64>,
+    last_record: u64,
+    caught_up: bool,
+    /// All rows so far: (time, key), at their offsets.
+    rows: Vec<(i64, u8)>,
+}
+
+/// Keeps every row and judges each by itself.
+#[derive(Debug)]
+pub struct Model {
+    parts: Vec<Part>,
+    now: u64,
+    watermark: Option<i64>,
+    resting: Option<(u64, i64)>,
+    /// Count by window end and key.
+    counts: BTreeMap<i64, BTreeMap<String, i64>>,
+    late: Vec<(usize, i64)>,
+}
+
+impl Part {
+    fn idle_at(&self) -> Option<u64> {
+        match (self.caught_up, self.greatest) {
+            (false, _) => None,
+            (true, None) => Some(0),
+            (true, Some(_)) => Some(self.last_record + IDLE_MS),
+        }
+    }
+
+    fn idle(&self, now: u64) -> bool {
+        self.idle_at().is_some_and(|at| at <= now)
+    }
+}
+
+fn key(key: u8) -> String {
+    format!("k{key}")
+}
+
+impl Setup {
+    fn ends(&self, t: i64) -> Vec<i64> {
+        (t + 1..=t + self.size)
+            .filter(|end| (end - self.size - self.offset).rem_euclid(self.slide) == 0)
+            .collect()
+    }
+
+    fn operator(&self) -> WindowOperator {
+        let mut settings = WindowSettings::tumbling(1).unwrap();
+        settings.grid = WindowGrid::new(self.size, self.slide, self.offset).unwrap();
+        settings.out_of_orderness = self.out_of_orderness;
+        settings.lateness = self.lateness;
+        settings.idle = Duration::from_millis(IDLE_MS);
+        settings.max_skew = i64::MAX / 2;
+        settings.keep_seen = self.zero != Zero::Off;
+        if self.zero == Zero::Named {
+            settings.keys = NAMED.iter().map(ToString::to_string).collect();
+        }
+        let bound = BoundWindow {
+            keys: vec![KeyColumn { column: 0, name: "key".into() }],
+            reads: Reads::All,
+            aggregate: Box::new(Count { invertible: self.invertible }),
+        };
+        WindowOperator::new(settings, bound, &schema()).unwrap()
+    }
+}
+
+fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("value", DataType::Utf8, true)]))
+}
+
+fn partition(index: usize) -> Partition {
+    Partition::new("t", index as i32)
+}
+
+fn batch(index: usize, first_offset: usize, rows: &[(i64, u8)], replay: bool) -> Batch {
+    let keys: StringArray = rows.iter().map(|(_, k)| Some(key(*k))).collect();
+    let columns = RecordBatch::try_new(schema(), vec![Arc::new(keys)]).unwrap();
+    let offsets = (first_offset as i64..).take(rows.len()).collect();
+    Batch::new(
+        columns,
+        rows.iter().map(|r| r.0).collect(),
+        Origin { partition: partition(index), offsets, replay },
+    )
+    .unwrap()
+}
+
+impl Model {
+    fn row(&mut self, setup: &Setup, index: usize, t: i64, k: u8) {
+        let now = self.now;
+        let mut others = Some(i64::MAX);
+        for (i, part) in self.parts.iter().enumerate() {
+            if i != index && !part.idle(now) {
+                others = others.min(part.greatest);
+            }
+        }
+        let own = self.parts[index].greatest;
+        let least = own.zip(others).map(|(own, others)| own.min(others) - setup.out_of_orderness);
+        let watermark = self.watermark.max(least).unwrap_or(i64::MIN);
+        let open: Vec<i64> =
+            setup.ends(t).into_iter().filter(|end| end + setup.lateness > watermark).collect();
+        let part = &mut self.parts[index];
+        if open.is_empty() {
+            self.late.push((index, part.rows.len() as i64));
+        }
+        for end in open {
+            *self.counts.entry(end).or_default().entry(key(k)).or_default() += 1;
+        }
+        part.rows.push((t, k));
+        part.greatest = part.greatest.max(Some(t));
+        part.last_record = now;
+    }
+
+    fn advance(&mut self, setup: &Setup) {
+        let now = self.now;
+        let active: Vec<&Part> = self.parts.iter().filter(|p| !p.idle(now)).collect();
+        if !active.is_empty() {
+            self.resting = None;
+            let least = active.iter().map(|p| p.greatest).min().flatten();
+            self.watermark = self.watermark.max(least.map(|l| l - setup.out_of_orderness));
+            return;
+        }
+        let Some(greatest) = self.parts.iter().filter_map(|p| p.greatest).max() else { return };
+        let since = self.parts.iter().filter_map(Part::idle_at).max().unwrap();
+        let stood = self.watermark.max(Some(greatest - setup.out_of_orderness)).unwrap();
+        let (since, from) = *self.resting.get_or_insert((since, stood));
+        self.watermark = self.watermark.max(Some(from + (now - since) as i64));
+    }
+
+    /// Holds what was given against what the naive operator expects.
+    pub fn compare(setup: &Setup, model: &Self, given: &Given) -> Result<(), TestCaseError> {
+        let mut late = given.late.clone();
+        late.sort_unstable();
+        let mut expected_late = model.late.clone();
+        expected_late.sort_unstable();
+        prop_assert_eq!(late, expected_late, "late rows");
+        if setup.lateness == 0 {
+            let ends: Vec<i64> = given.results.iter().map(|r| r.0).collect();
+            prop_assert!(ends.is_sorted_by(|a, b| a < b), "each window once, in order: {:?}", ends);
+        }
+        let last: BTreeMap<i64, BTreeMap<String, i64>> = given.results.iter().cloned().collect();
+        let exact = setup.lateness == 0 && !given.restarted;
+        if exact && setup.zero != Zero::Off {
+            prop_assert_eq!(last, model.filled(setup), "results with zeros");
+        } else {
+            let without_zeros: BTreeMap<_, BTreeMap<_, _>> = last
+                .into_iter()
+                .map(|(end, row)| (end, row.into_iter().filter(|(_, n)| *n != 0).collect::<BTreeMap<_, _>>()))
+                .filter(|(_, row)| !row.is_empty())
+                .collect();
+            prop_assert_eq!(without_zeros, model.counts.clone(), "results");
+        }
+        Ok(())
+    }
+
+    /// Every window from the first with a row to the last; a key stays once a window had it.
+    fn filled(&self, setup: &Setup) -> BTreeMap<i64, BTreeMap<String, i64>> {
+        let (Some((first, _)), Some((last, _))) =
+            (self.counts.first_key_value(), self.counts.last_key_value())
+        else {
+            return BTreeMap::new();
+        };
+        let last = (*last)
+            .max(self.watermark.map_or(*last, |w| first + (w - first).div_euclid(setup.slide) * setup.slide));
+        let mut seen: BTreeSet<String> = BTreeSet::new();
+        if setup.zero == Zero::Named {
+            seen.extend(NAMED.iter().map(ToString::to_string));
+        }
+        let mut filled = BTreeMap::new();
+        let mut end = *first;
+        while end <= last {
+            let counts = self.counts.get(&end).cloned().unwrap_or_default();
+            seen.extend(counts.keys().cloned());
+            filled
+                .insert(end, seen.iter().map(|k| (k.clone(), counts.get(k).copied().unwrap_or(0))).collect());
+            end += setup.slide;
+        }
+        filled
+    }
+}
+
+fn collect(out: &mut WindowOutput, given: &mut Given) -> Result<u64, TestCaseError> {
+    let out = std::mem::take(out);
+    for batch in &out.results {
+        let columns = batch.columns();
+        let end = columns.column(1).as_primitive::<TimestampMillisecondType>().value(0);
+        let keys = columns.column(2).as_string::<i32>();
+        let counts = columns.column(3).as_primitive::<Int64Type>();
+        let row: BTreeMap<String, i64> =
+            keys.iter().map(|k| k.unwrap().to_owned()).zip(counts.values().iter().copied()).collect();
+        prop_assert_eq!(row.len(), batch.rows(), "each key once");
+        prop_assert!(batch.times().iter().all(|t| *t == end - 1));
+        given.results.push((end, row));
+    }
+    for batch in &out.late {
+        let index = batch.origin().partition.index as usize;
+        given.late.extend(batch.origin().offsets.iter().map(|o| (index, *o)));
+    }
+    prop_assert!(out.rejected.is_empty());
+    Ok(out.closed_rows)
+}
+
+/// Gives both operators the same input to its end.
+pub fn run(setup: &Setup, start: i64, ops: &[Op]) -> Result<(Model, Given), TestCaseError> {
+    let mut operator = setup.operator();
+    let mut model = Model {
+        parts: vec![Part::default(); setup.partitions],
+        now: 0,
+        watermark: None,
+        resting: None,
+        counts: BTreeMap::new(),
+        late: Vec::new(),
+    };
+    let (mut given, mut out, mut closed) = (Given::default(), WindowOutput::default(), 0);
+    for index in 0..setup.partitions {
+        operator.assign(partition(index), None, Duration::ZERO);
+    }
+    let mut t = start;
+    for op in ops {
+        let now = Duration::from_millis(model.now);
+        match op {
+            Op::Rows { partition: index, rows, cuts } => {
+                let index = index % setup.partitions;
+                let rows: Vec<(i64, u8)> = rows
+                    .iter()
+                    .map(|(step, k)| {
+                        t += step;
+                        (t, *k)
+                    })
+                    .collect();
+                let mut cuts: Vec<usize> =
+                    cuts.iter().map(|c| c % rows.len()).chain([0, rows.len()]).collect();
+                cuts.sort_unstable();
+                model.parts[index].caught_up = false;
+                for cut in cuts.windows(2).filter(|c| c[0] < c[1]) {
+                    let rows = &rows[cut[0]..cut[1]];
+                    let batch = batch(index, model.parts[index].rows.len(), rows, false);
+                    operator.caught_up(&partition(index), false, now);
+                    operator.push(&batch, now, start, &mut out).unwrap();
+                    operator.observe(&partition(index), batch.max_time().unwrap(), now, start);
+                    operator.tick(now, start, &mut out).unwrap();
+                    for (t, k) in rows {
+                        model.row(setup, index, *t, *k);
+                    }
+                    model.advance(setup);
+                }
+            }
+            Op::CaughtUp(index) => {
+                let index = index % setup.partitions;
+                operator.caught_up(&partition(index), true, now);
+                let part = &mut model.parts[index];
+                if !part.caught_up {
+                    part.last_record = part.last_record.max(model.now);
+                }
+                part.caught_up = true;
+            }
+            Op::Wait(millis) => model.now += millis,
+            Op::Restart => {
+                given.restarted = true;
+                operator = restart(setup, &operator, &mut model, &mut given)?;
+            }
+        }
+        operator.tick(Duration::from_millis(model.now), start, &mut out).unwrap();
+        model.advance(setup);
+        prop_assert_eq!(operator.watermark(), model.watermark);
+        closed += collect(&mut out, &mut given)?;
+        let pushed: usize = model.parts.iter().map(|p| p.rows.len()).sum();
+        prop_assert_eq!(
+            pushed as u64,
+            closed + operator.in_flight_rows() + given.late.len() as u64,
+            "the balance"
+        );
+    }
+    operator.finish(&mut out).unwrap();
+    collect(&mut out, &mut given)?;
+    prop_assert_eq!((operator.in_flight_rows(), operator.open_panes()), (0, 0));
+    Ok((model, given))
+}
+
+/// A new operator that gets back what was committed, and the rows that are read again.
+fn restart(
+    setup: &Setup,
+    old: &WindowOperator,
+    model: &mut Model,
+    given: &mut Given,
+) -> Result<WindowOperator, TestCaseError> {
+    let mut operator = setup.operator();
+    let mut out = WindowOutput::default();
+    let now = Duration::from_millis(model.now);
+    let mut lows = Vec::new();
+    for (index, part) in model.parts.iter_mut().enumerate() {
+        let position = old.position(&partition(index), part.rows.len() as i64);
+        let restored: Restored = position.metadata.parse().unwrap();
+        prop_assert_eq!(restored.pos as usize, part.rows.len());
+        operator.assign(partition(index), Some(restored), now);
+        part.greatest = restored.watermark.map(|w| w + setup.out_of_orderness);
+        lows.push(position.offset as usize);
+    }
+    for (index, (part, low)) in model.parts.iter_mut().zip(lows).enumerate() {
+        let again = part.rows[low..].to_vec();
+        // In two batches, with time for a window to close too early between them.
+        for (first, rows) in
+            [(low, &again[..again.len() / 2]), (low + again.len() / 2, &again[again.len() / 2..])]
+        {
+            if let Some(greatest) = rows.iter().map(|r| r.0).max() {
+                let batch = batch(index, first, rows, true);
+                operator.push(&batch, now, 0, &mut out).unwrap();
+                operator.observe(&partition(index), greatest, now, 0);
+                operator.tick(now, 0, &mut out).unwrap();
+                part.greatest = part.greatest.max(Some(greatest));
+            }
+        }
+        part.last_record = model.now;
+    }
+    model.resting = None;
+    for (index, part) in model.parts.iter_mut().enumerate() {
+        operator.caught_up(&partition(index), true, now);
+        part.caught_up = true;
+    }
+    collect(&mut out, given)?;
+    prop_assert_eq!(operator.in_flight_rows(), old.in_flight_rows(), "open panes are rebuilt");
+    Ok(operator)
+}
