@@ -9,7 +9,7 @@ use pipectl_framework::batch::Partition;
 use pipectl_framework::log::{Assignment, Position, Start};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaResult;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
 use super::client::{Voice, listens};
@@ -62,7 +62,7 @@ impl ConsumerContext for ReadContext {
         }
         let rebalance = match what {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                Rebalance::Assign(list.elements().iter().map(|e| e.partition()).collect())
+                Rebalance::Assign(list.elements().iter().map(TopicPartitionListElem::partition).collect())
             }
             _ => Rebalance::Revoke { lost: consumer.assignment_lost() },
         };

@@ -228,7 +228,7 @@ impl Poller {
                 None => break,
                 Some(Ok(message)) => self.take(&message),
                 Some(Err(KafkaError::PartitionEOF(partition))) => self.reached_end(partition),
-                Some(Err(e)) => self.trouble(e),
+                Some(Err(e)) => self.trouble(&e),
             }
             wait = Duration::ZERO;
         }
@@ -307,7 +307,7 @@ impl Poller {
     }
 
     /// An error that a poll gave.
-    fn trouble(&mut self, e: KafkaError) {
+    fn trouble(&mut self, e: &KafkaError) {
         let Some(code) = e.rdkafka_error_code() else { return };
         match code {
             RDKafkaErrorCode::UnknownTopicOrPartition

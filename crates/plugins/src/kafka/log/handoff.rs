@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 /// What a consumer tells its reader. `from` is the consumer's number.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are records, and each is moved once a batch")]
 pub(super) enum Item {
     Records {
         records: Records,
@@ -92,10 +93,7 @@ impl Handoff {
         let mut queue = self.lock();
         let about_records =
             |item: &Item| matches!(item, Item::Records { .. } | Item::CaughtUp { .. } | Item::End { .. });
-        let at = match paused {
-            false => 0,
-            true => queue.items.iter().position(|item| !about_records(item))?,
-        };
+        let at = if paused { queue.items.iter().position(|item| !about_records(item))? } else { 0 };
         let item = queue.items.remove(at)?;
         if let Item::Records { bytes, .. } = &item {
             queue.bytes -= bytes;

@@ -27,7 +27,7 @@ use super::writer::by_topic;
 /// How long `init_transactions` may take: it waits for the coordinator, and for the transaction that an earlier writer left.
 const INIT: Duration = Duration::from_secs(30);
 /// One try of a call that can be resumed; between tries the client's own account of what is wrong is heard.
-const TRY: Duration = Duration::from_millis(1000);
+const TRY: Duration = Duration::from_secs(1);
 /// How long one poll of the producer waits.
 const POLL: Duration = Duration::from_millis(5);
 /// How often the producer is polled while the chain asks for nothing.
@@ -35,9 +35,10 @@ const IDLE: Duration = Duration::from_millis(100);
 /// How many records go between two polls.
 const RECORDS_A_POLL: usize = 10_000;
 /// How long an abort may take on the way out.
-const LAST_ABORT: Duration = Duration::from_millis(1000);
+const LAST_ABORT: Duration = Duration::from_secs(1);
 
 /// What the chain asks for.
+#[expect(clippy::large_enum_variant, reason = "nearly all are appends, and each is moved once")]
 pub(super) enum Order {
     Append(Append),
     Commit { positions: Option<GroupPositions>, done: oneshot::Sender<Result<()>> },
@@ -320,7 +321,7 @@ impl Producing {
         let until = Instant::now() + self.timeout;
         self.drain(until)?;
         if !self.transactional {
-            return positions.map_or(Ok(()), |positions| self.commit_alone(positions));
+            return positions.map_or(Ok(()), commit_alone);
         }
         if let Some(positions) = positions.filter(|positions| !positions.positions.is_empty()) {
             self.begin()?;
@@ -333,15 +334,6 @@ impl Producing {
             producer.commit_transaction(timeout)
         })?;
         self.open = false;
-        Ok(())
-    }
-
-    /// Positions for a writer without transactions: after the records, by the consumer itself.
-    fn commit_alone(&self, positions: &GroupPositions) -> Result<()> {
-        let token = token(positions)?;
-        for (topic, positions) in by_topic(&positions.positions) {
-            part(token, &topic)?.commit(&positions)?;
-        }
         Ok(())
     }
 
@@ -410,6 +402,15 @@ impl Producing {
         }
         aborted
     }
+}
+
+/// Positions for a writer without transactions: after the records, by the consumer itself.
+fn commit_alone(positions: &GroupPositions) -> Result<()> {
+    let token = token(positions)?;
+    for (topic, positions) in by_topic(&positions.positions) {
+        part(token, &topic)?.commit(&positions)?;
+    }
+    Ok(())
 }
 
 fn token(positions: &GroupPositions) -> Result<&Token> {

@@ -16,7 +16,7 @@ use super::settings::KafkaSettings;
 /// How long the brokers may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// One try; between tries the client's own account of what is wrong is heard.
-const TRY: Duration = Duration::from_millis(1000);
+const TRY: Duration = Duration::from_secs(1);
 
 /// Sees that the topics are there; gives the number of partitions of each.
 pub(super) async fn ensure(settings: &KafkaSettings, topics: &[TopicSpec]) -> Result<Vec<u32>> {

@@ -1,0 +1,103 @@
+//! Records to Kafka: our writer against a bare idempotent rdkafka producer, in the same run.
+//!
+//! `PIPECTL_TEST_KAFKA=127.0.0.1:9092 cargo bench --bench kafka_produce -- 10000000`
+//!
+//! One-byte values with three keys, acks=all. Printed are records per second and the ratio.
+#![allow(
+    clippy::print_stdout,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a benchmark prints, and fails by panicking"
+)]
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use arrow_array::BinaryArray;
+use pipectl_framework::log::{Append, Log, TopicSpec, WriterOptions};
+use pipectl_plugins::kafka::log::{KafkaLog, KafkaSettings};
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::types::RDKafkaErrorCode;
+
+const KEYS: [&[u8]; 3] = [b"0", b"1", b"2"];
+const BASE: i64 = 1_700_000_000_000;
+
+#[tokio::main]
+async fn main() {
+    let Ok(brokers) = std::env::var("PIPECTL_TEST_KAFKA") else {
+        println!("SKIPPED kafka_produce: set PIPECTL_TEST_KAFKA=host:port");
+        return;
+    };
+    let records = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(1_000_000_u64);
+    let run = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_millis();
+    let log = KafkaLog::new(KafkaSettings { brokers: brokers.clone(), ..KafkaSettings::default() });
+    let topic = format!("bench-{run}");
+    let spec = TopicSpec { name: topic.clone(), partitions: Some(4), create: true };
+    log.ensure_topics(&[spec]).await.expect("a topic");
+    for _ in 0..2 {
+        let bare = bare(&brokers, &topic, records);
+        println!("bare rdkafka producer: {bare:>9.0} records/s");
+        for id in [None, Some(format!("bench-{run}"))] {
+            let name = if id.is_some() { "one transaction" } else { "no transaction" };
+            let ours = ours(&log, &topic, records, id).await;
+            println!("our writer, {name}: {ours:>9.0} records/s, {:.2} of the bare one", ours / bare);
+        }
+    }
+}
+
+async fn ours(log: &KafkaLog, topic: &str, records: u64, id: Option<String>) -> f64 {
+    let options = WriterOptions { transactional_id: id, transaction_timeout: Duration::from_mins(1) };
+    let mut writer = log.writer(options).await.expect("a writer");
+    let keys: BinaryArray = (0..10_000).map(|n| Some(KEYS[n % 3])).collect();
+    let batch = Append {
+        topic: topic.into(),
+        keys: Some(keys.clone()),
+        values: keys,
+        timestamps: vec![BASE; 10_000].into(),
+    };
+    let started = Instant::now();
+    for _ in 0..records / 10_000 {
+        writer.append(batch.clone()).await.expect("appended");
+    }
+    writer.commit(None).await.expect("written");
+    let took = started.elapsed();
+    writer.close().await.expect("closed");
+    records as f64 / took.as_secs_f64()
+}
+
+fn bare(brokers: &str, topic: &str, records: u64) -> f64 {
+    let mut config = ClientConfig::new();
+    for (name, value) in [
+        ("bootstrap.servers", brokers),
+        ("enable.idempotence", "true"),
+        ("partitioner", "murmur2_random"),
+        ("batch.num.messages", "10000"),
+        ("queue.buffering.max.messages", "500000"),
+        ("queue.buffering.max.kbytes", "65536"),
+        ("linger.ms", "5"),
+    ] {
+        config.set(name, value);
+    }
+    let producer: BaseProducer = config.create().expect("a producer");
+    let started = Instant::now();
+    for n in 0..records as usize {
+        let mut record =
+            BaseRecord::<[u8], [u8]>::to(topic).key(KEYS[n % 3]).payload(KEYS[n % 3]).timestamp(BASE);
+        loop {
+            match producer.send(record) {
+                Ok(()) => break,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    record = back;
+                    producer.poll(Duration::from_millis(5));
+                }
+                Err((error, _)) => panic!("not sent: {error}"),
+            }
+        }
+        if n % 10_000 == 0 {
+            producer.poll(Duration::ZERO);
+        }
+    }
+    producer.flush(Duration::from_mins(1)).expect("written");
+    records as f64 / started.elapsed().as_secs_f64()
+}
