@@ -19,7 +19,7 @@ pub(crate) fn main(check: &Check, terminal: &Terminal) -> Exit {
     };
     let loaded = load(&registry, &check.file);
     if check.format == Format::Json {
-        let diagnostics = loaded.as_ref().map_or_else(|p| p.as_slice(), |(_, w)| w.as_slice());
+        let diagnostics = loaded.as_ref().map_or_else(std::vec::Vec::as_slice, |(_, w)| w.as_slice());
         write_out(&format!(
             "{:#}\n",
             serde_json::json!({ "ok": loaded.is_ok(), "diagnostics": render_json(diagnostics) })

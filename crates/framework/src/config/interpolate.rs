@@ -13,7 +13,9 @@ pub(crate) fn interpolate(
     match &mut node.value {
         Value::List(items) => items.iter_mut().for_each(|n| interpolate(n, environment, problems)),
         Value::Map(entries) => {
-            entries.iter_mut().for_each(|e| interpolate(&mut e.node, environment, problems))
+            for entry in entries {
+                interpolate(&mut entry.node, environment, problems);
+            }
         }
         Value::Text { text, plain } if text.contains("${") => match replace(text, environment) {
             // An unquoted `${PORT:-5000}` is the number that it becomes.

@@ -75,7 +75,7 @@ impl fmt::Display for DurationText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_millis();
         for (unit, length) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
-            if millis > 0 && millis % length == 0 {
+            if millis > 0 && millis.is_multiple_of(length) {
                 return write!(f, "{}{unit}", millis / length);
             }
         }

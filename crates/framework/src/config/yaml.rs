@@ -243,10 +243,10 @@ impl Builder<'_> {
                 Event::SequenceEnd | Event::MappingEnd => self.close(place.end),
                 _ => None,
             };
-            if let Some(node) = node {
-                if let Some(done) = self.put(node)? {
-                    root = Some(done);
-                }
+            if let Some(node) = node
+                && let Some(done) = self.put(node)?
+            {
+                root = Some(done);
             }
         }
         root.filter(|r| r.value != Value::Null).ok_or_else(|| {

@@ -34,10 +34,9 @@ impl Planner<'_> {
         let mut bound = self.keep(built)?;
         if let (SourceBody::Custom(source, _), Some(columns)) =
             (&mut bound.body, self.needed.get(&chain.name.text))
+            && let Some(schema) = source.narrow(columns)
         {
-            if let Some(schema) = source.narrow(columns) {
-                bound.schema = schema;
-            }
+            bound.schema = schema;
         }
         let on_error = self.on_error(chain, step);
         let given_by = match &bound.body {

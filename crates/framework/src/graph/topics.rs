@@ -82,7 +82,7 @@ fn unwritten(
             match nearest(name, written.iter().copied()) {
                 Some(near) => diagnostic = diagnostic.help(format!("did you mean `{near}`?")),
                 None if durable => {
-                    diagnostic = diagnostic.help("this is well where another program writes it")
+                    diagnostic = diagnostic.help("this is well where another program writes it");
                 }
                 None => {
                     diagnostic = diagnostic.help(
@@ -108,19 +108,19 @@ fn circles(topics: &[TopicUse], drafts: &[Draft], problems: &mut Vec<Diagnostic>
                 stack.extend(upstream(next));
             }
         }
-        if seen[chain] {
-            if let Some(place) = drafts[chain].source_topic.clone() {
-                problems.push(
-                    Diagnostic::error(
-                        place,
-                        format!(
-                            "the chain `{}` reads what comes of its own rows, in a circle",
-                            drafts[chain].name
-                        ),
-                    )
-                    .help("write to another topic"),
-                );
-            }
+        if seen[chain]
+            && let Some(place) = drafts[chain].source_topic.clone()
+        {
+            problems.push(
+                Diagnostic::error(
+                    place,
+                    format!(
+                        "the chain `{}` reads what comes of its own rows, in a circle",
+                        drafts[chain].name
+                    ),
+                )
+                .help("write to another topic"),
+            );
         }
     }
 }

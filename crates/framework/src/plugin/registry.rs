@@ -32,6 +32,7 @@ pub enum Capability {
 }
 
 type Built<T> = Result<T, Vec<Diagnostic>>;
+type BuildEncoder = fn(&serde_json::Value, &Input, Option<usize>) -> Result<Box<dyn Encoder>, Problem>;
 
 /// How a plugin is made from its `with:`; one entry per kind.
 #[derive(Clone, Copy)]
@@ -40,10 +41,7 @@ pub(crate) enum Build {
     Transform(fn(&Node, &Input) -> Built<BoundTransform>),
     Window(fn(&Node, &Input) -> Built<BoundWindow>),
     Sink(fn(&Node, &Input, &BindContext<'_>) -> Built<BoundSink>),
-    Format {
-        decoder: fn(&serde_json::Value) -> Result<Box<dyn Decoder>, Problem>,
-        encoder: fn(&serde_json::Value, &Input, Option<usize>) -> Result<Box<dyn Encoder>, Problem>,
-    },
+    Format { decoder: fn(&serde_json::Value) -> Result<Box<dyn Decoder>, Problem>, encoder: BuildEncoder },
     Connection(fn(&Node) -> Built<Arc<dyn Log>>),
 }
 

@@ -254,11 +254,9 @@ impl Chain {
         let mut upstream = self.environment.upstream.clone();
         let mut bounded = false;
         loop {
-            if self.draining() {
-                if self.durable || matches!(self.input, Input::Custom(_)) {
-                    // Open windows of a durable topic are read again; those of anything else would be lost.
-                    break if self.durable { Ok(()) } else { self.finish().await };
-                }
+            if self.draining() && (self.durable || matches!(self.input, Input::Custom(_))) {
+                // Open windows of a durable topic are read again; those of anything else would be lost.
+                break if self.durable { Ok(()) } else { self.finish().await };
             }
             let ends = !bounded && (self.environment.options.once || self.draining());
             let wake_at = self.wake_at();
@@ -270,12 +268,11 @@ impl Chain {
                 event = self.input.next() => Wake::Event(event?),
             };
             match wake {
-                Wake::Command => {}
+                Wake::Command | Wake::Timer => {}
                 Wake::UpstreamEnded => {
                     bounded = true;
                     self.input.bound().await?;
                 }
-                Wake::Timer => {}
                 Wake::Event(InputEvent::End) => break self.finish().await,
                 Wake::Event(event) => self.event(event).await?,
             }

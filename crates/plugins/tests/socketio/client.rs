@@ -22,12 +22,12 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server on a free port, with a page of its own.
-pub struct Trial {
+pub(crate) struct Trial {
     pub server: Server,
     _page: tempfile::TempDir,
 }
 
-pub fn hub_config() -> HubConfig {
+pub(crate) fn hub_config() -> HubConfig {
     HubConfig {
         history: 600,
         series: SeriesConfig { max: 200, ..SeriesConfig::default() },
@@ -45,7 +45,7 @@ pub fn hub_config() -> HubConfig {
 }
 
 impl Trial {
-    pub async fn start(change: impl FnOnce(&mut ServerConfig)) -> Self {
+    pub(crate) async fn start(change: impl FnOnce(&mut ServerConfig)) -> Self {
         let page = tempfile::tempdir().unwrap();
         std::fs::write(page.path().join("index.html"), "<!doctype html><title>Trial</title>").unwrap();
         let mut config = ServerConfig {
@@ -60,31 +60,31 @@ impl Trial {
         Self { server, _page: page }
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.server.address()
     }
 
     /// One result.
-    pub async fn publish(&self, t: i64, rows: &[(&str, f64)]) {
+    pub(crate) async fn publish(&self, t: i64, rows: &[(&str, f64)]) {
         self.server.publish([(t, rows.iter().map(|(k, v)| (*k, Some(*v))))]).await;
     }
 }
 
 /// Waits, but not for ever.
-pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("it never came")
 }
 
 /// An answer over HTTP.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub head: String,
     pub body: String,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (known, value) = line.split_once(':')?;
             known.eq_ignore_ascii_case(name).then(|| value.trim())
@@ -93,7 +93,7 @@ impl Answer {
 }
 
 /// Sends bytes on a connection of their own and reads to its end.
-pub async fn raw(address: SocketAddr, bytes: &[u8]) -> io::Result<Answer> {
+pub(crate) async fn raw(address: SocketAddr, bytes: &[u8]) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(bytes).await?;
     let mut answer = Vec::new();
@@ -105,7 +105,7 @@ pub async fn raw(address: SocketAddr, bytes: &[u8]) -> io::Result<Answer> {
 }
 
 /// One request with the right host. `headers` end with `\r\n` each.
-pub async fn request(address: SocketAddr, line: &str, headers: &str, body: &str) -> Answer {
+pub(crate) async fn request(address: SocketAddr, line: &str, headers: &str, body: &str) -> Answer {
     let head = format!("{line} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}");
     let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
     raw(address, format!("{head}{length}\r\n{body}").as_bytes()).await.unwrap()
@@ -124,13 +124,13 @@ fn event(packet: &str) -> Option<(String, String, Value)> {
 }
 
 /// A websocket client.
-pub struct Ws {
+pub(crate) struct Ws {
     pub socket: WebSocketStream<TcpStream>,
 }
 
 impl Ws {
     /// Opens Engine.IO over a websocket; the error is the HTTP status.
-    pub async fn open(
+    pub(crate) async fn open(
         address: SocketAddr,
         query: &str,
         headers: &[(&'static str, &str)],
@@ -153,7 +153,7 @@ impl Ws {
     }
 
     /// Opens and joins `/live`; the second is the `hello`.
-    pub async fn live(address: SocketAddr, auth: &str) -> (Self, Value) {
+    pub(crate) async fn live(address: SocketAddr, auth: &str) -> (Self, Value) {
         let mut ws = Self::open(address, "", &[]).await.unwrap();
         ws.send(&format!("40/live,{auth}")).await;
         assert!(ws.packet().await.unwrap().starts_with("40/live,{"), "joined");
@@ -163,20 +163,20 @@ impl Ws {
     }
 
     /// Opens and joins `/`.
-    pub async fn legacy(address: SocketAddr) -> Self {
+    pub(crate) async fn legacy(address: SocketAddr) -> Self {
         let mut ws = Self::open(address, "", &[]).await.unwrap();
         ws.send("40").await;
         assert!(ws.packet().await.unwrap().starts_with("40{"), "joined");
         ws
     }
 
-    pub async fn send(&mut self, packet: &str) {
+    pub(crate) async fn send(&mut self, packet: &str) {
         // Where the server has closed the connection, the next read tells.
         let _ = self.socket.send(Message::text(packet)).await;
     }
 
     /// The next packet that is not a ping (which is answered), `None` at the end.
-    pub async fn packet(&mut self) -> Option<String> {
+    pub(crate) async fn packet(&mut self) -> Option<String> {
         loop {
             match soon(self.socket.next()).await? {
                 Ok(Message::Text(text)) if text.as_str() == "2" => self.send("3").await,
@@ -188,7 +188,7 @@ impl Ws {
     }
 
     /// The next event that is not `stats`.
-    pub async fn event(&mut self) -> Option<(String, String, Value)> {
+    pub(crate) async fn event(&mut self) -> Option<(String, String, Value)> {
         loop {
             let packet = self.packet().await?;
             if let Some(event) = event(&packet)

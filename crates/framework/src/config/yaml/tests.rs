@@ -73,7 +73,7 @@ proptest! {
 
     #[test]
     fn places_of_scalars_hold_their_text(keys in prop::collection::btree_set("[a-z上海]{1,6}", 1..5)) {
-        let text: String = keys.iter().map(|k| format!("{k}: v{k}\n")).collect();
+        let text = keys.iter().fold(String::new(), |text, k| text + k + ": v" + k + "\n");
         let file = SourceFile::new("t.yaml", text);
         for entry in parse(&file).unwrap().entries() {
             prop_assert_eq!(&file.text[entry.place.start..entry.place.end], &entry.key);
