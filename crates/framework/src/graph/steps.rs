@@ -123,6 +123,11 @@ impl Planner<'_> {
             );
             return None;
         }
+        let problems = unknown_keys(plugin, step);
+        if !problems.is_empty() {
+            self.problems.extend(problems);
+            return None;
+        }
         let (settings, rest) = WindowSettings::split(&step.with);
         // Both halves are read before either may fail, so that all problems are shown at once.
         let settings = self.keep(settings);
@@ -178,3 +183,19 @@ impl Planner<'_> {
 }
 
 type Bound = (NodeBody, Reads, Input, bool);
+
+/// The keys of a window's `with:` that are neither the framework's nor the plugin's, each with all that may stand there.
+fn unknown_keys(plugin: &Plugin, step: &StepDecl) -> Vec<Diagnostic> {
+    let schema = (plugin.config_schema)();
+    let own = schema.get("properties").and_then(serde_json::Value::as_object);
+    let known: Vec<&str> =
+        own.into_iter().flat_map(|p| p.keys().map(String::as_str)).chain(WindowSettings::KEYS).collect();
+    let unknown = step.with.entries().iter().filter(|e| !known.contains(&e.key.as_str()));
+    unknown
+        .map(|entry| {
+            Diagnostic::error(entry.place.clone(), format!("unknown key `{}`", entry.key))
+                .label(format!("the keys are: {}", known.join(", ")))
+                .suggest(&entry.key, known.iter().copied())
+        })
+        .collect()
+}

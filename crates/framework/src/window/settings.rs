@@ -70,19 +70,6 @@ pub struct WindowKeys {
     pub max_keys: Option<u32>,
 }
 
-const KEYS: [&str; 10] = [
-    "size",
-    "slide",
-    "offset",
-    "time",
-    "out_of_orderness",
-    "lateness",
-    "idle",
-    "max_skew",
-    "zero_fill",
-    "max_keys",
-];
-
 /// The framework's settings of a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WindowSettings {
@@ -107,6 +94,20 @@ pub struct WindowSettings {
 }
 
 impl WindowSettings {
+    /// The framework's keys.
+    pub const KEYS: [&'static str; 10] = [
+        "size",
+        "slide",
+        "offset",
+        "time",
+        "out_of_orderness",
+        "lateness",
+        "idle",
+        "max_skew",
+        "zero_fill",
+        "max_keys",
+    ];
+
     /// Tumbling windows of `size` milliseconds with all defaults.
     pub fn tumbling(size: Millis) -> Option<Self> {
         Some(Self {
@@ -124,7 +125,7 @@ impl WindowSettings {
 
     /// Takes the framework's keys out of a window's `with:`; gives what is the plugin's.
     pub fn split(with: &Node) -> (Result<Self, Vec<Diagnostic>>, Node) {
-        let (ours, theirs) = with.partition(&KEYS);
+        let (ours, theirs) = with.partition(&Self::KEYS);
         let settings = ours
             .deserialize::<WindowKeys>()
             .and_then(|keys| Self::check(keys).map_err(|problem| vec![ours.diagnose(&problem)]));
