@@ -294,7 +294,7 @@ impl Chain {
         match event {
             InputEvent::Batch { batch, rejects, position } => {
                 self.tree.caught_up(&batch.origin().partition, false, now);
-                let latest = batch.max_time();
+                let times = batch.times().clone();
                 if !batch.origin().replay {
                     StepMetrics::add(&self.steps[0].rows_in, (batch.rows() + rejects.len()) as u64);
                     StepMetrics::add(&self.steps[0].rows_out, batch.rows() as u64);
@@ -303,9 +303,7 @@ impl Chain {
                 self.reject(&partition, &rejects).await?;
                 self.tree.push(&self.outputs.main, batch, &mut self.writers).await?;
                 // After the push: a row is not late because of a later one in its own batch.
-                if let Some(latest) = latest {
-                    self.tree.observe(&partition, latest, now);
-                }
+                self.tree.observe(&partition, &times, now);
                 let windowed = self.tree.has_windows() && self.home.is_none();
                 let progressed = self
                     .positions

@@ -261,11 +261,11 @@ impl Tree {
         }
     }
 
-    /// A batch whose greatest time is `time` has been pushed.
-    pub(crate) fn observe(&mut self, partition: &Partition, time: i64, now: Duration) {
+    /// A batch with rows of these times has been pushed.
+    pub(crate) fn observe(&mut self, partition: &Partition, times: &[i64], now: Duration) {
         let wall = self.clock.now();
         for window in windows(&mut self.nodes) {
-            window.observe(partition, time, now, wall);
+            window.observe(partition, times, now, wall);
         }
     }
 

@@ -289,6 +289,7 @@ impl WindowOperator {
             let rows: u64 = pane.parts.iter().map(|p| p.rows).sum();
             out.closed_rows += rows;
             self.in_flight -= rows;
+            self.may_forget = true;
             if let Some(running) = self.running.as_mut().filter(|r| start >= r.start) {
                 running.retired.push(pane);
             }

@@ -151,6 +151,26 @@ impl KeyTable {
         (self.ends.len() - 1) as u32
     }
 
+    /// Forgets the keys that are not `live`. Gives each group's new number: those of forgotten keys come behind the others, to be
+    /// given to new keys.
+    pub(super) fn retain(&mut self, live: &[bool]) -> Vec<u32> {
+        let null = self.null;
+        let (bytes, ends) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.ends));
+        let owners = std::mem::take(&mut self.owners);
+        self.clear();
+        let mut into = vec![NONE; ends.len()];
+        for group in (0..ends.len() as u32).filter(|g| live[*g as usize]) {
+            let new = if group == null { self.null_group() } else { self.group(slice(&bytes, &ends, group)) };
+            self.own(&[new], owners[group as usize]);
+            into[group as usize] = new;
+        }
+        let unused = self.len() as u32..;
+        for (into, number) in into.iter_mut().filter(|n| **n == NONE).zip(unused) {
+            *into = number;
+        }
+        into
+    }
+
     /// Whether a window had a row of this key, now or before.
     pub(super) fn seen(&mut self, group: u32, now: bool) -> bool {
         self.seen.get_mut(group as usize).is_some_and(|seen| {

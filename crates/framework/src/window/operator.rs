@@ -80,6 +80,8 @@ pub struct WindowOperator {
     pub(super) in_flight: u64,
     /// The time of the first record: nothing is given for windows before it.
     pub(super) first: Option<Millis>,
+    /// True where a pane was dropped since keys were last forgotten.
+    pub(super) may_forget: bool,
     groups: Vec<u32>,
     order: Vec<u32>,
     ordered_groups: Vec<u32>,
@@ -123,6 +125,7 @@ impl WindowOperator {
             running: None,
             in_flight: 0,
             first: None,
+            may_forget: false,
             groups: Vec::new(),
             order: Vec::new(),
             ordered_groups: Vec::new(),
@@ -180,10 +183,14 @@ impl WindowOperator {
         }
     }
 
-    /// Rows of `partition` up to `time` were read; called after the batch was pushed, also where all of its rows were filtered out.
-    pub fn observe(&mut self, partition: &Partition, time: Millis, now: Duration, wall: Millis) {
-        if time > wall.saturating_add(self.settings.max_skew) {
-            return;
+    /// Rows of these times were read; called after the batch was pushed, also where all of its rows were filtered out. A time too far in the
+    /// future does not count, so that one wrong clock does not turn everybody else's rows late.
+    pub fn observe(&mut self, partition: &Partition, times: &[Millis], now: Duration, wall: Millis) {
+        let latest = wall.saturating_add(self.settings.max_skew);
+        let Some(mut time) = times.iter().copied().max() else { return };
+        if time > latest {
+            let Some(usable) = times.iter().copied().filter(|t| *t <= latest).max() else { return };
+            time = usable;
         }
         match self.partitions.get_mut(partition) {
             Some(assigned) if assigned.replaying => assigned.held = assigned.held.max(Some(time)),
@@ -213,6 +220,9 @@ impl WindowOperator {
     /// # Errors
     /// `Fatal` where the batch is not of a partition that was assigned.
     pub fn push(&mut self, batch: &Batch, now: Duration, wall: Millis, out: &mut WindowOutput) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
         let partition = &batch.origin().partition;
         let Some(assigned) = self.partitions.get(partition) else {
             return Err(Error::fatal(format!("rows of {partition} came before the partition was assigned")));
@@ -223,7 +233,11 @@ impl WindowOperator {
         }
         let mut groups = std::mem::take(&mut self.groups);
         self.keys.groups(batch.column(self.key), &mut groups);
-        let all_grouped = !groups.contains(&NONE);
+        let mut all_grouped = !groups.contains(&NONE);
+        if !all_grouped && self.forget_keys() {
+            self.keys.groups(batch.column(self.key), &mut groups);
+            all_grouped = !groups.contains(&NONE);
+        }
         let result = match self.settings.time {
             TimeMode::Processing => {
                 let wall = self.advance_wall(wall);
@@ -250,6 +264,28 @@ impl WindowOperator {
         };
         self.groups = groups;
         result
+    }
+
+    /// Makes room for new keys: without zero fill, a key that no pane has a row of is of no more use. False where there is no room to
+    /// make; not tried again until a pane has been dropped, for it looks at every key of every pane.
+    fn forget_keys(&mut self) -> bool {
+        if self.settings.keep_seen || !std::mem::take(&mut self.may_forget) {
+            return false;
+        }
+        let mut live = vec![false; self.keys.len()];
+        for part in self.panes.values().flat_map(|pane| &pane.parts) {
+            for (group, live) in live.iter_mut().enumerate() {
+                *live |= !part.state.is_empty(group as u32);
+            }
+        }
+        self.running = None;
+        let into = self.keys.retain(&live);
+        for part in self.panes.values_mut().flat_map(|pane| &mut pane.parts) {
+            let mut state = self.aggregate.state();
+            state.merge(part.state.as_ref(), &into);
+            part.state = state;
+        }
+        live.contains(&false)
     }
 
     /// The commonest case: all rows belong to one pane that no window of has closed.

@@ -298,7 +298,7 @@ pub fn run(setup: &Setup, start: i64, ops: &[Op]) -> Result<(Model, Given), Test
                     let batch = batch(index, model.parts[index].rows.len(), rows, false);
                     operator.caught_up(&partition(index), false, now);
                     operator.push(&batch, now, start, &mut out).unwrap();
-                    operator.observe(&partition(index), batch.max_time().unwrap(), now, start);
+                    operator.observe(&partition(index), batch.times(), now, start);
                     operator.tick(now, start, &mut out).unwrap();
                     for (t, k) in rows {
                         model.row(setup, index, *t, *k);
@@ -366,7 +366,7 @@ fn restart(
             if let Some(greatest) = rows.iter().map(|r| r.0).max() {
                 let batch = batch(index, first, rows, true);
                 operator.push(&batch, now, 0, &mut out).unwrap();
-                operator.observe(&partition(index), greatest, now, 0);
+                operator.observe(&partition(index), batch.times(), now, 0);
                 operator.tick(now, 0, &mut out).unwrap();
                 part.greatest = part.greatest.max(Some(greatest));
             }

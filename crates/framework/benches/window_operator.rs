@@ -1,0 +1,140 @@
+//! What a row costs in the window operator, beside a bare loop over the same Arrow column in the same run.
+//!
+//! `cargo bench -p pipectl-framework --bench window_operator`. Quote the ratios: the figures are this machine's.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)] // a program that prints figures
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use hashbrown::HashMap;
+use pipectl_framework::batch::{Batch, Origin, Partition};
+use pipectl_framework::plugin::{Input, WindowPlugin};
+use pipectl_framework::time::WindowGrid;
+use pipectl_framework::window::{WindowOperator, WindowOutput, WindowSettings};
+
+// The plugin as it ships; this crate cannot depend on the one that has it.
+#[allow(dead_code, reason = "its tests and its registration are not used here")]
+#[path = "../../plugins/src/window/count_by_key.rs"]
+mod count_by_key;
+
+const BATCH: usize = 8192;
+const ROUNDS: usize = 5;
+
+/// Rows, `per_second` of them to a second of event time.
+fn input(keys: &[String], batches: usize, per_second: i64) -> Vec<Batch> {
+    let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("value", DataType::Utf8, true)]));
+    let partition = Partition::new("t", 0);
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    (0..batches)
+        .map(|b| {
+            let column: StringArray = (0..BATCH)
+                .map(|_| {
+                    state =
+                        state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    Some(keys[(state >> 33) as usize % keys.len()].as_str())
+                })
+                .collect();
+            let columns = RecordBatch::try_new(schema.clone(), vec![Arc::new(column)]).unwrap();
+            let rows = (b * BATCH) as i64..((b + 1) * BATCH) as i64;
+            let times = rows.clone().map(|row| row * 1000 / per_second).collect();
+            let origin = Origin { partition: partition.clone(), offsets: rows.collect(), replay: false };
+            Batch::new(columns, times, origin).unwrap()
+        })
+        .collect()
+}
+
+fn operator(schema: &SchemaRef, size: i64, slide: i64) -> WindowOperator {
+    let mut settings = WindowSettings::tumbling(size).unwrap();
+    settings.grid = WindowGrid::new(size, slide, 0).unwrap();
+    let plugin: count_by_key::CountByKey = serde_json::from_str(r#"{ "key": "value" }"#).unwrap();
+    let input = Input { schema: schema.clone(), given_by: "the benchmark".into() };
+    let mut operator = WindowOperator::new(settings, plugin.bind(&input).unwrap(), schema).unwrap();
+    operator.assign(Partition::new("t", 0), None, Duration::ZERO);
+    operator
+}
+
+/// The operator over all batches: nanoseconds a row, and the rows that the results count.
+fn windowed(batches: &[Batch], size: i64, slide: i64) -> (f64, usize) {
+    let mut best = f64::MAX;
+    let mut results = 0;
+    for _ in 0..ROUNDS {
+        let mut operator = operator(&batches[0].schema(), size, slide);
+        let mut out = WindowOutput::default();
+        let partition = Partition::new("t", 0);
+        results = 0;
+        let started = Instant::now();
+        for batch in batches {
+            operator.push(batch, Duration::ZERO, i64::MAX / 2, &mut out).unwrap();
+            operator.observe(&partition, batch.times(), Duration::ZERO, i64::MAX / 2);
+            operator.tick(Duration::ZERO, i64::MAX / 2, &mut out).unwrap();
+            results += std::mem::take(&mut out).results.len();
+        }
+        best = best.min(per_row(started, batches));
+    }
+    (best, results)
+}
+
+/// A bare loop: a table for keys of one byte, else a hash map from key to count; no windows, no time.
+fn bare(batches: &[Batch], one_byte: bool) -> f64 {
+    let mut best = f64::MAX;
+    for _ in 0..ROUNDS {
+        let started = Instant::now();
+        if one_byte {
+            let mut counts = [0_u64; 256];
+            for batch in batches {
+                let column = batch.column(0).as_string::<i32>();
+                for row in 0..column.len() {
+                    counts[usize::from(column.value(row).as_bytes()[0])] += 1;
+                }
+            }
+            black_box(counts);
+        } else {
+            let mut counts: HashMap<&str, u64, foldhash::fast::FixedState> = HashMap::default();
+            for batch in batches {
+                for key in batch.column(0).as_string::<i32>().iter().flatten() {
+                    *counts.entry(key).or_default() += 1;
+                }
+            }
+            black_box(counts.len());
+        }
+        best = best.min(per_row(started, batches));
+    }
+    best
+}
+
+fn per_row(started: Instant, batches: &[Batch]) -> f64 {
+    started.elapsed().as_nanos() as f64 / (batches.len() * BATCH) as f64
+}
+
+fn main() {
+    let short: Vec<String> = ["0", "1", "2"].map(String::from).to_vec();
+    let provinces: Vec<String> = (0..34).map(|k| format!("省份{k}")).collect();
+    let many: Vec<String> = (0..1_000_000).map(|k| format!("user-{k}")).collect();
+    println!("ns a row, best of {ROUNDS}; batches of {BATCH}; 50,000 rows a second of event time");
+    for (name, keys, batches) in
+        [("3 keys", &short, 600), ("34 keys", &provinces, 300), ("1M keys", &many, 150)]
+    {
+        let batches = input(keys, batches, 50_000);
+        let bare = bare(&batches, keys.len() == 3);
+        println!("{name:<8} bare loop            {bare:7.2}");
+        let (tumbling, results) = windowed(&batches, 1000, 1000);
+        println!(
+            "{name:<8} tumbling 1s          {tumbling:7.2}  {:5.2} x bare, {results} results",
+            tumbling / bare
+        );
+        if keys.len() > 1000 {
+            continue;
+        }
+        let (sliding, results) = windowed(&batches, 3_600_000, 1000);
+        println!(
+            "{name:<8} sliding 1h/1s        {sliding:7.2}  {:5.2} x bare, {:5.2} x tumbling, {results} results",
+            sliding / bare,
+            sliding / tumbling
+        );
+    }
+}
