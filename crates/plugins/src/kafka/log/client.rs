@@ -30,18 +30,24 @@ impl Voice {
             .then(|| error_of(*code, &format!("Kafka at {} refuses this client: {reason}", self.brokers)))
     }
 
-    /// The brokers do not answer: what is known of why.
-    pub(super) fn unreachable(&self, doing: &str) -> Error {
+    /// The brokers do not answer: what is known of why; `error` is what a call of the client said of it.
+    pub(super) fn unreachable(&self, doing: &str, error: Option<&KafkaError>) -> Error {
         if let Some(refusal) = self.refusal() {
             return refusal;
         }
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let why = last.as_ref().map(|(_, reason)| format!(": {reason}")).unwrap_or_default();
+        let said = last.as_ref().map(|(_, reason)| reason.clone()).or_else(|| error.map(ToString::to_string));
+        let why = said.map(|why| format!(": {why}")).unwrap_or_default();
         Error::retry(format!("{doing}: Kafka at {} does not answer{why}", self.brokers))
             .remedy("check that the brokers run and that `brokers`, TLS and SASL are as they want them")
     }
 
     pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // A connection that fails, each time that it is tried: our own errors say it once, with the same cause.
+        if matches!(facility, "FAIL" | "ERROR") {
+            tracing::debug!(target: "librdkafka", "{facility}: {message}");
+            return;
+        }
         match level {
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert

@@ -153,7 +153,7 @@ impl Poller {
             match self.orders.recv_timeout(BACK_OFF) {
                 Ok(Order::Close) | Err(RecvTimeoutError::Disconnected) => return false,
                 Ok(Order::Bound { done } | Order::Seek { done, .. }) => {
-                    let _ = done.send(Err(self.consumer.context().voice.unreachable(&self.doing())));
+                    let _ = done.send(Err(self.consumer.context().voice.unreachable(&self.doing(), None)));
                 }
                 Ok(Order::Release) | Err(RecvTimeoutError::Timeout) => {}
             }

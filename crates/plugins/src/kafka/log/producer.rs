@@ -180,7 +180,9 @@ impl Producing {
         let until = Instant::now() + INIT;
         loop {
             let Err(failed) = self.producer.init_transactions(TRY) else { return Ok(()) };
-            self.producer.poll(Duration::ZERO);
+            for _ in 0..topics::EVENTS {
+                self.producer.poll(Duration::ZERO);
+            }
             let voice = &self.producer.context().voice;
             if let Some(refusal) = voice.refusal() {
                 return Err(refusal);
@@ -190,7 +192,7 @@ impl Producing {
                 return Err(transaction(doing, of));
             }
             if Instant::now() > until {
-                return Err(voice.unreachable(doing).caused_by(failed));
+                return Err(voice.unreachable(doing, Some(&failed)));
             }
         }
     }
@@ -275,7 +277,7 @@ impl Producing {
                     let since = *since.get_or_insert_with(Instant::now);
                     if since.elapsed() > self.timeout {
                         let voice = &self.producer.context().voice;
-                        return Err(voice.unreachable("the queue of records to write is full"));
+                        return Err(voice.unreachable("the queue of records to write is full", None));
                     }
                 }
                 Err((failed, record)) => {
@@ -290,7 +292,7 @@ impl Producing {
     fn see_topic(&mut self, topic: &Arc<str>) -> Result<()> {
         let found = self.producer.client().fetch_metadata(Some(topic), self.timeout);
         let doing = || format!("cannot write to topic `{topic}`");
-        let found = found.map_err(|_| self.producer.context().voice.unreachable(&doing()))?;
+        let found = found.map_err(|e| self.producer.context().voice.unreachable(&doing(), Some(&e)))?;
         let found = found.topics().iter().find(|found| found.name() == &**topic);
         match found.map(|found| found.error().map(RDKafkaErrorCode::from)) {
             Some(None) => {

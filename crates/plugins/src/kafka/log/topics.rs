@@ -13,6 +13,8 @@ use super::client::{Listening, Voice};
 use super::errors::{error, error_of};
 use super::settings::KafkaSettings;
 
+/// The most of the client's log lines and errors that are heard between two tries.
+pub(super) const EVENTS: usize = 64;
 /// How long the brokers may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// One try; between tries the client's own account of what is wrong is heard.
@@ -96,13 +98,15 @@ pub(super) fn partitions<C: ConsumerContext>(
                 std::thread::sleep(Duration::from_millis(20));
             }
             Err(failed) => {
-                // Serves the client's errors, which say more.
-                client.poll(Duration::ZERO);
+                // The client's own errors say more; a poll hears one of them.
+                for _ in 0..EVENTS {
+                    client.poll(Duration::ZERO);
+                }
                 if let Some(refusal) = voice.refusal() {
                     return Err(refusal);
                 }
                 if Instant::now() > until {
-                    return Err(voice.unreachable(&doing()).caused_by(failed));
+                    return Err(voice.unreachable(&doing(), Some(&failed)));
                 }
             }
         }
