@@ -1,0 +1,189 @@
+//! The real binary, driven from outside: whole graphs to their end, on the embedded log and on a real Kafka; signals; exit codes.
+
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const COLUMNS: &str = "[user_id, item_id, cat_id, merchant_id, brand_id, month, day, action, age_range, gender, province]";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn pipectl(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pipectl"));
+    command.args(arguments).current_dir(root()).env_remove("KAFKA_BROKERS");
+    command
+}
+
+/// The whole graph of the shipped file, with the rows of a page's chain on standard output.
+fn graph(path: &Path, header: &str, field: &str, suffix: &str) -> String {
+    format!(
+        "name: trial{suffix}
+connections:
+  kafka: {{ brokers: \"${{KAFKA_BROKERS:-embedded}}\" }}
+pipelines:
+  shoppers:
+    - source: csv
+      with: {{ path: '{}', {header} }}
+    - transform: select
+      with: {{ fields: [{field}] }}
+    - sink: kafka
+      with: {{ topic: in{suffix}, value: {field} }}
+  count:
+    - source: kafka
+      with: {{ topic: in{suffix}, format: text }}
+    - window: count-by-key
+      with: {{ key: value, size: 1s, slide: 1s, zero_fill: seen }}
+    - sink: kafka
+      with: {{ topic: result{suffix}, encode: pairs }}
+  dashboard:
+    - source: kafka
+      with: {{ topic: result{suffix}, format: pairs }}
+    - sink: stdout
+",
+        path.display()
+    )
+}
+
+/// The sums over all windows of a graph's output.
+fn sums(output: &Output) -> BTreeMap<String, i64> {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(!said.contains("does not hold"), "{said}");
+    let mut sums = BTreeMap::new();
+    for line in String::from_utf8(output.stdout.clone()).unwrap().lines() {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        *sums.entry(row["key"].as_str().unwrap().to_owned()).or_insert(0) += row["count"].as_i64().unwrap();
+    }
+    sums
+}
+
+fn run_once(yaml: &str, brokers: Option<&str>) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pipeline.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    let mut command = pipectl(&["run", file.to_str().unwrap(), "--once"]);
+    if let Some(brokers) = brokers {
+        command.env("KAFKA_BROKERS", brokers);
+    }
+    command.output().unwrap()
+}
+
+/// Counts a column of a CSV file by itself.
+fn recount(path: &Path, column: usize) -> BTreeMap<String, i64> {
+    let mut counts = BTreeMap::new();
+    for line in std::fs::read_to_string(path).unwrap().lines() {
+        *counts.entry(line.split(',').nth(column).unwrap().to_owned()).or_insert(0) += 1;
+    }
+    counts
+}
+
+/// The real slice, where it is.
+fn slice() -> Option<PathBuf> {
+    let path = std::env::var_os("PIPECTL_TEST_DATA")
+        .map_or_else(|| root().join("../shared/data/user_log_10k.csv"), PathBuf::from);
+    path.exists().then_some(path)
+}
+
+fn suffix() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    format!("-{}-{}", std::process::id(), now.as_nanos())
+}
+
+#[test]
+fn the_sample_is_counted_to_the_last_row() {
+    let path = root().join("data/user_log.csv");
+    for (column, field) in [(9, "gender"), (8, "age_range"), (10, "province")] {
+        let mut expected = recount(&path, column);
+        assert_eq!(expected.remove(field), Some(1), "the header");
+        assert_eq!(sums(&run_once(&graph(&path, "header: true", field, ""), None)), expected, "{field}");
+    }
+}
+
+#[test]
+fn the_real_slice_is_counted_to_the_last_row_on_both_logs() {
+    let Some(path) = slice() else {
+        eprintln!("SKIPPED the real slice: set PIPECTL_TEST_DATA to a headerless user_log.csv");
+        return;
+    };
+    let columns = format!("header: false, columns: {COLUMNS}");
+    let expected = recount(&path, 9);
+    assert_eq!(expected["0"], 3361);
+    assert_eq!(expected["1"], 3299);
+    assert_eq!(expected["2"], 3340);
+    assert_eq!(sums(&run_once(&graph(&path, &columns, "gender", ""), None)), expected, "embedded");
+    let Ok(brokers) = std::env::var("PIPECTL_TEST_KAFKA") else {
+        eprintln!("SKIPPED the real slice over Kafka: set PIPECTL_TEST_KAFKA to host:port of a broker");
+        return;
+    };
+    assert_eq!(sums(&run_once(&graph(&path, &columns, "gender", &suffix()), Some(&brokers))), expected, "Kafka");
+}
+
+#[test]
+fn a_signal_drains_and_the_process_ends_with_zero() {
+    let mut child = pipectl(&["run", "pipeline.yaml", "--set", "pipelines.dashboard.socketio.with.listen=127.0.0.1:0"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let started = lines.by_ref().map(Result::unwrap).find(|line| line.contains("http://127.0.0.1:"));
+    assert!(started.is_some(), "the address is told");
+    let signalled = std::time::Instant::now();
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{rest:#?}");
+    assert!(signalled.elapsed().as_secs() < 10);
+    assert!(rest.iter().any(|line| line.starts_with("count-by-gender")), "the balance is told: {rest:#?}");
+}
+
+#[test]
+fn a_bad_row_ends_the_run_and_says_where_unless_the_step_skips_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.csv");
+    std::fs::write(&path, "a,b\n1,2\n1,2,3\n4,5\n").unwrap();
+    let yaml = |policy: &str, more: &str| {
+        format!(
+            "name: bad\npipelines:\n  a:\n    - source: csv\n      {policy}\n      with: {{ path: '{}' }}\n    - sink: stdout\n{more}",
+            path.display()
+        )
+    };
+    let failed = run_once(&yaml("on_error: fail", ""), None);
+    let said = String::from_utf8(failed.stderr).unwrap();
+    assert_eq!(failed.status.code(), Some(1), "{said}");
+    assert!(said.contains("log.csv:3") && said.contains("on_error: skip"), "{said}");
+    let skipped = run_once(&yaml("on_error: skip", ""), None);
+    assert!(skipped.status.success());
+    assert_eq!(String::from_utf8(skipped.stdout).unwrap().lines().count(), 2);
+    let dead = run_once(&yaml("on_error: dead_letter", "  dead:\n    - from: a.csv.dead\n    - sink: stdout\n"), None);
+    assert!(dead.status.success());
+    let rows = String::from_utf8(dead.stdout).unwrap();
+    let letter = rows.lines().find(|line| line.contains("reason")).unwrap();
+    let letter: serde_json::Value = serde_json::from_str(letter).unwrap();
+    assert_eq!((letter["offset"].as_i64(), letter["record"].as_str()), (Some(1), Some("1,2,3")), "{letter}");
+}
+
+#[test]
+fn a_broker_that_is_not_there_is_waited_for_and_a_signal_still_ends_the_run() {
+    let mut child = pipectl(&["run", "pipeline.yaml", "--set", "pipelines.dashboard.socketio.with.listen=127.0.0.1:0"])
+        .env("KAFKA_BROKERS", "127.0.0.1:1")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let told = lines.by_ref().find(|line| line.contains("again in"));
+    assert!(told.is_some_and(|line| line.contains("127.0.0.1:1")), "the broker is named");
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    for _ in lines {}
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn wrong_usage_is_two_and_a_file_that_is_not_valid_is_three() {
+    assert_eq!(pipectl(&["run"]).output().unwrap().status.code(), Some(2));
+    assert_eq!(pipectl(&["run", "no-such-file.yaml"]).output().unwrap().status.code(), Some(3));
+    assert_eq!(pipectl(&["check", "pipeline.yaml"]).output().unwrap().status.code(), Some(0));
+}
