@@ -97,14 +97,20 @@ pub fn render(diagnostics: &[Diagnostic], colour: bool) -> String {
         key(a).cmp(&key(b))
     });
     let mut out = String::new();
-    for (index, diagnostic) in sorted.iter().enumerate() {
+    for (index, diagnostic) in sorted.iter().take(MOST_SHOWN).enumerate() {
         if index > 0 {
             out.push('\n');
         }
         Renderer { out: &mut out, colour }.diagnostic(diagnostic);
     }
+    if sorted.len() > MOST_SHOWN {
+        let _ = writeln!(out, "\n... and {} more problems", sorted.len() - MOST_SHOWN);
+    }
     out
 }
+
+/// The most diagnostics that are shown to a person; JSON has them all.
+const MOST_SHOWN: usize = 100;
 
 /// The same as JSON, one object a diagnostic.
 pub fn render_json(diagnostics: &[Diagnostic]) -> serde_json::Value {

@@ -1,6 +1,6 @@
 //! The file as it was written: names, chains and steps, each with its place; nothing resolved.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -196,7 +196,10 @@ impl Shape<'_> {
         }
         self.keys(root, &["name", "connections", "pipelines"]);
         let name = match root.get("name") {
-            Some(node) => self.name(node)?,
+            // A name that cannot be is reported; the rest of the file is looked at all the same.
+            Some(node) => {
+                self.name(node).unwrap_or_else(|| Written { text: String::new(), place: node.place.clone() })
+            }
             None => {
                 self.missing(
                     root,
@@ -312,7 +315,7 @@ impl Shape<'_> {
             return None;
         };
         let before = self.problems.len();
-        let mut ids = BTreeSet::new();
+        let mut ids = BTreeMap::new();
         let steps: Vec<StepDecl> = items.iter().filter_map(|item| self.step(item, &mut ids)).collect();
         if self.problems.len() == before {
             self.order(entry, &steps);
@@ -367,7 +370,7 @@ impl Shape<'_> {
         }
     }
 
-    fn step(&mut self, item: &Node, ids: &mut BTreeSet<String>) -> Option<StepDecl> {
+    fn step(&mut self, item: &Node, ids: &mut BTreeMap<String, usize>) -> Option<StepDecl> {
         const KEYS: [&str; 8] = ["source", "transform", "window", "sink", "from", "id", "on_error", "with"];
         let at = |place: &Place| Place { end: place.end.min(place.start + 1), ..place.clone() };
         if !matches!(item.value, Value::Map(_)) {
@@ -439,10 +442,10 @@ impl Shape<'_> {
         text.map(|text| Written { text: text.to_owned(), place: node.place.clone() })
     }
 
-    fn id(&mut self, item: &Node, head: &Head, ids: &mut BTreeSet<String>) -> Option<String> {
+    fn id(&mut self, item: &Node, head: &Head, ids: &mut BTreeMap<String, usize>) -> Option<String> {
         if let Some(node) = item.get("id") {
             let written = self.name(node)?;
-            if !ids.insert(written.text.clone()) {
+            if ids.insert(written.text.clone(), 2).is_some() {
                 self.problems.push(
                     Diagnostic::error(
                         written.place,
@@ -457,12 +460,17 @@ impl Shape<'_> {
             Head::Plugin(_, plugin) => plugin.text.clone(),
             Head::From(_) => "from".into(),
         };
-        let mut id = base.clone();
-        let mut number = 2;
-        while !ids.insert(id.clone()) {
-            id = format!("{base}-{number}");
+        let Some(next) = ids.get(&base).copied() else {
+            ids.insert(base.clone(), 2);
+            return Some(base);
+        };
+        let mut number = next;
+        while ids.contains_key(&format!("{base}-{number}")) {
             number += 1;
         }
+        let id = format!("{base}-{number}");
+        ids.insert(base, number + 1);
+        ids.insert(id.clone(), 2);
         Some(id)
     }
 

@@ -18,13 +18,25 @@ pub(crate) fn interpolate(
             }
         }
         Value::Text { text, plain } if text.contains("${") => match replace(text, environment) {
-            // An unquoted `${PORT:-5000}` is the number that it becomes.
-            Ok(replaced) if *plain => node.value = resolve(&replaced),
+            Ok(replaced) if *plain => node.value = retype(replaced),
             Ok(replaced) => *text = replaced,
             Err(fault) => problems.push(fault.diagnose(&node.place)),
         },
         _ => {}
     }
+}
+
+/// An unquoted `${PORT:-5000}` is the number that it becomes, but only where typing loses nothing: a password `1e3`, `0x10` or
+/// `12 #x` from the environment stays the text that it is.
+fn retype(text: String) -> Value {
+    let same = match resolve(&text) {
+        Value::Number(number) if number.to_string() == text => Some(Value::Number(number)),
+        Value::Null | Value::Bool(_) if text.contains('#') || text.trim() != text => None,
+        Value::Null => Some(Value::Null),
+        Value::Bool(truth) => Some(Value::Bool(truth)),
+        _ => None,
+    };
+    same.unwrap_or(Value::Text { text, plain: true })
 }
 
 enum Fault {
@@ -113,6 +125,18 @@ mod tests {
         assert_eq!(replaced("${NO}"), None);
         assert_eq!(replaced("${A"), None);
         assert_eq!(replaced("${a b}"), None);
+    }
+
+    #[test]
+    fn typing_what_was_put_in_never_alters_it() {
+        for text in
+            ["1e3", "0x10", "0o7", "1.50", "+5", "12 #x", "#hunter", "true #x", " 1", "~ ", "007", "a: b"]
+        {
+            assert_eq!(retype(text.into()), Value::Text { text: text.into(), plain: true }, "{text}");
+        }
+        assert_eq!(retype("5000".into()), Value::Number(5000.into()));
+        assert_eq!(retype("true".into()), Value::Bool(true));
+        assert_eq!(retype(String::new()), Value::Null);
     }
 
     #[test]

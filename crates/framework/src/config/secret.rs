@@ -33,7 +33,11 @@ impl<'de> Deserialize<'de> for Secret {
         // The text itself must not stand in the error, as serde's own would have it.
         match serde_json::Value::deserialize(deserializer)? {
             serde_json::Value::String(text) => Ok(Self(text)),
-            serde_json::Value::Number(number) => Ok(Self(number.to_string())),
+            // A whole number prints as it was written; `1.50` would lose its last digit.
+            serde_json::Value::Number(number) if !number.is_f64() => Ok(Self(number.to_string())),
+            serde_json::Value::Number(_) => {
+                Err(serde::de::Error::custom("expected a text: put the number in quotes"))
+            }
             _ => Err(serde::de::Error::custom("expected a text")),
         }
     }
@@ -48,6 +52,9 @@ mod tests {
         let secret: Secret = serde_json::from_str("\"hunter2\"").unwrap();
         assert_eq!(secret.expose(), "hunter2");
         assert_eq!(format!("{secret:?}"), "***");
+        assert_eq!(serde_json::from_str::<Secret>("12345").unwrap().expose(), "12345");
+        let error = serde_json::from_str::<Secret>("1.50").unwrap_err().to_string();
+        assert!(error.contains("in quotes") && !error.contains("1.5"), "{error}");
         let error = serde_json::from_str::<Secret>("[\"hunter2\"]").unwrap_err();
         assert!(!error.to_string().contains("hunter2"));
     }

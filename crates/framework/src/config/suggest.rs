@@ -3,10 +3,13 @@
 /// The candidate that is nearest to what was written, where one is near enough: at most one slip of the hand in three letters.
 pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = written.to_lowercase();
+    let length = written.chars().count();
     candidates
         .into_iter()
+        // The distance is no less than the difference in length, and a long text would take long to compare.
+        .filter(|c| c.chars().count().abs_diff(length) <= 4)
         .map(|c| (distance(&lower, &c.to_lowercase()), c))
-        .filter(|(d, c)| *d <= written.chars().count().max(c.chars().count()).div_ceil(3).min(4))
+        .filter(|(d, c)| *d <= length.max(c.chars().count()).div_ceil(3).min(4))
         .min_by_key(|(d, _)| *d)
         .map(|(_, c)| c)
 }

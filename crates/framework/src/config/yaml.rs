@@ -2,8 +2,9 @@
 //!
 //! The structure and the positions come from saphyr's events, the type of a plain scalar from `serde_yaml`. A test holds
 //! both to the same tree. What could make a small file large or a reader dizzy is refused: anchors and aliases, tags, several
-//! documents, more than [`MAX_BYTES`] or [`MAX_DEPTH`].
+//! documents, more than [`MAX_BYTES`], [`MAX_DEPTH`] or [`MAX_VALUES`].
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span};
@@ -15,6 +16,8 @@ use super::place::{Place, SourceFile};
 pub(crate) const MAX_BYTES: usize = 1 << 20;
 /// The deepest nesting of lists and mappings.
 pub(crate) const MAX_DEPTH: usize = 64;
+/// The most scalars, lists and mappings, keys included: what bounds the time and memory that a file can take.
+pub(crate) const MAX_VALUES: usize = 10_000;
 
 /// A value as it was written.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,12 +135,17 @@ pub(crate) fn parse(file: &Arc<SourceFile>) -> Result<Node, Diagnostic> {
         )
         .help("remove it; a text may have it as an escape in double quotes, such as \"\\x07\""));
     }
-    let builder = Builder { file, offsets: CharOffsets::new(body, skipped), stack: Vec::new() };
+    let builder = Builder { file, offsets: CharOffsets::new(body, skipped), stack: Vec::new(), values: 0 };
     builder.build(Parser::new_from_str(body))
 }
 
 /// Types a plain scalar as `serde_yaml` does.
 pub(crate) fn resolve(text: &str) -> Value {
+    // What begins with a letter is a text, unless it is `true`, `false` or `null`: most scalars need no parser.
+    if text.starts_with(|c: char| c.is_ascii_alphabetic() && !matches!(c, 't' | 'T' | 'f' | 'F' | 'n' | 'N'))
+    {
+        return Value::Text { text: text.to_owned(), plain: true };
+    }
     // A scalar that looks like structure (`a: b` behind an interpolation) is a text.
     match serde_yaml::from_str::<serde_yaml::Value>(text) {
         Ok(serde_yaml::Value::Null) => Value::Null,
@@ -178,13 +186,14 @@ impl CharOffsets {
 
 enum Open {
     List { items: Vec<Node>, start: usize },
-    Map { entries: Vec<Entry>, key: Option<(String, Place)>, start: usize },
+    Map { entries: Vec<Entry>, seen: HashSet<String>, key: Option<(String, Place)>, start: usize },
 }
 
 struct Builder<'a> {
     file: &'a Arc<SourceFile>,
     offsets: CharOffsets,
     stack: Vec<Open>,
+    values: usize,
 }
 
 impl Builder<'_> {
@@ -226,6 +235,7 @@ impl Builder<'_> {
                         .help("remove it; put a text that begins with `!` in quotes"));
                 }
                 Event::Scalar(text, style, _, _) => {
+                    self.count(&place)?;
                     let value = match style {
                         ScalarStyle::Plain => resolve(&text),
                         _ => Value::Text { text: text.into_owned(), plain: false },
@@ -237,7 +247,13 @@ impl Builder<'_> {
                     None
                 }
                 Event::MappingStart(..) => {
-                    self.open(Open::Map { entries: Vec::new(), key: None, start: place.start }, &place)?;
+                    let open = Open::Map {
+                        entries: Vec::new(),
+                        seen: HashSet::new(),
+                        key: None,
+                        start: place.start,
+                    };
+                    self.open(open, &place)?;
                     None
                 }
                 Event::SequenceEnd | Event::MappingEnd => self.close(place.end),
@@ -256,12 +272,19 @@ impl Builder<'_> {
         })
     }
 
+    fn count(&mut self, place: &Place) -> Result<(), Diagnostic> {
+        self.values += 1;
+        if self.values <= MAX_VALUES {
+            return Ok(());
+        }
+        Err(Diagnostic::error(place.clone(), format!("more than {MAX_VALUES} values in the file"))
+            .help("a pipeline file has a few hundred; keep data in a file of its own"))
+    }
+
     fn open(&mut self, open: Open, place: &Place) -> Result<(), Diagnostic> {
+        self.count(place)?;
         if self.stack.len() >= MAX_DEPTH {
-            return Err(Diagnostic::error(
-                Place { end: place.start + 1, ..place.clone() },
-                format!("lists and mappings are nested more than {MAX_DEPTH} deep"),
-            ));
+            return Err(too_deep(Place { end: place.start + 1, ..place.clone() }));
         }
         self.stack.push(open);
         Ok(())
@@ -282,7 +305,7 @@ impl Builder<'_> {
         match self.stack.last_mut() {
             None => return Ok(Some(node)),
             Some(Open::List { items, .. }) => items.push(node),
-            Some(Open::Map { entries, key, .. }) => match key.take() {
+            Some(Open::Map { entries, seen, key, .. }) => match key.take() {
                 Some((key, place)) => entries.push(Entry { key, place, node }),
                 None => {
                     let written = self.file.text.get(node.place.start..node.place.end).unwrap_or_default();
@@ -294,12 +317,16 @@ impl Builder<'_> {
                                 .help("a text that has `{`, `[` or `: ` in it stands in quotes"));
                         }
                     };
-                    if let Some(first) = entries.iter().find(|e| e.key == text) {
-                        return Err(Diagnostic::error(
+                    if !seen.insert(text.clone()) {
+                        let twice = Diagnostic::error(
                             node.place,
-                            format!("the key `{text}` stands here twice"),
-                        )
-                        .also(first.place.clone(), "first here")
+                            format!("the key `{}` stands here twice", shorten(&text)),
+                        );
+                        let first = entries.iter().find(|e| e.key == text).map(|e| e.place.clone());
+                        return Err(match first {
+                            Some(first) => twice.also(first, "first here"),
+                            None => twice,
+                        }
                         .help("remove one of them"));
                     }
                     *key = Some((text, node.place));
@@ -313,6 +340,10 @@ impl Builder<'_> {
         let start = self.offsets.byte(error.marker());
         let place = Place { file: self.file.clone(), start, end: start + 1 };
         let info = error.info();
+        // Its scanner looks ahead and may meet its own limit before ours.
+        if info.contains("recursion limit") {
+            return too_deep(place);
+        }
         let diagnostic = Diagnostic::error(place, format!("this is not YAML: {info}"));
         let line = self.file.line(self.file.line_column(start).0);
         if line.trim_start_matches(' ').starts_with('\t') {
@@ -321,6 +352,11 @@ impl Builder<'_> {
             diagnostic.help("look at the indentation, brackets and quotes here and on the line above")
         }
     }
+}
+
+fn too_deep(place: Place) -> Diagnostic {
+    Diagnostic::error(place, format!("lists and mappings are nested more than {MAX_DEPTH} deep"))
+        .help("a pipeline file is a few levels deep; is a bracket left open?")
 }
 
 fn no_anchors(place: Place) -> Diagnostic {
