@@ -18,7 +18,7 @@ use pipectl_framework::time::WindowGrid;
 use pipectl_framework::window::{WindowOperator, WindowOutput, WindowSettings};
 
 // The plugin as it ships; this crate cannot depend on the one that has it.
-#[allow(dead_code, reason = "its tests and its registration are not used here")]
+#[allow(dead_code, unused_imports, reason = "its tests and its registration are not used here")]
 #[path = "../../plugins/src/window/count_by_key.rs"]
 mod count_by_key;
 
