@@ -7,7 +7,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-const COLUMNS: &str = "[user_id, item_id, cat_id, merchant_id, brand_id, month, day, action, age_range, gender, province]";
+const COLUMNS: &str =
+    "[user_id, item_id, cat_id, merchant_id, brand_id, month, day, action, age_range, gender, province]";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
@@ -120,15 +121,20 @@ fn the_real_slice_is_counted_to_the_last_row_on_both_logs() {
         eprintln!("SKIPPED the real slice over Kafka: set PIPECTL_TEST_KAFKA to host:port of a broker");
         return;
     };
-    assert_eq!(sums(&run_once(&graph(&path, &columns, "gender", &suffix()), Some(&brokers))), expected, "Kafka");
+    assert_eq!(
+        sums(&run_once(&graph(&path, &columns, "gender", &suffix()), Some(&brokers))),
+        expected,
+        "Kafka"
+    );
 }
 
 #[test]
 fn a_signal_drains_and_the_process_ends_with_zero() {
-    let mut child = pipectl(&["run", "pipeline.yaml", "--set", "pipelines.dashboard.socketio.with.listen=127.0.0.1:0"])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        pipectl(&["run", "pipeline.yaml", "--set", "pipelines.dashboard.socketio.with.listen=127.0.0.1:0"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let started = lines.by_ref().map(Result::unwrap).find(|line| line.contains("http://127.0.0.1:"));
     assert!(started.is_some(), "the address is told");
@@ -158,7 +164,10 @@ fn a_bad_row_ends_the_run_and_says_where_unless_the_step_skips_it() {
     let skipped = run_once(&yaml("on_error: skip", ""), None);
     assert!(skipped.status.success());
     assert_eq!(String::from_utf8(skipped.stdout).unwrap().lines().count(), 2);
-    let dead = run_once(&yaml("on_error: dead_letter", "  dead:\n    - from: a.csv.dead\n    - sink: stdout\n"), None);
+    let dead = run_once(
+        &yaml("on_error: dead_letter", "  dead:\n    - from: a.csv.dead\n    - sink: stdout\n"),
+        None,
+    );
     assert!(dead.status.success());
     let rows = String::from_utf8(dead.stdout).unwrap();
     let letter = rows.lines().find(|line| line.contains("reason")).unwrap();
@@ -168,11 +177,12 @@ fn a_bad_row_ends_the_run_and_says_where_unless_the_step_skips_it() {
 
 #[test]
 fn a_broker_that_is_not_there_is_waited_for_and_a_signal_still_ends_the_run() {
-    let mut child = pipectl(&["run", "pipeline.yaml", "--set", "pipelines.dashboard.socketio.with.listen=127.0.0.1:0"])
-        .env("KAFKA_BROKERS", "127.0.0.1:1")
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        pipectl(&["run", "pipeline.yaml", "--set", "pipelines.dashboard.socketio.with.listen=127.0.0.1:0"])
+            .env("KAFKA_BROKERS", "127.0.0.1:1")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     let told = lines.by_ref().find(|line| line.contains("again in"));
     assert!(told.is_some_and(|line| line.contains("127.0.0.1:1")), "the broker is named");
