@@ -1,6 +1,6 @@
 //! The real binary, driven from outside: whole graphs to their end, on the embedded log and on a real Kafka; signals; exit codes.
 
-#![allow(clippy::unwrap_used)] // a test fails by panicking
+#![allow(clippy::print_stderr, clippy::unwrap_used)] // a test fails by panicking, and says when it is skipped
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
