@@ -1,7 +1,8 @@
 //! How many pages the socketio server feeds: `cargo bench -p pipectl-plugins --bench socketio_fanout`.
 //!
 //! The server runs in a process of its own, so that its memory and CPU time are its own; this process holds the clients.
-//! Each message carries the microsecond at which it was published. Set `CLIENTS`, `RATE` (a second), `SECONDS`.
+//! Each message carries the microsecond at which it was published. Set `CLIENTS`, `RATE` (a second), `SECONDS`, and `DEAF`, how many
+//! clients come on top that join and never read; with 70 seconds and more, all of those must be gone at the end.
 //! With `SERVE=host:port` it only serves, one result a second, for a trial with other clients.
 
 #![allow(
@@ -95,7 +96,7 @@ async fn serve(listen: &str, rate: u64, seconds: u64) {
             .await;
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
-    println!("{} {:.2} {}", peak_rss_kib(), cpu_seconds() - cpu, server.lost());
+    println!("{} {:.2} {} {}", peak_rss_kib(), cpu_seconds() - cpu, server.lost(), server.connections());
     server.stop().await;
 }
 
@@ -113,6 +114,7 @@ async fn clients(clients: u64, rate: u64, seconds: u64) {
     let began = Instant::now();
     let joined: Vec<_> = futures_util::future::join_all((0..clients).map(|_| join(&address))).await;
     println!("{clients} clients joined in {:.2?}", began.elapsed());
+    let deaf: Vec<_> = futures_util::future::join_all((0..setting("DEAF", 0)).map(|_| join(&address))).await;
     for mut socket in joined {
         let (received, delays) = (Arc::clone(&received), Arc::clone(&delays));
         tokio::spawn(async move {
@@ -141,15 +143,20 @@ async fn clients(clients: u64, rate: u64, seconds: u64) {
     println!("delivered {} of {}", received.load(Relaxed), clients * rate * seconds);
     println!("delay ms: p50 {:.2}  p99 {:.2}  max {:.2}", at(0.5), at(0.99), at(1.0));
     println!(
-        "server: peak RSS {:.1} MiB, CPU {:.0} % of a core, {} messages lost",
+        "server: peak RSS {:.1} MiB, CPU {:.0} % of a core, {} messages lost, {} connections at the end",
         figures[0] / 1024.0,
         figures[1] / seconds as f64 * 100.0,
-        figures[2]
+        figures[2],
+        figures[3]
     );
+    println!("{} clients never read", deaf.len());
 }
 
 async fn join(address: &str) -> tokio_tungstenite::WebSocketStream<tokio::net::TcpStream> {
-    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    // Small, so that a deaf client's window closes soon.
+    socket.set_recv_buffer_size(8 << 10).unwrap();
+    let stream = socket.connect(address.parse().unwrap()).await.unwrap();
     let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
     let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
     socket.send(Message::text("40/live,")).await.unwrap();
