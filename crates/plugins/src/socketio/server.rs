@@ -263,9 +263,8 @@ fn cannot_listen(listen: SocketAddr, error: std::io::Error) -> Error {
         ErrorKind::AddrNotAvailable => "this machine has no such address; 127.0.0.1 is always there",
         _ => "check `listen:` of the socketio sink",
     };
-    let what = match error.kind() {
-        ErrorKind::AddrInUse => format!("{listen} is already in use"),
-        _ => format!("cannot listen on {listen}"),
-    };
-    Error::fatal(what).remedy(remedy).caused_by(error)
+    match error.kind() {
+        ErrorKind::AddrInUse => Error::fatal(format!("{listen} is already in use")).remedy(remedy),
+        _ => Error::fatal(format!("cannot listen on {listen}")).remedy(remedy).caused_by(error),
+    }
 }

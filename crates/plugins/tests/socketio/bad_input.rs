@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::client::{Trial, Ws, raw, request};
+use super::client::{Trial, Ws, exchange, request};
 
 /// Packets that break a rule of Engine.IO or Socket.IO somewhere.
 const CROOKED: &[&str] = &[
@@ -151,7 +151,7 @@ async fn crooked_http() {
         "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n",
     ] {
         // An answer or an end; a reset of what the server did not read to its end is one too.
-        if let Ok(answer) = raw(at, bytes.as_bytes()).await {
+        if let Ok(answer) = exchange(at, bytes.as_bytes(), true).await {
             assert!(
                 answer.status == 0 || (400..=505).contains(&answer.status),
                 "{bytes:.40?}: {}",

@@ -94,8 +94,16 @@ impl Answer {
 
 /// Sends bytes on a connection of their own and reads to its end.
 pub(crate) async fn raw(address: SocketAddr, bytes: &[u8]) -> io::Result<Answer> {
+    exchange(address, bytes, false).await
+}
+
+/// The same; with `ends` the client says that nothing more will come, so that nobody waits for the rest of a request.
+pub(crate) async fn exchange(address: SocketAddr, bytes: &[u8], ends: bool) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(bytes).await?;
+    if ends {
+        stream.shutdown().await?;
+    }
     let mut answer = Vec::new();
     soon(stream.read_to_end(&mut answer)).await?;
     let text = String::from_utf8_lossy(&answer).into_owned();

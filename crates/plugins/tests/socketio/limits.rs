@@ -123,6 +123,6 @@ async fn an_address_in_use_is_named_with_the_remedy() {
         assets: pipectl_plugins::socketio::assets::Assets::find("page", page.path()).unwrap(),
     };
     let error = Server::start(config, hub_config(), [].into()).await.unwrap_err();
-    assert_eq!(error.message(), format!("{} is already in use", trial.address()));
+    assert_eq!(error.to_string(), format!("{} is already in use", trial.address()));
     assert!(error.help().unwrap().contains("another `listen:`"));
 }
