@@ -70,7 +70,11 @@ impl KeyTable {
             DataType::Utf8 => {
                 let column = column.as_string::<i32>();
                 let (ends, bytes) = (column.value_offsets(), column.value_data());
+                if column.null_count() == 0 && self.short_groups(ends, bytes, groups) {
+                    return;
+                }
                 if column.null_count() == 0 {
+                    groups.clear();
                     groups.extend(ends.windows(2).map(|w| self.group(&bytes[w[0] as usize..w[1] as usize])));
                 } else {
                     groups.extend(column.iter().map(|key| match key {
@@ -102,6 +106,20 @@ impl KeyTable {
                 }));
             }
         }
+    }
+
+    /// The groups of a column whose keys are all known and of one byte; false where they are not.
+    fn short_groups(&self, ends: &[i32], bytes: &[u8], groups: &mut Vec<u32>) -> bool {
+        let (Some(start), Some(end)) = (ends.first(), ends.last()) else { return true };
+        // No early exit in the loops, so that they take many rows at a time.
+        let one_byte = (end - start) as usize + 1 == ends.len()
+            && ends.windows(2).fold(true, |all, w| all & (w[1] - w[0] == 1));
+        if !one_byte {
+            return false;
+        }
+        groups
+            .extend(bytes[*start as usize..*end as usize].iter().map(|byte| self.short[usize::from(*byte)]));
+        groups.iter().fold(0, |most, group| most.max(*group)) != NONE
     }
 
     /// True for the types that a key may have.
@@ -182,7 +200,7 @@ impl KeyTable {
     /// Notes that a partition has these keys.
     pub(super) fn own(&mut self, groups: &[u32], partition: u32) {
         for group in groups {
-            if let Some(owner) = self.owners.get_mut(*group as usize) {
+            if let Some(owner) = self.owners.get_mut(*group as usize).filter(|owner| **owner != partition) {
                 *owner = partition;
             }
         }

@@ -244,7 +244,7 @@ impl WindowOperator {
                 let closed =
                     closed_until.filter(|c| batch.origin().replay && self.settings.grid.last_end(wall) <= *c);
                 if all_grouped && closed.is_none() {
-                    self.add(batch, self.settings.grid.pane(wall), number, &groups, None);
+                    self.add(batch, self.settings.grid.pane(wall), number, &groups, Rows::From(0));
                     self.begin(wall);
                     Ok(())
                 } else {
@@ -253,12 +253,15 @@ impl WindowOperator {
             }
             TimeMode::Record => {
                 let times = batch.times();
-                if all_grouped && self.fits_one_pane(batch, now, wall, closed_until) {
-                    self.add(batch, self.settings.grid.pane(times[0]), number, &groups, None);
-                    self.begin(times.iter().copied().min().unwrap_or(times[0]));
-                    Ok(())
-                } else {
-                    self.push_each(batch, number, closed_until, &groups, now, wall, |row| times[row], out)
+                match self.in_order(batch, now, wall, closed_until).filter(|_| all_grouped) {
+                    Some((least, greatest)) => {
+                        self.add_runs(batch, number, &groups, greatest);
+                        self.begin(least);
+                        Ok(())
+                    }
+                    None => {
+                        self.push_each(batch, number, closed_until, &groups, now, wall, |row| times[row], out)
+                    }
                 }
             }
         };
@@ -288,23 +291,48 @@ impl WindowOperator {
         live.contains(&false)
     }
 
-    /// The commonest case: all rows belong to one pane that no window of has closed.
-    fn fits_one_pane(
+    /// The least and greatest time, in the commonest case: the rows rise, or are all of one pane, and none is late for any window.
+    fn in_order(
         &self,
         batch: &Batch,
         now: Duration,
         wall: Millis,
         closed_until: Option<Millis>,
-    ) -> bool {
+    ) -> Option<(Millis, Millis)> {
         let times = batch.times();
-        let Some(first) = times.first() else { return true };
-        let (least, greatest) = times.iter().fold((*first, *first), |(l, g), t| (l.min(*t), g.max(*t)));
+        let (first, last) = (*times.first()?, *times.last()?);
+        let rising = times.is_sorted();
+        let (least, greatest) = match rising {
+            true => (first, last),
+            false => times.iter().fold((first, first), |(l, g), t| (l.min(*t), g.max(*t))),
+        };
         let grid = &self.settings.grid;
-        let mut ahead = self.watermark.with(&batch.origin().partition, now);
-        ahead.pass(greatest);
-        grid.pane(least) == grid.pane(greatest)
+        // A row cannot make one of its own pane, or a later one, late.
+        let closed = self
+            .watermark
+            .with(&batch.origin().partition, now)
+            .now()
+            .max(closed_until.unwrap_or(Millis::MIN));
+        let plain = (rising || grid.pane(least) == grid.pane(greatest))
             && greatest <= wall.saturating_add(self.settings.max_skew)
-            && grid.first_end(least) > ahead.now().max(closed_until.unwrap_or(Millis::MIN))
+            && grid.first_end(least) > closed;
+        plain.then_some((least, greatest))
+    }
+
+    /// Adds rows that are [`in_order`](Self::in_order): a stretch of the batch to each pane.
+    fn add_runs(&mut self, batch: &Batch, partition: u32, groups: &[u32], greatest: Millis) {
+        let (grid, times) = (self.settings.grid, batch.times());
+        let mut start = 0;
+        while start < times.len() {
+            let pane = grid.pane(times[start]);
+            let pane_end = pane.saturating_add(grid.pane_length());
+            let end = match greatest < pane_end {
+                true => times.len(),
+                false => start + times[start..].partition_point(|t| *t < pane_end).max(1),
+            };
+            self.add(batch, pane, partition, &groups[start..end], Rows::From(start));
+            start = end;
+        }
     }
 
     /// Row by row: rows of several panes, late rows, rows that cannot be used.
@@ -419,23 +447,22 @@ impl WindowOperator {
         while start < order.len() {
             let pane = pane_of(&order[start]);
             let end = start + order[start..].partition_point(|row| pane_of(row) == pane);
-            self.add(batch, pane, partition, &grouped[start..end], Some(&order[start..end]));
+            self.add(batch, pane, partition, &grouped[start..end], Rows::Listed(&order[start..end]));
             start = end;
         }
         order.clear();
         self.ordered_groups = grouped;
     }
 
-    /// Adds rows to a pane; `rows` in rising order of their place in the batch within the pane.
-    fn add(&mut self, batch: &Batch, pane: Millis, partition: u32, ids: &[u32], rows: Option<&[u32]>) {
-        if ids.is_empty() {
-            return;
-        }
-        let offset = match rows {
-            None => batch.origin().offsets.first().copied(),
-            Some(rows) => rows.iter().min().map(|row| batch.origin().offsets[*row as usize]),
+    /// Adds rows to a pane.
+    fn add(&mut self, batch: &Batch, pane: Millis, partition: u32, ids: &[u32], rows: Rows<'_>) {
+        let first = match rows {
+            Rows::From(first) => first,
+            Rows::Listed(rows) => rows.first().map_or(0, |row| *row as usize),
         };
-        let offset = offset.unwrap_or(i64::MAX);
+        let Some(offset) = batch.origin().offsets.get(first).copied().filter(|_| !ids.is_empty()) else {
+            return;
+        };
         let parts = &mut self.panes.entry(pane).or_default().parts;
         let index = parts.iter().position(|p| p.partition == partition).unwrap_or_else(|| {
             parts.push(Part { partition, state: self.aggregate.state(), rows: 0, first_offset: offset });
@@ -445,13 +472,14 @@ impl WindowOperator {
         part.first_offset = part.first_offset.min(offset);
         part.rows += ids.len() as u64;
         self.in_flight += ids.len() as u64;
-        let rows = rows.map_or(Rows::From(0), Rows::Listed);
         let groups = Groups { ids, rows, count: self.keys.len() };
         part.state.add(batch.columns(), groups);
         if let Some(running) = self.running.as_mut().filter(|r| r.covers(pane)) {
             running.add(batch, groups);
         }
-        self.keys.own(ids, partition);
+        if self.settings.keep_seen {
+            self.keys.own(ids, partition);
+        }
     }
 
     fn begin(&mut self, time: Millis) {

@@ -18,7 +18,7 @@ use proptest::test_runner::TestCaseError;
 use super::aggregates::Count;
 
 const IDLE_MS: u64 = 20;
-const NAMED: [&str; 2] = ["k0", "never"];
+const NAMED: [&str; 2] = ["0", "never"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Zero {
@@ -96,7 +96,8 @@ impl Part {
 }
 
 fn key(key: u8) -> String {
-    format!("k{key}")
+    // Keys of one byte and longer ones go different ways.
+    if key < 4 { key.to_string() } else { format!("k{key}") }
 }
 
 impl Setup {
