@@ -32,7 +32,7 @@ pub fn plan(
     options: PlanOptions<'_>,
 ) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
     let mut problems = Vec::new();
-    let connections = connections(document, options.registry, &mut problems);
+    let connections = connections(document, options, &mut problems);
     // The first pass finds which columns each source needs to give; the second binds everything to just those.
     let mut needed = BTreeMap::new();
     for last in [false, true] {
@@ -53,9 +53,11 @@ pub fn plan(
 
 fn connections(
     document: &Document,
-    registry: &Registry,
+    options: PlanOptions<'_>,
     problems: &mut Vec<Diagnostic>,
 ) -> Vec<(String, Arc<dyn Log>)> {
+    let registry = options.registry;
+    let context = BindContext { registry, base: options.base, connections: &[] };
     let mut connections = Vec::new();
     for decl in &document.connections {
         let Some(plugin) = registry.get(Kind::Connection, &decl.plugin.text) else {
@@ -72,7 +74,7 @@ fn connections(
             continue;
         };
         if let Build::Connection(build) = plugin.build {
-            match build(&decl.with) {
+            match build(&decl.with, &context) {
                 Ok(log) => connections.push((decl.name.text.clone(), log)),
                 Err(mut found) => problems.append(&mut found),
             }

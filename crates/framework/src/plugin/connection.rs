@@ -5,6 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
+use super::BindContext;
 use crate::config::Problem;
 use crate::error::Result;
 use crate::log::Log;
@@ -18,9 +19,10 @@ pub trait ConnectionPlugin: DeserializeOwned + JsonSchema + 'static {
     /// The value in YAML, that `describe` prints and a test binds.
     const EXAMPLE: &'static str;
 
-    /// Called while planning: makes the log's client without connecting to anything.
+    /// Called while planning: makes the log's client without connecting to anything. Files that the settings name (certificates) start at
+    /// [`BindContext::path`].
     ///
     /// # Errors
     /// A [`Problem`] with the path of the offending value.
-    fn bind(self) -> Result<Arc<dyn Log>, Problem>;
+    fn bind(self, context: &BindContext<'_>) -> Result<Arc<dyn Log>, Problem>;
 }

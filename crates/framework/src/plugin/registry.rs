@@ -42,7 +42,7 @@ pub(crate) enum Build {
     Window(fn(&Node, &Input) -> Built<BoundWindow>),
     Sink(fn(&Node, &Input, &BindContext<'_>) -> Built<BoundSink>),
     Format { decoder: fn(&serde_json::Value) -> Result<Box<dyn Decoder>, Problem>, encoder: BuildEncoder },
-    Connection(fn(&Node) -> Built<Arc<dyn Log>>),
+    Connection(fn(&Node, &BindContext<'_>) -> Built<Arc<dyn Log>>),
 }
 
 /// What is known of a plugin: everything that `plugins`, `describe`, `schema`, planning and the tests need.
@@ -166,7 +166,7 @@ impl Plugin {
             example: C::EXAMPLE,
             capabilities: &[],
             config_schema: schema_of::<C>,
-            build: Build::Connection(|node| read::<C, _>(node, C::bind)),
+            build: Build::Connection(|node, context| read::<C, _>(node, |c| c.bind(context))),
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The connection `kafka`: a Kafka cluster, or the log in this process.
 
 use std::collections::BTreeMap;
+#[cfg(test)]
 use std::path::Path;
 use std::sync::Arc;
 
 use pipectl_framework::config::{ByteSize, Problem, Secret};
 use pipectl_framework::log::Log;
 use pipectl_framework::log::memory::{MemoryLog, MemoryOptions};
-use pipectl_framework::plugin::ConnectionPlugin;
+use pipectl_framework::plugin::{BindContext, ConnectionPlugin};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -143,9 +144,9 @@ impl ConnectionPlugin for Kafka {
     const SUMMARY: &'static str = "topics of a Kafka cluster, or of the log inside this process";
     const EXAMPLE: &'static str = "{ brokers: embedded }";
 
-    fn bind(self) -> Result<Arc<dyn Log>, Problem> {
+    fn bind(self, context: &BindContext<'_>) -> Result<Arc<dyn Log>, Problem> {
         // Checked for the embedded log too, so that a file that runs here runs there.
-        let properties = self.client_properties()?;
+        let properties = self.client_properties(context)?;
         if self.partitions == Some(0) {
             return Err(Problem::new("partitions", "a topic has one partition at least"));
         }
@@ -172,7 +173,7 @@ impl ConnectionPlugin for Kafka {
 
 impl Kafka {
     /// Everything that librdkafka is told about security and the network.
-    fn client_properties(&self) -> Result<Vec<(String, String)>, Problem> {
+    fn client_properties(&self, context: &BindContext<'_>) -> Result<Vec<(String, String)>, Problem> {
         let mut all: Vec<(String, String)> = Vec::new();
         let mut set = |name: &str, value: &str| all.push((name.to_owned(), value.to_owned()));
         let Security { tls, sasl } = &self.security;
@@ -192,7 +193,7 @@ impl Kafka {
                 ("key", "ssl.key.location", &tls.key),
             ] {
                 if let Some(path) = path {
-                    set(property, readable(field, path)?);
+                    set(property, &readable(context, field, path)?);
                 }
             }
             match (&tls.cert, &tls.key) {
@@ -232,12 +233,13 @@ impl Kafka {
 }
 
 /// The path of a file that is there.
-fn readable<'a>(field: &str, path: &'a str) -> Result<&'a str, Problem> {
-    if Path::new(path).is_file() {
-        return Ok(path);
+fn readable(context: &BindContext<'_>, field: &str, written: &str) -> Result<String, Problem> {
+    let path = context.path(written);
+    match path.to_str() {
+        Some(text) if path.is_file() => Ok(text.to_owned()),
+        _ => Err(Problem::new(format!("security.tls.{field}"), format!("there is no file `{written}`"))
+            .help(format!("looked for {}; a relative path starts at the pipeline file", path.display()))),
     }
-    Err(Problem::new(format!("security.tls.{field}"), format!("there is no file `{path}`"))
-        .help("a relative path starts where the process was started"))
 }
 
 /// `host:port`s, checked.
@@ -269,9 +271,18 @@ pipectl_framework::register!(connection: Kafka);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pipectl_framework::plugin::Registry;
+
+    fn context(registry: &Registry) -> BindContext<'_> {
+        BindContext { registry, base: Path::new("."), connections: &[] }
+    }
+
+    fn bound(kafka: Kafka) -> Result<Arc<dyn Log>, Problem> {
+        kafka.bind(&context(&Registry::default()))
+    }
 
     fn bind(json: serde_json::Value) -> Result<Arc<dyn Log>, Problem> {
-        serde_json::from_value::<Kafka>(json).unwrap().bind()
+        bound(serde_json::from_value::<Kafka>(json).unwrap())
     }
 
     #[test]
@@ -307,7 +318,8 @@ mod tests {
             "properties": { "linger.ms": 7, "debug": "broker", "socket.keepalive.enable": false },
         }))
         .unwrap();
-        let properties = kafka.client_properties().unwrap();
+        let registry = Registry::default();
+        let properties = kafka.client_properties(&context(&registry)).unwrap();
         for (name, value) in [
             ("security.protocol", "sasl_ssl"),
             ("ssl.ca.location", "Cargo.toml"),
@@ -320,7 +332,7 @@ mod tests {
             assert!(properties.contains(&(name.to_owned(), value.to_owned())), "{name}");
         }
         assert!(!format!("{kafka:?}").contains("canary"));
-        assert!(!format!("{:?}", kafka.bind().unwrap()).contains("canary"));
+        assert!(!format!("{:?}", bound(kafka).unwrap()).contains("canary"));
     }
 
     #[test]
