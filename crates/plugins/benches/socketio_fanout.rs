@@ -55,6 +55,7 @@ async fn serve(listen: &str, rate: u64, seconds: u64) {
         guard: Guard { legacy_clients: true, ..Guard::default() },
         token: std::env::var("TOKEN").ok().map(Secret::new),
         max_connections: 20_000,
+        max_per_address: 50,
         assets: Assets::find(DEFAULT_PAGE, &std::env::temp_dir().join("none")).unwrap(),
     };
     let hub = HubConfig {

@@ -28,8 +28,6 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const USER_TIMEOUT: Duration = Duration::from_secs(20);
 /// The greatest head of a request, in bytes.
 const LARGEST_HEAD: usize = 64 << 10;
-/// Connections of one address, unless it is this machine's own.
-pub const PER_ADDRESS: usize = 50;
 /// So many refused connections are told so at a time; further ones are only closed.
 const TOLD_AT_ONCE: usize = 64;
 
@@ -37,6 +35,7 @@ const TOLD_AT_ONCE: usize = 64;
 #[derive(Debug)]
 pub struct Seats {
     max: usize,
+    per_address: usize,
     taken: Mutex<Taken>,
 }
 
@@ -54,9 +53,9 @@ pub struct Seat {
 }
 
 impl Seats {
-    /// So many seats.
-    pub fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, taken: Mutex::default() })
+    /// `max` seats, of which one address may have `per_address`, this machine's own all.
+    pub fn new(max: usize, per_address: usize) -> Arc<Self> {
+        Arc::new(Self { max, per_address, taken: Mutex::default() })
     }
 
     /// A seat for a connection from `address`; `None` where all are taken, or this address has its share.
@@ -67,7 +66,7 @@ impl Seats {
             return None;
         }
         let share = taken.by_address.entry(address).or_default();
-        if *share >= PER_ADDRESS && !address.is_loopback() {
+        if *share >= self.per_address && !address.is_loopback() {
             return None;
         }
         *share += 1;
@@ -223,7 +222,8 @@ mod tests {
 
     #[test]
     fn an_address_has_its_share_and_this_machine_all() {
-        let seats = Seats::new(PER_ADDRESS + 10);
+        const PER_ADDRESS: usize = 50;
+        let seats = Seats::new(PER_ADDRESS + 10, PER_ADDRESS);
         let far: IpAddr = "10.0.0.1".parse().unwrap();
         let mapped: IpAddr = "::ffff:10.0.0.1".parse().unwrap();
         let mut held: Vec<Seat> = (0..PER_ADDRESS).map(|_| seats.take(far).unwrap()).collect();

@@ -121,7 +121,8 @@ fn segments(url_path: &str) -> Option<Vec<String>> {
         .collect()
 }
 
-fn percent_decode(text: &str) -> Option<String> {
+/// Text of a URL as it was meant; `None` where it is no UTF-8 or no escape.
+pub(super) fn percent_decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

@@ -17,6 +17,8 @@ use super::wire::{Chart, Page};
 
 /// The longest history, in points.
 const MOST_HISTORY: usize = 100_000;
+/// The most connections.
+const MOST_CONNECTIONS: usize = 1_000_000;
 /// The most series.
 const MOST_SERIES: usize = 1000;
 
@@ -92,10 +94,13 @@ pub struct SocketIoSink {
     /// Other pages that may connect, such as `https://intranet.example.com`.
     #[serde(default)]
     pub allowed_origins: Vec<String>,
-    /// Clients at a time; a further one is told 503. Default: 1000. One address has at most 50 connections, this machine's own
-    /// excepted.
+    /// Clients at a time; a further one is told 503. Default: 1000.
     #[serde(default = "default_max_connections")]
     pub max_connections: usize,
+    /// Of these, those of one address; this machine's own may have all. Default: 50. Raise it where clients come through a proxy
+    /// on another machine.
+    #[serde(default = "default_max_per_address")]
+    pub max_per_address: usize,
 }
 
 /// What a page of the old system gets.
@@ -133,6 +138,9 @@ fn default_history() -> usize {
 fn default_max_connections() -> usize {
     1000
 }
+fn default_max_per_address() -> usize {
+    50
+}
 
 impl SocketIoSink {
     /// Checks everything but the columns.
@@ -159,6 +167,7 @@ impl SocketIoSink {
             },
             token: self.token,
             max_connections: self.max_connections,
+            max_per_address: self.max_per_address,
             assets,
         };
         let hub = HubConfig {
@@ -209,7 +218,8 @@ impl SocketIoSink {
         };
         within("history", self.history, MOST_HISTORY)?;
         within("max_series", self.max_series, MOST_SERIES)?;
-        within("max_connections", self.max_connections, 1_000_000)?;
+        within("max_connections", self.max_connections, MOST_CONNECTIONS)?;
+        within("max_per_address", self.max_per_address, MOST_CONNECTIONS)?;
         if self.title.trim().is_empty() {
             return Err(Problem::new("title", "a page needs a title"));
         }

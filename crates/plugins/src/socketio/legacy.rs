@@ -7,6 +7,7 @@ use socketioxide::SocketIo;
 use socketioxide::extract::{SocketRef, TryData};
 use socketioxide::handler::ConnectHandler as _;
 
+use super::assets::percent_decode;
 use super::server::Shared;
 use super::wire::{CONNECTED, LegacyData, TEST_CONNECT, TEST_MESSAGE};
 
@@ -21,8 +22,8 @@ pub fn attach(io: &SocketIo, shared: &Arc<Shared>) {
     let authorise = async move |socket: SocketRef, TryData(auth): TryData<Value>, io: SocketIo| {
         let auth = auth.unwrap_or_default();
         let query = socket.req_parts().uri.query().unwrap_or_default();
-        let in_query = query.split('&').find_map(|pair| pair.strip_prefix("token="));
-        shared.admit(&io, NAMESPACE, auth["token"].as_str().or(in_query))
+        let in_query = query.split('&').find_map(|pair| percent_decode(pair.strip_prefix("token=")?));
+        shared.admit(&io, NAMESPACE, auth["token"].as_str().or(in_query.as_deref()))
     };
     let greet = async |socket: SocketRef| {
         socket.on(TEST_CONNECT, async |socket: SocketRef| {

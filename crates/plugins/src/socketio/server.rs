@@ -46,6 +46,8 @@ pub struct ServerConfig {
     pub token: Option<Secret>,
     /// Connections at a time.
     pub max_connections: usize,
+    /// Of these, those of one address, unless it is this machine's own.
+    pub max_per_address: usize,
     /// The page.
     pub assets: Assets,
 }
@@ -163,7 +165,7 @@ impl Server {
             .layer(layer)
             .layer(middleware::from_fn_with_state(Arc::new(config.guard), guard::layer));
         let (stop, stopped) = watch::channel(false);
-        let seats = Seats::new(config.max_connections);
+        let seats = Seats::new(config.max_connections, config.max_per_address);
         let accepting = tokio::spawn(accept::run(listener, router, Arc::clone(&seats), stopped.clone()));
         let figures = tokio::spawn(tell_figures(io.clone(), Arc::clone(&shared), figures, stopped));
         Ok(Self { address, shared, io, seats, stop, accepting, figures })

@@ -53,6 +53,7 @@ impl Trial {
             guard: Guard::default(),
             token: None,
             max_connections: 1000,
+            max_per_address: 50,
             assets: Assets::find("page", page.path()).unwrap(),
         };
         change(&mut config);

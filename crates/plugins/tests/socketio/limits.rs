@@ -120,6 +120,7 @@ async fn an_address_in_use_is_named_with_the_remedy() {
         guard: pipectl_plugins::socketio::guard::Guard::default(),
         token: None,
         max_connections: 1,
+        max_per_address: 1,
         assets: pipectl_plugins::socketio::assets::Assets::find("page", page.path()).unwrap(),
     };
     let error = Server::start(config, hub_config(), [].into()).await.unwrap_err();
