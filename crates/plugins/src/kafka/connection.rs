@@ -274,7 +274,7 @@ mod tests {
     use pipectl_framework::plugin::Registry;
 
     fn context(registry: &Registry) -> BindContext<'_> {
-        BindContext { registry, base: Path::new("."), connections: &[] }
+        BindContext { registry, base: Path::new(""), connections: &[] }
     }
 
     fn bound(kafka: Kafka) -> Result<Arc<dyn Log>, Problem> {
