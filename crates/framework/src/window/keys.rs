@@ -113,7 +113,7 @@ impl KeyTable {
         let (Some(start), Some(end)) = (ends.first(), ends.last()) else { return true };
         // No early exit in the loops, so that they take many rows at a time.
         let one_byte = (end - start) as usize + 1 == ends.len()
-            && ends.windows(2).fold(true, |all, w| all & (w[1] - w[0] == 1));
+            && ends.windows(2).filter(|w| w[1] - w[0] != 1).count() == 0;
         if !one_byte {
             return false;
         }
