@@ -2,20 +2,27 @@
 //!
 //! `PIPECTL_TEST_KAFKA=127.0.0.1:9092 cargo bench --bench kafka_drain -- 10000000`
 //!
-//! Both drain the same topic of one-byte records (3 keys, 4 partitions, 200 s of event time), commit results and positions in
+//! Three ways, of which the third is the whole chain of a pipeline file: kafka source, count-by-key window, kafka sink. All
+//! drain the same topic of one-byte records (3 keys, 4 partitions, 200 s of event time), commit results and positions in
 //! one transaction each 100 ms, and must arrive at the same counts. Printed are records per second, without start-up, and
 //! the ratio; a run of the bare loop stands before and after each of ours, as the machine is noisy.
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a benchmark prints, and fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arrow_array::BinaryArray;
 use pipectl_framework::batch::Partition;
+use pipectl_framework::clock::Clock;
+use pipectl_framework::config::{Document, SourceFile};
+use pipectl_framework::graph::{PlanOptions, plan};
 use pipectl_framework::log::{
     Append, GroupPositions, Log, Position, ReadEvent, ReaderOptions, Start, TopicSpec, WriterOptions,
 };
+use pipectl_framework::plugin::Registry;
+use pipectl_framework::run::{Run, RunOptions};
 use pipectl_plugins::kafka::log::{KafkaLog, KafkaSettings};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -51,7 +58,13 @@ async fn main() {
     for round in ["b", "c"] {
         let (counts, ours) = ours(&log, &input, &output, &format!("{run}-{round}-ours"), records).await;
         assert_eq!(counts, expected, "the same counts");
+        let (chain, wall) =
+            chain(&brokers, &input, &format!("bench-{run}-{round}"), &expected, records).await;
         let (_, other) = bare(round);
+        println!(
+            "the whole chain:                  {chain:>9.0} records/s, {:.2} of bare; {wall:.2} s from start to end",
+            chain / other
+        );
         println!("our reader and writer:            {ours:>9.0} records/s");
         println!(
             "bare rdkafka poll + transactions: {other:>9.0} records/s, ours is {:.2} of it",
@@ -115,6 +128,41 @@ async fn ours(log: &KafkaLog, input: &str, output: &str, id: &str, records: u64)
     writer.close().await.expect("closed");
     reader.close().await.expect("closed");
     (counts, records as f64 / took.as_secs_f64())
+}
+
+/// A pipeline file, planned and run to the end of its topic: records per second from the first on, and the whole time in seconds.
+async fn chain(brokers: &str, input: &str, id: &str, expected: &Counts, records: u64) -> (f64, f64) {
+    let yaml = format!(
+        "name: {id}
+connections: {{ kafka: {{ brokers: '{brokers}' }} }}
+pipelines:
+  count:
+    - source: kafka
+      with: {{ topic: {input}, format: text }}
+    - window: count-by-key
+      with: {{ key: value, size: 1s }}
+    - sink: kafka
+      with: {{ topic: {id}-result, partitions: 1, encode: json }}
+"
+    );
+    let started = Instant::now();
+    let registry = Registry::collect().expect("plugins");
+    let document = Document::parse(&SourceFile::new("bench.yaml", yaml), &[], &|_| None).expect("a file");
+    let options = PlanOptions { registry: &registry, base: Path::new("."), only: &[] };
+    let (plan, _) = plan(&document, options).expect("a plan");
+    let (run, _notices) = Run::start(plan, &RunOptions { once: true, ..RunOptions::new(Clock::system()) });
+    let figures = run.figures();
+    let wait = tokio::spawn(run.wait());
+    while figures[0].steps[0].1.balance().rows_in == 0 && !wait.is_finished() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let first = Instant::now();
+    let outcome = wait.await.expect("an end");
+    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+    let window = figures[0].steps[1].1.balance();
+    assert_eq!((window.rows_in, window.late), (records, 0), "every record counts");
+    assert_eq!(window.made, expected.len() as u64, "a result for each second and key");
+    (records as f64 / first.elapsed().as_secs_f64(), started.elapsed().as_secs_f64())
 }
 
 fn position((partition, offset): (&Partition, &i64)) -> Position {
