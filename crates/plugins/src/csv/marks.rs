@@ -23,27 +23,16 @@ impl Positions {
         self.len = 0;
     }
 
-    /// Adds the positions of the bits of `mask`, counted from `base`.
-    #[inline]
-    fn add(&mut self, base: u32, mut mask: u64) {
-        let count = mask.count_ones() as usize;
-        let Some(slots) = self.slots.get_mut(self.len..self.len + 64) else { return };
-        // Four at a time, past the last bit too: what is written there is overwritten or lies beyond `len`.
-        for four in slots.chunks_exact_mut(4).take(count.div_ceil(4)) {
-            for slot in four {
-                *slot = base.wrapping_add(mask.trailing_zeros());
-                mask &= mask.wrapping_sub(1);
-            }
-        }
-        self.len += count;
-    }
-
     /// Closes the list with `padding` times the greatest number.
     fn close(&mut self, padding: usize) {
         let end = self.len + padding;
         if let Some(slots) = self.slots.get_mut(self.len..end) {
             slots.fill(u32::MAX);
         }
+    }
+
+    fn writer(&mut self) -> Writer<'_> {
+        Writer { len: self.len, slots: &mut self.slots }
     }
 
     #[inline]
@@ -54,6 +43,34 @@ impl Positions {
     fn before(&self, position: usize, from: usize) -> usize {
         let rest = self.slots.get(from..self.len).unwrap_or_default();
         from + rest.iter().take_while(|p| (**p as usize) < position).count()
+    }
+}
+
+/// Adds positions; a local of the loop, so that its fields stay in registers.
+struct Writer<'a> {
+    slots: &'a mut [u32],
+    len: usize,
+}
+
+impl Writer<'_> {
+    /// Adds the positions of the bits of `mask`, counted from `base`.
+    #[inline]
+    fn add(&mut self, base: u32, mut mask: u64) {
+        let count = mask.count_ones() as usize;
+        let Some(slots) = self.slots.get_mut(self.len..).and_then(|s| s.first_chunk_mut::<64>()) else {
+            return;
+        };
+        // Four at a time, past the last bit too: what is written there is overwritten or lies beyond `len`.
+        let mut written = 0;
+        while written < count {
+            for ahead in 0..4 {
+                // The last bit keeps the compiler from asking whether there is any.
+                slots[(written + ahead) & 63] = base.wrapping_add((mask | 1 << 63).trailing_zeros());
+                mask &= mask.wrapping_sub(1);
+            }
+            written += 4;
+        }
+        self.len += count;
     }
 }
 
@@ -74,9 +91,7 @@ impl Marks {
         }
         let wanted = [delimiter, b'\n', b'"'].map(u8x16::splat);
         let (blocks, rest) = bytes.as_chunks::<64>();
-        for (number, block) in blocks.iter().enumerate() {
-            self.block((number * 64) as u32, block, wanted);
-        }
+        self.blocks(0, blocks, wanted);
         if !rest.is_empty() {
             // Any byte that is none of the three.
             let filler = u8::from(delimiter == 0);
@@ -84,29 +99,38 @@ impl Marks {
             for (to, from) in block.iter_mut().zip(rest) {
                 *to = *from;
             }
-            self.block((blocks.len() * 64) as u32, &block, wanted);
+            self.blocks((blocks.len() * 64) as u32, &[block], wanted);
         }
         for positions in [&mut self.delimiters, &mut self.newlines, &mut self.quotes] {
             positions.close(padding);
         }
     }
 
-    #[inline]
-    fn block(&mut self, base: u32, block: &[u8; 64], [delimiter, newline, quote]: [u8x16; 3]) {
-        let (mut delimiters, mut newlines, mut quotes) = (0u64, 0u64, 0u64);
-        let (parts, _) = block.as_chunks::<16>();
-        for (number, part) in parts.iter().enumerate() {
-            let part = u8x16::new(*part);
-            let shift = 16 * number;
-            delimiters |= u64::from(part.simd_eq(delimiter).to_bitmask()) << shift;
-            newlines |= u64::from(part.simd_eq(newline).to_bitmask()) << shift;
-            quotes |= u64::from(part.simd_eq(quote).to_bitmask()) << shift;
+    /// Adds the separators of `blocks`, the first of which stands at `base`.
+    fn blocks(&mut self, base: u32, blocks: &[[u8; 64]], [delimiter, newline, quote]: [u8x16; 3]) {
+        let mut delimiters = self.delimiters.writer();
+        let mut newlines = self.newlines.writer();
+        let mut quotes = self.quotes.writer();
+        let mut base = base;
+        for block in blocks {
+            let (mut delimiter_mask, mut newline_mask, mut quote_mask) = (0u64, 0u64, 0u64);
+            let (parts, _) = block.as_chunks::<16>();
+            for (number, part) in parts.iter().enumerate() {
+                let part = u8x16::new(*part);
+                let shift = 16 * number;
+                delimiter_mask |= u64::from(part.simd_eq(delimiter).to_bitmask()) << shift;
+                newline_mask |= u64::from(part.simd_eq(newline).to_bitmask()) << shift;
+                quote_mask |= u64::from(part.simd_eq(quote).to_bitmask()) << shift;
+            }
+            delimiters.add(base, delimiter_mask);
+            newlines.add(base, newline_mask);
+            if quote_mask != 0 {
+                quotes.add(base, quote_mask);
+            }
+            base += 64;
         }
-        self.delimiters.add(base, delimiters);
-        self.newlines.add(base, newlines);
-        if quotes != 0 {
-            self.quotes.add(base, quotes);
-        }
+        let lens = [delimiters.len, newlines.len, quotes.len];
+        [self.delimiters.len, self.newlines.len, self.quotes.len] = lens;
     }
 
     /// Newline number `index`; [`u32::MAX`] behind the last.
