@@ -286,8 +286,12 @@ pub trait LogReader: Send {
     /// Stops giving records (but stays in the group, and keeps giving the other events), or goes on.
     fn pause(&mut self, paused: bool);
 
-    /// From now on reads only up to where each partition ends at this moment, then gives [`ReadEvent::End`]. With
-    /// several partitions assigned later, those too end where they ended at this moment.
+    /// From now on reads only up to where each partition ends at this moment, then gives [`ReadEvent::End`]. Partitions
+    /// assigned later end there too. All that a commit which has returned made visible, or is yet to make visible, is within
+    /// the bound; a transaction that is open may be waited for.
+    ///
+    /// # Errors
+    /// `Retry` where the log cannot be reached.
     async fn bound(&mut self) -> Result<()>;
 
     /// How many records the partitions hold that have not been given, as far as is known now; for metrics.

@@ -197,13 +197,6 @@ impl Chain {
     /// One try: open everything, loop until the end or a failure.
     async fn attempt(&mut self) -> Result<()> {
         self.open().await?;
-        self.environment
-            .phase
-            .send_if_modified(|p| std::mem::replace(p, (*p).max(Phase::Open)) < Phase::Open);
-        for downstream in &mut self.environment.downstream {
-            // An error means that the chain is gone, which is as good as ended.
-            let _ = downstream.wait_for(|p| *p >= Phase::Open).await;
-        }
         self.drive().await?;
         self.commit().await?;
         self.writers.close().await

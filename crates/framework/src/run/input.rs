@@ -51,6 +51,8 @@ pub(crate) struct TopicInput {
     /// Offsets below this have been dealt with before a restart; they only rebuild open panes.
     replay_until: HashMap<Partition, i64>,
     pending: VecDeque<Records>,
+    /// What the reader told while it was opened.
+    first: Option<ReadEvent>,
 }
 
 impl Input {
@@ -71,6 +73,7 @@ impl Input {
                 rejects: Rejects::default(),
                 replay_until: HashMap::new(),
                 pending: VecDeque::new(),
+                first: None,
             }),
         })
     }
@@ -92,18 +95,16 @@ impl Input {
                 } else {
                     Start::Latest
                 });
-                topic.reader = Some(
-                    topic
-                        .log
-                        .reader(ReaderOptions {
-                            topics: vec![topic.settings.topic.clone()],
-                            group: topic.group.clone(),
-                            start,
-                            max_records: context.batch_rows.max(1) * 8,
-                            max_bytes: READ_AHEAD,
-                        })
-                        .await?,
-                );
+                let options = ReaderOptions {
+                    topics: vec![topic.settings.topic.clone()],
+                    group: topic.group.clone(),
+                    start,
+                    max_records: context.batch_rows.max(1) * 8,
+                    max_bytes: READ_AHEAD,
+                };
+                let reader = topic.reader.insert(topic.log.reader(options).await?);
+                // Without a group nothing keeps where it starts: whoever writes for it must not begin before that is settled.
+                topic.first = if topic.group.is_none() { Some(reader.next().await?) } else { None };
                 Ok(())
             }
         }
@@ -228,7 +229,11 @@ impl TopicInput {
             Some(records) => records,
             None => {
                 let reader = self.reader.as_mut().ok_or_else(|| Error::retry("the reader is not open"))?;
-                match reader.next().await? {
+                let event = match self.first.take() {
+                    Some(first) => first,
+                    None => reader.next().await?,
+                };
+                match event {
                     ReadEvent::Records(records) => records,
                     ReadEvent::Assigned(assignments) => return Ok(InputEvent::Assigned(assignments)),
                     ReadEvent::Revoked(partitions) => return Ok(InputEvent::Revoked(partitions)),

@@ -67,6 +67,7 @@ pub fn cases() -> Vec<(&'static str, Case)> {
         reading::seeking_reads_again,
         reading::a_paused_reader_gives_no_records,
         reading::a_bounded_reader_ends_where_the_topic_ended,
+        reading::a_bound_holds_what_was_committed_just_before,
         reading::a_bounded_reader_of_empty_partitions_ends,
         reading::caught_up_is_told_each_time,
         reading::lag_falls_to_nothing,

@@ -195,6 +195,22 @@ pub(super) async fn a_bounded_reader_ends_where_the_topic_ended(h: Harness) -> R
     reader.close().await
 }
 
+pub(super) async fn a_bound_holds_what_was_committed_just_before(h: Harness) -> Result<()> {
+    let topic = h.topic("t", 1).await?;
+    let mut writer = h.writer("w").await?;
+    for round in 1..=20 {
+        // Opened before the commit, so that nothing but the bound stands between the two.
+        let mut reader = h.reader(&topic).await?;
+        assigned(&mut reader).await?;
+        writer.append(append(&topic, &["a"])).await?;
+        writer.commit(None).await?;
+        reader.bound().await?;
+        assert_eq!(read_to_end(&mut reader).await?.len(), round, "a commit that has returned counts");
+        reader.close().await?;
+    }
+    writer.close().await
+}
+
 pub(super) async fn a_bounded_reader_of_empty_partitions_ends(h: Harness) -> Result<()> {
     let topic = h.topic("t", 3).await?;
     for group in [None, Some(h.name("g"))] {

@@ -21,6 +21,7 @@ use super::assignment::{ReadContext, Rebalance, TIMEOUT, bounds, passes, starts}
 use super::columns::Columns;
 use super::errors::{error, error_of};
 use super::handoff::{Handoff, Item, RECORD_BYTES};
+use super::settings::KafkaSettings;
 use super::topics;
 
 /// How long a poll waits for the first message: the longest that an order of the reader waits.
@@ -35,6 +36,8 @@ const HOLD: Duration = Duration::from_secs(30);
 const STALL: Duration = Duration::from_secs(1);
 /// How often where the partitions end is looked up, while they are not read to there.
 const LOOK_AT_ENDS: Duration = Duration::from_secs(5);
+/// How long transactions may keep a bounded reader from its end before that is told.
+const UNDECIDED: Duration = Duration::from_secs(10);
 /// How long to wait after a failure before trying again.
 const BACK_OFF: Duration = Duration::from_millis(500);
 
@@ -56,6 +59,7 @@ pub(super) struct Setup {
     /// This consumer's number among the reader's.
     pub(super) number: usize,
     pub(super) topic: Arc<str>,
+    pub(super) settings: KafkaSettings,
     pub(super) in_group: bool,
     pub(super) start: Start,
     pub(super) max_records: usize,
@@ -73,6 +77,20 @@ struct Part {
     done: bool,
 }
 
+/// Where reading shall end.
+///
+/// A commit returns once its outcome is decided; the brokers write the markers that let readers past its records a little
+/// later. So the end is where the partition's records end, committed or not, and reading goes on until the outcome of all of
+/// them is known.
+struct Bound {
+    /// For each partition, one more than its last record.
+    ends: Vec<i64>,
+    /// True once a reader of committed records gets as far.
+    decided: bool,
+    since: Instant,
+    told: bool,
+}
+
 /// The thread's state.
 struct Poller {
     setup: Setup,
@@ -88,7 +106,7 @@ struct Poller {
     releasing: Option<Instant>,
     assigned: bool,
     /// Where each partition ends, once bounded.
-    bound: Option<Vec<i64>>,
+    bound: Option<Bound>,
     ended: bool,
     paused: bool,
     stalled: Option<Instant>,
@@ -170,6 +188,7 @@ impl Poller {
                 }
             }
             self.rebalance();
+            self.wait_for_outcomes();
             self.look_at_ends();
             if self.may_take() {
                 self.sweep();
@@ -245,7 +264,7 @@ impl Poller {
         if self.releasing.is_some() || part.done || offset < part.next {
             return;
         }
-        let bound = self.bound.as_ref().and_then(|bound| bound.get(index)).copied();
+        let bound = self.bound.as_ref().and_then(|bound| bound.ends.get(index)).copied();
         if bound.is_none_or(|bound| offset < bound) {
             part.next = offset + 1;
             part.at_end = false;
@@ -277,7 +296,7 @@ impl Poller {
         }
         part.at_end = true;
         self.handoff.push(Item::CaughtUp { partition: part.partition.clone() });
-        if self.bound.is_some() {
+        if self.bound.as_ref().is_some_and(|bound| bound.decided) {
             self.finish(index);
         }
     }
@@ -493,32 +512,54 @@ impl Poller {
     }
 
     fn set_bound(&mut self) -> Result<()> {
-        let topic = &self.setup.topic;
-        let count = topics::partitions(&self.consumer, &self.consumer.context().voice, topic)?
-            .ok_or_else(|| topics::unknown(topic))?;
-        let all: Vec<i32> = (0..count as i32).collect();
-        let found = bounds(&self.consumer, topic, &all, TIMEOUT).map_err(|e| error(&self.doing(), e))?;
-        let bound: Vec<i64> = found.into_iter().map(|(_, end)| end).collect();
-        // The end may be more than the last record; who has reached it before says so no more, unless asked again.
-        let stuck: Vec<(i32, i64)> = self
+        let ends = topics::ends(&self.setup.settings, &self.setup.topic)?;
+        self.bound = Some(Bound { ends, decided: false, since: Instant::now(), told: false });
+        self.finish_bounded();
+        self.wait_for_outcomes();
+        Ok(())
+    }
+
+    /// Looks whether a reader of committed records gets to the bound by now.
+    fn wait_for_outcomes(&mut self) {
+        let Some(bound) = self.bound.as_mut().filter(|bound| !bound.decided) else { return };
+        let all: Vec<i32> = (0..bound.ends.len() as i32).collect();
+        let found = match bounds(&self.consumer, &self.setup.topic, &all, TIMEOUT) {
+            Ok(found) => found,
+            Err(e) => {
+                let failed = error(&self.doing(), e);
+                return self.fail(failed);
+            }
+        };
+        bound.decided = bound.ends.iter().zip(found).all(|(end, (_, decided))| decided >= *end);
+        if !bound.decided {
+            if bound.since.elapsed() > UNDECIDED && !std::mem::replace(&mut bound.told, true) {
+                tracing::warn!(
+                    "topic `{}` ends in a transaction that is still open: reading to its end waits for it",
+                    self.setup.topic
+                );
+            }
+            return;
+        }
+        // The end may be more than the last record (a marker takes an offset too), so that only librdkafka's word tells who is
+        // there. Who has been there says so no more, and a word from before the outcome may be on its way: all are asked anew.
+        let unfinished: Vec<(i32, i64)> = self
             .parts
             .iter()
             .flatten()
-            .filter(|p| p.at_end && bound.get(p.partition.index as usize).is_some_and(|end| p.next < *end))
-            .map(|p| (p.partition.index, p.next))
+            .filter(|part| !part.done)
+            .map(|part| (part.partition.index, part.next))
             .collect();
-        self.bound = Some(bound);
-        for (index, next) in stuck {
-            self.librdkafka_seek(index, next)?;
+        for (index, next) in unfinished {
+            if let Err(failed) = self.librdkafka_seek(index, next) {
+                self.fail(failed);
+            }
         }
-        self.finish_bounded();
-        Ok(())
     }
 
     /// Finishes the partitions that are at their bound already.
     fn finish_bounded(&mut self) {
         let Some(bound) = &self.bound else { return };
-        let at = |p: &Part| bound.get(p.partition.index as usize).is_none_or(|end| p.next >= *end);
+        let at = |p: &Part| bound.ends.get(p.partition.index as usize).is_none_or(|end| p.next >= *end);
         let finished: Vec<usize> = self
             .parts
             .iter()

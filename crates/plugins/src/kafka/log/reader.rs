@@ -131,6 +131,7 @@ impl KafkaReader {
             let setup = Setup {
                 number,
                 topic: Arc::clone(&topic),
+                settings: settings.clone(),
                 in_group,
                 start: options.start,
                 max_records: options.max_records.max(1),
