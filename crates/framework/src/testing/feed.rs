@@ -38,7 +38,10 @@ pub(super) fn feed(name: &str, schema: SchemaRef, clock: Clock) -> (Feed, FeedSo
 
 impl Feed {
     pub(super) fn send(&mut self, rows: &[Value]) -> Result<(), String> {
-        let columns = rows_from_json(&self.schema, rows).map_err(|e| e.to_string())?;
+        let columns = rows_from_json(&self.schema, rows).map_err(|e| {
+            let read: Vec<_> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
+            format!("{e}; what the graph reads of `{}` is: {}", self.partition.source, read.join(", "))
+        })?;
         let count = rows.len() as i64;
         let origin = Origin {
             partition: self.partition.clone(),

@@ -78,7 +78,7 @@ impl Graph {
 
     /// Lets time pass.
     pub fn advance(&self, time: Duration) {
-        self.runtime.block_on(tokio::time::sleep(time));
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
         self.settle();
     }
 
@@ -113,7 +113,7 @@ impl Graph {
     /// Runs every task until all of them wait. On a paused clock a sleep returns once nothing else can run; it moves the clock by
     /// the timer's millisecond at most.
     fn settle(&self) {
-        self.runtime.block_on(tokio::time::sleep(Duration::from_nanos(1)));
+        self.runtime.block_on(async { tokio::time::sleep(Duration::from_nanos(1)).await });
     }
 }
 
