@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pipectl as _;
+use pipectl_framework::metrics::Balance;
 use pipectl_framework::testing::Graph;
 use serde_json::{Value, json};
 
@@ -37,7 +38,7 @@ fn a_shopper_goes_through_every_chain_to_the_page() {
     let silent = graph.rows("dashboard.socketio").unwrap();
     assert_eq!(counts(&silent), of(&[("0", 0), ("1", 0), ("", 0)]), "a key once seen goes on with zeros");
     let balance = graph.finish().unwrap();
-    assert!(balance.values().all(|b| b.holds()), "{balance:?}");
+    assert!(balance.values().all(Balance::holds), "{balance:?}");
     assert_eq!(balance["count-by-gender.kafka"].rows_in, 4);
 }
 
