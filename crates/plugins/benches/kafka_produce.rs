@@ -1,4 +1,4 @@
-//! Records to Kafka: our writer against a bare idempotent rdkafka producer, in the same run.
+//! Records to Kafka: our writer, and a whole chain from a CSV file, against a bare idempotent rdkafka producer, in the same run.
 //!
 //! `PIPECTL_TEST_KAFKA=127.0.0.1:9092 cargo bench --bench kafka_produce -- 10000000`
 //!
@@ -10,10 +10,16 @@
     reason = "a benchmark prints, and fails by panicking"
 )]
 
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arrow_array::BinaryArray;
+use pipectl_framework::clock::Clock;
+use pipectl_framework::config::{Document, SourceFile};
+use pipectl_framework::graph::{PlanOptions, plan};
 use pipectl_framework::log::{Append, Log, TopicSpec, WriterOptions};
+use pipectl_framework::plugin::Registry;
+use pipectl_framework::run::{Run, RunOptions};
 use pipectl_plugins::kafka::log::{KafkaLog, KafkaSettings};
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
@@ -43,6 +49,8 @@ async fn main() {
             let ours = ours(&log, &topic, records, id).await;
             println!("our writer, {name}: {ours:>9.0} records/s, {:.2} of the bare one", ours / bare);
         }
+        let chain = chain(&brokers, &topic, records).await;
+        println!("CSV file -> select -> Kafka: {chain:>9.0} records/s, {:.2} of the bare one", chain / bare);
     }
 }
 
@@ -66,6 +74,44 @@ async fn ours(log: &KafkaLog, topic: &str, records: u64, id: Option<String>) -> 
     records as f64 / took.as_secs_f64()
 }
 
+/// A pipeline file, planned and run to the end of a CSV file with as many rows of eleven columns.
+async fn chain(brokers: &str, topic: &str, records: u64) -> f64 {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/user_log.csv");
+    let sample = std::fs::read_to_string(sample).expect("the sample");
+    let (header, rows) = sample.split_once('\n').expect("a header");
+    let mut csv = String::from(header);
+    for row in rows.lines().cycle().take(records as usize) {
+        csv.push('\n');
+        csv.push_str(row);
+    }
+    let path = folder.path().join("rows.csv");
+    std::fs::write(&path, csv).expect("written");
+    let yaml = format!(
+        "name: {topic}
+connections: {{ kafka: {{ brokers: '{brokers}' }} }}
+pipelines:
+  rows:
+    - source: csv
+      with: {{ path: '{}' }}
+    - transform: select
+      with: {{ fields: [gender] }}
+    - sink: kafka
+      with: {{ topic: {topic}, value: gender }}
+",
+        path.display()
+    );
+    let registry = Registry::collect().expect("plugins");
+    let document = Document::parse(&SourceFile::new("bench.yaml", yaml), &[], &|_| None).expect("a file");
+    let options = PlanOptions { registry: &registry, base: folder.path(), only: &[] };
+    let (plan, _) = plan(&document, options).expect("a plan");
+    let started = Instant::now();
+    let (run, _notices) = Run::start(plan, &RunOptions { once: true, ..RunOptions::new(Clock::system()) });
+    let outcome = run.wait().await;
+    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+    records as f64 / started.elapsed().as_secs_f64()
+}
+
 fn bare(brokers: &str, topic: &str, records: u64) -> f64 {
     let mut config = ClientConfig::new();
     for (name, value) in [
@@ -76,6 +122,7 @@ fn bare(brokers: &str, topic: &str, records: u64) -> f64 {
         ("queue.buffering.max.messages", "500000"),
         ("queue.buffering.max.kbytes", "65536"),
         ("linger.ms", "5"),
+        ("delivery.report.only.error", "true"),
     ] {
         config.set(name, value);
     }

@@ -190,6 +190,9 @@ pub struct LogDescription {
     pub durable: bool,
     /// True where [`WriterOptions::transactional_id`] is honoured.
     pub transactional: bool,
+    /// The shortest time between two commits of a chain, by what a commit costs here: what a reader of its results waits for
+    /// at most, beside the commit itself.
+    pub commit_interval: Duration,
 }
 
 /// A reader's standing in its group at one moment: what a transaction must present with its positions (KIP-447), so that

@@ -22,6 +22,9 @@ use crate::log::{GroupPositions, Log, Position, TopicSpec};
 use crate::metrics::{ChainFigures, ChainMetrics, StepMetrics};
 use crate::plugin::{SinkContext, SourceBody, SourceContext, SourceReject};
 
+/// The shortest time between two commits of a chain that writes to no log.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Everything around a chain that it shares with the others of its run.
 pub(crate) struct Environment {
     pub(crate) pipeline: String,
@@ -66,6 +69,7 @@ struct Chain {
     writers: Writers,
     positions: BTreeMap<Partition, Progressed>,
     checkpoint: Checkpoint,
+    commit_interval: Duration,
     last_commit: Duration,
     /// Rows read since the last commit.
     dirty: bool,
@@ -136,6 +140,8 @@ impl Chain {
         };
         let clock = environment.options.clock.clone();
         let tree = Tree::new(plan.nodes, steps[1..].to_vec(), clock);
+        let written = tree.connections().into_iter().map(|c| environment.connections[c].1.describe());
+        let commit_interval = written.map(|log| log.commit_interval).max().unwrap_or(COMMIT_INTERVAL);
         Ok(Self {
             checkpoint: Checkpoint::take(steps.iter()),
             name: plan.name,
@@ -151,6 +157,7 @@ impl Chain {
             tree,
             writers: Writers::default(),
             positions: BTreeMap::new(),
+            commit_interval,
             last_commit: Duration::ZERO,
             dirty: false,
             backoff: Backoff::new(),
@@ -376,7 +383,7 @@ impl Chain {
     fn commit_at(&self) -> Option<Duration> {
         let options = &self.environment.options;
         if self.tree.wrote() {
-            Some(self.last_commit + options.commit_interval)
+            Some(self.last_commit + self.commit_interval)
         } else if self.dirty {
             Some(self.last_commit + options.position_interval)
         } else {

@@ -34,23 +34,14 @@ pub struct RunOptions {
     pub clock: Clock,
     /// The most rows in a batch of a source.
     pub batch_rows: usize,
-    /// The shortest time between two commits of a chain: what a reader of its results waits for at most, beside the
-    /// commit itself.
-    pub commit_interval: Duration,
     /// The longest that positions alone, without results, stay uncommitted.
     pub position_interval: Duration,
 }
 
 impl RunOptions {
-    /// The defaults of 3-semantics: commits at most every 100 ms, positions alone every 5 s.
+    /// The defaults of 3-semantics: positions alone every 5 s.
     pub fn new(clock: Clock) -> Self {
-        Self {
-            once: false,
-            clock,
-            batch_rows: 8192,
-            commit_interval: Duration::from_millis(100),
-            position_interval: Duration::from_secs(5),
-        }
+        Self { once: false, clock, batch_rows: 8192, position_interval: Duration::from_secs(5) }
     }
 }
 

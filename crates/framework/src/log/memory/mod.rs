@@ -32,6 +32,7 @@ mod writer;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -40,6 +41,9 @@ use self::state::Shared;
 use self::writer::MemoryWriter;
 use super::{Log, LogDescription, LogReader, LogWriter, ReaderOptions, TopicSpec, WriterOptions};
 use crate::error::Result;
+
+/// A commit costs microseconds here; the interval lets a busy chain put several batches into one.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The measures of a [`MemoryLog`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +92,12 @@ impl MemoryLog {
 #[async_trait]
 impl Log for MemoryLog {
     fn describe(&self) -> LogDescription {
-        LogDescription { name: "embedded".to_owned(), durable: false, transactional: true }
+        LogDescription {
+            name: "embedded".to_owned(),
+            durable: false,
+            transactional: true,
+            commit_interval: COMMIT_INTERVAL,
+        }
     }
 
     async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<Vec<u32>> {

@@ -25,6 +25,7 @@ mod topics;
 mod writer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pipectl_framework::error::{Error, Result};
@@ -33,6 +34,10 @@ use pipectl_framework::log::{
 };
 
 pub use self::settings::KafkaSettings;
+
+/// A transaction takes its coordinator, and every partition that it writes to, some milliseconds; Kafka Streams has the same
+/// interval under exactly once.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A Kafka cluster.
 #[derive(Debug, Clone)]
@@ -54,6 +59,7 @@ impl Log for KafkaLog {
             name: format!("Kafka at {}", self.settings.brokers),
             durable: true,
             transactional: true,
+            commit_interval: COMMIT_INTERVAL,
         }
     }
 

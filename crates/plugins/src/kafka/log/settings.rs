@@ -81,7 +81,10 @@ impl KafkaSettings {
             ("max.poll.interval.ms", "60000"),
             // The default, 1000, leaves a drain waiting each time that its queue is full.
             ("fetch.queue.backoff.ms", "5"),
-            ("fetch.wait.max.ms", "10"),
+            // The broker may gather records for so long, unless there are many. With the default, one byte, each few records are
+            // an answer of their own: at 10,000 records/s 11 % of a core, with this 4 %, for some milliseconds more.
+            ("fetch.wait.max.ms", "5"),
+            ("fetch.min.bytes", "32768"),
             ("fetch.error.backoff.ms", "100"),
             // Bounded by bytes alone.
             ("queued.max.messages.kbytes", &queue_kib),
