@@ -9,7 +9,8 @@ use crate::args::{Global, LogFormat};
 pub(crate) fn start(global: &Global) {
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
-        (false, 0) => "warn",
+        // Our own notices say what comes of it.
+        (false, 0) => "warn,librdkafka=off,rdkafka=off",
         (false, 1) => "info,librdkafka=warn,rdkafka=warn",
         (false, _) => "debug",
     };

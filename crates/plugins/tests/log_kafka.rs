@@ -27,7 +27,8 @@ fn conforms() {
             continue;
         }
         let log = KafkaLog::new(KafkaSettings { brokers: brokers.clone(), ..KafkaSettings::default() });
-        let harness = Harness::new(Arc::new(log), format!("conf-{}-{name}", since.as_millis()));
+        let harness =
+            Harness::new(Arc::new(log), format!("conf-{}-{}-{name}", std::process::id(), since.as_millis()));
         let started = Instant::now();
         let result = runtime.block_on(async { tokio::spawn(case(harness)).await });
         let outcome = match result {

@@ -113,6 +113,9 @@ pub enum ReadEvent {
     Lost(Vec<Partition>),
     /// All that these partitions hold has been given; sent each time that a partition becomes so.
     CaughtUp(Vec<Partition>),
+    /// The log cannot be reached: whether these partitions hold more is not known until records come, or `CaughtUp`. The
+    /// reader goes on trying by itself. Without it, time would pass over records that are only out of reach.
+    OutOfReach(Vec<Partition>),
     /// Every partition is read to the offset where it ended when [`LogReader::bound`] was called. Nothing follows.
     End,
 }

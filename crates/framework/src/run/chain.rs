@@ -347,6 +347,11 @@ impl Chain {
                     self.tree.caught_up(&partition, true, now);
                 }
             }
+            InputEvent::OutOfReach(partitions) => {
+                for partition in partitions {
+                    self.tree.caught_up(&partition, false, now);
+                }
+            }
             InputEvent::End => {}
         }
         Ok(())

@@ -22,6 +22,7 @@ pub(crate) enum InputEvent {
     Revoked(Vec<Partition>),
     Lost(Vec<Partition>),
     CaughtUp(Vec<Partition>),
+    OutOfReach(Vec<Partition>),
     End,
 }
 
@@ -239,6 +240,7 @@ impl TopicInput {
                     ReadEvent::Revoked(partitions) => return Ok(InputEvent::Revoked(partitions)),
                     ReadEvent::Lost(partitions) => return Ok(InputEvent::Lost(partitions)),
                     ReadEvent::CaughtUp(partitions) => return Ok(InputEvent::CaughtUp(partitions)),
+                    ReadEvent::OutOfReach(partitions) => return Ok(InputEvent::OutOfReach(partitions)),
                     ReadEvent::End => return Ok(InputEvent::End),
                 }
             }

@@ -336,7 +336,10 @@ impl WindowOperator {
     }
 
     /// Row by row: rows of several panes, late rows, rows that cannot be used.
-    #[allow(clippy::too_many_arguments)] // one caller, two lines above; a struct would only rename them
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one caller, two lines above; a struct would only rename them"
+    )]
     fn push_each(
         &mut self,
         batch: &Batch,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use pipectl_framework::batch::Partition;
 use pipectl_framework::log::{Assignment, Position, Start};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
@@ -80,23 +80,46 @@ pub(super) fn bounds(
     if partitions.is_empty() {
         return Ok(Vec::new());
     }
-    let ask = |which: Offset| -> KafkaResult<Vec<i64>> {
-        let mut list = TopicPartitionList::with_capacity(partitions.len());
-        for partition in partitions {
-            list.add_partition_offset(topic, *partition, which)?;
-        }
-        let found = consumer.offsets_for_times(list, timeout)?;
-        partitions
-            .iter()
-            .map(|partition| {
-                let element = found.find_partition(topic, *partition);
-                let Some(element) = element else { return Ok(0) };
-                element.error()?;
-                Ok(element.offset().to_raw().unwrap_or(0).max(0))
-            })
-            .collect()
-    };
+    let ask = |which| offsets(consumer, topic, partitions, which, timeout);
     Ok(ask(Offset::Beginning)?.into_iter().zip(ask(Offset::End)?).collect())
+}
+
+/// Asks the brokers where these partitions of a topic end (for a client of committed records: where the first
+/// transaction begins that is still open).
+pub(super) fn ends<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partitions: &[i32],
+    timeout: Duration,
+) -> KafkaResult<Vec<i64>> {
+    if partitions.is_empty() {
+        return Ok(Vec::new());
+    }
+    offsets(consumer, topic, partitions, Offset::End, timeout)
+}
+
+fn offsets<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partitions: &[i32],
+    which: Offset,
+    timeout: Duration,
+) -> KafkaResult<Vec<i64>> {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        list.add_partition_offset(topic, *partition, which)?;
+    }
+    let found = consumer.offsets_for_times(list, timeout)?;
+    let offset = |partition: &i32| {
+        let unknown = KafkaError::OffsetFetch(RDKafkaErrorCode::OffsetNotAvailable);
+        let element = found.find_partition(topic, *partition).ok_or_else(|| unknown.clone())?;
+        element.error()?;
+        match element.offset() {
+            Offset::Offset(offset) if offset >= 0 => Ok(offset),
+            _ => Err(unknown),
+        }
+    };
+    partitions.iter().map(offset).collect()
 }
 
 /// What the group has committed for these partitions, in their order.
@@ -176,6 +199,25 @@ pub(super) fn starts(
         (Assignment { partition: partition.clone(), committed, start }, high)
     };
     Ok(partitions.iter().zip(bounds).zip(committed).map(one).collect())
+}
+
+/// True for what brokers answer while they agree on a partition's leader, as they do about a new topic.
+pub(super) fn settling(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{
+        FencedLeaderEpoch, LeaderNotAvailable, NotLeaderForPartition, OffsetNotAvailable, UnknownLeaderEpoch,
+        UnknownTopicOrPartition,
+    };
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            FencedLeaderEpoch
+                | LeaderNotAvailable
+                | NotLeaderForPartition
+                | OffsetNotAvailable
+                | UnknownLeaderEpoch
+                | UnknownTopicOrPartition
+        )
+    )
 }
 
 /// True for what a consumer says while it goes on by itself.

@@ -3,6 +3,8 @@
 //! It waits for one message, takes all that is there, and hands it on in columns, so that a quiet topic has no delay and a busy
 //! one large batches. It polls whatever the chain does: a slow chain makes it stop taking, not leave its group.
 
+mod ends;
+
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
@@ -17,7 +19,8 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::oneshot;
 
-use super::assignment::{ReadContext, Rebalance, TIMEOUT, bounds, passes, starts};
+use self::ends::{Bound, Reach};
+use super::assignment::{ReadContext, Rebalance, TIMEOUT, passes, settling, starts};
 use super::columns::Columns;
 use super::errors::{error, error_of};
 use super::handoff::{Handoff, Item, RECORD_BYTES};
@@ -34,10 +37,6 @@ const SWEEP: usize = 32_768;
 const HOLD: Duration = Duration::from_secs(30);
 /// A chain that takes nothing for so long gets its partitions paused, so that polling needs to take nothing.
 const STALL: Duration = Duration::from_secs(1);
-/// How often where the partitions end is looked up, while they are not read to there.
-const LOOK_AT_ENDS: Duration = Duration::from_secs(5);
-/// How long transactions may keep a bounded reader from its end before that is told.
-const UNDECIDED: Duration = Duration::from_secs(10);
 /// How long to wait after a failure before trying again.
 const BACK_OFF: Duration = Duration::from_millis(500);
 
@@ -77,20 +76,6 @@ struct Part {
     done: bool,
 }
 
-/// Where reading shall end.
-///
-/// A commit returns once its outcome is decided; the brokers write the markers that let readers past its records a little
-/// later. So the end is where the partition's records end, committed or not, and reading goes on until the outcome of all of
-/// them is known.
-struct Bound {
-    /// For each partition, one more than its last record.
-    ends: Vec<i64>,
-    /// True once a reader of committed records gets as far.
-    decided: bool,
-    since: Instant,
-    told: bool,
-}
-
 /// The thread's state.
 struct Poller {
     setup: Setup,
@@ -102,6 +87,8 @@ struct Poller {
     /// Partitions that the group has given, and that have no starts yet.
     given: Option<Vec<i32>>,
     retry_at: Option<Instant>,
+    /// Since when the brokers do not agree on who leads these partitions.
+    unsettled: Option<Instant>,
     /// Since when the chain holds what shall go.
     releasing: Option<Instant>,
     assigned: bool,
@@ -111,7 +98,7 @@ struct Poller {
     paused: bool,
     stalled: Option<Instant>,
     failed_at: Option<Instant>,
-    looked_at_ends: Instant,
+    reach: Reach,
 }
 
 /// Runs the thread until it is told to close; `closed` is dropped when the consumer has left its group.
@@ -131,6 +118,7 @@ pub(super) fn run(
         parts: Vec::new(),
         given: None,
         retry_at: None,
+        unsettled: None,
         releasing: None,
         assigned: false,
         bound: None,
@@ -138,7 +126,7 @@ pub(super) fn run(
         paused: false,
         stalled: None,
         failed_at: None,
-        looked_at_ends: Instant::now(),
+        reach: Reach::new(),
     };
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
         if poller.open() {
@@ -372,7 +360,9 @@ impl Poller {
     fn rebalance(&mut self) {
         while let Some(rebalance) = self.consumer.context().next_rebalance() {
             match rebalance {
-                Rebalance::Assign(partitions) => (self.given, self.retry_at) = (Some(partitions), None),
+                Rebalance::Assign(partitions) => {
+                    (self.given, self.retry_at, self.unsettled) = (Some(partitions), None, None);
+                }
                 Rebalance::Revoke { lost } => self.revoke(lost),
             }
         }
@@ -393,7 +383,12 @@ impl Poller {
             && let Some(partitions) = self.given.take()
             && let Err(e) = self.assign(&partitions)
         {
-            (self.given, self.retry_at) = (Some(partitions), Some(Instant::now() + BACK_OFF));
+            let now = Instant::now();
+            if settling(&e) && now < *self.unsettled.get_or_insert(now) + TIMEOUT {
+                (self.given, self.retry_at) = (Some(partitions), Some(now + WAIT));
+                return;
+            }
+            (self.given, self.retry_at) = (Some(partitions), Some(now + BACK_OFF));
             self.fail(error(&self.doing(), e));
         }
     }
@@ -453,6 +448,7 @@ impl Poller {
         self.assigned = false;
         self.ended = false;
         self.paused = false;
+        self.reach = Reach::new();
     }
 
     // Orders.
@@ -508,82 +504,6 @@ impl Poller {
                 Err(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(10)),
                 Err(e) => return Err(error(&self.doing(), e)),
             }
-        }
-    }
-
-    fn set_bound(&mut self) -> Result<()> {
-        let ends = topics::ends(&self.setup.settings, &self.setup.topic)?;
-        self.bound = Some(Bound { ends, decided: false, since: Instant::now(), told: false });
-        self.finish_bounded();
-        self.wait_for_outcomes();
-        Ok(())
-    }
-
-    /// Looks whether a reader of committed records gets to the bound by now.
-    fn wait_for_outcomes(&mut self) {
-        let Some(bound) = self.bound.as_mut().filter(|bound| !bound.decided) else { return };
-        let all: Vec<i32> = (0..bound.ends.len() as i32).collect();
-        let found = match bounds(&self.consumer, &self.setup.topic, &all, TIMEOUT) {
-            Ok(found) => found,
-            Err(e) => {
-                let failed = error(&self.doing(), e);
-                return self.fail(failed);
-            }
-        };
-        bound.decided = bound.ends.iter().zip(found).all(|(end, (_, decided))| decided >= *end);
-        if !bound.decided {
-            if bound.since.elapsed() > UNDECIDED && !std::mem::replace(&mut bound.told, true) {
-                tracing::warn!(
-                    "topic `{}` ends in a transaction that is still open: reading to its end waits for it",
-                    self.setup.topic
-                );
-            }
-            return;
-        }
-        // The end may be more than the last record (a marker takes an offset too), so that only librdkafka's word tells who is
-        // there. Who has been there says so no more, and a word from before the outcome may be on its way: all are asked anew.
-        let unfinished: Vec<(i32, i64)> = self
-            .parts
-            .iter()
-            .flatten()
-            .filter(|part| !part.done)
-            .map(|part| (part.partition.index, part.next))
-            .collect();
-        for (index, next) in unfinished {
-            if let Err(failed) = self.librdkafka_seek(index, next) {
-                self.fail(failed);
-            }
-        }
-    }
-
-    /// Finishes the partitions that are at their bound already.
-    fn finish_bounded(&mut self) {
-        let Some(bound) = &self.bound else { return };
-        let at = |p: &Part| bound.ends.get(p.partition.index as usize).is_none_or(|end| p.next >= *end);
-        let finished: Vec<usize> = self
-            .parts
-            .iter()
-            .flatten()
-            .filter(|part| !part.done && at(part))
-            .map(|part| part.partition.index as usize)
-            .collect();
-        for index in finished {
-            self.finish(index);
-        }
-        self.check_end();
-    }
-
-    /// Looks up where the partitions end that are not read to there, for the lag.
-    fn look_at_ends(&mut self) {
-        if self.looked_at_ends.elapsed() < LOOK_AT_ENDS {
-            return;
-        }
-        self.looked_at_ends = Instant::now();
-        let behind: Vec<&Part> = self.parts.iter().flatten().filter(|p| !p.at_end && !p.done).collect();
-        let indexes: Vec<i32> = behind.iter().map(|part| part.partition.index).collect();
-        if let Ok(found) = bounds(&self.consumer, &self.setup.topic, &indexes, Duration::from_secs(1)) {
-            let ends = behind.iter().zip(found).map(|(part, (_, end))| (part.partition.clone(), end));
-            self.handoff.push(Item::Ends { ends: ends.collect() });
         }
     }
 }

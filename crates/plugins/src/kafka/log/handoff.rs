@@ -20,6 +20,9 @@ pub(super) enum Item {
     CaughtUp {
         partition: Partition,
     },
+    OutOfReach {
+        partitions: Vec<Partition>,
+    },
     /// The assignments, each with where the partition ended when it was assigned.
     Assigned {
         assigned: Vec<(Assignment, i64)>,
@@ -91,8 +94,12 @@ impl Handoff {
     /// The next item; while paused, the next that is not about records.
     pub(super) fn pop(&self, paused: bool) -> Option<Item> {
         let mut queue = self.lock();
-        let about_records =
-            |item: &Item| matches!(item, Item::Records { .. } | Item::CaughtUp { .. } | Item::End { .. });
+        let about_records = |item: &Item| {
+            matches!(
+                item,
+                Item::Records { .. } | Item::CaughtUp { .. } | Item::OutOfReach { .. } | Item::End { .. }
+            )
+        };
         let at = if paused { queue.items.iter().position(|item| !about_records(item))? } else { 0 };
         let item = queue.items.remove(at)?;
         if let Item::Records { bytes, .. } = &item {

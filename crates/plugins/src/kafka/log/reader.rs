@@ -174,6 +174,7 @@ impl KafkaReader {
                 }
                 Some(ReadEvent::CaughtUp(vec![partition]))
             }
+            Item::OutOfReach { partitions } => Some(ReadEvent::OutOfReach(partitions)),
             Item::Assigned { assigned } => {
                 let mut assignments = Vec::with_capacity(assigned.len());
                 for (assignment, end) in assigned {

@@ -6,9 +6,9 @@ use pipectl_framework::error::{Error, Result};
 use pipectl_framework::log::TopicSpec;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
+use super::assignment;
 use super::blocking;
 use super::client::{Listening, Voice};
 use super::errors::{error, error_of};
@@ -122,20 +122,16 @@ pub(super) fn ends(settings: &KafkaSettings, topic: &str) -> Result<Vec<i64>> {
         .create_with_context(Listening(Voice::new(&settings.brokers)))
         .map_err(|e| error("cannot make a Kafka client", e))?;
     let count = partitions(&client, &client.context().0, topic)?.ok_or_else(|| unknown(topic))?;
-    let doing = || format!("cannot look where topic `{topic}` ends");
-    let mut list = TopicPartitionList::new();
-    for partition in 0..count.cast_signed() {
-        list.add_partition_offset(topic, partition, Offset::End).map_err(|e| error(&doing(), e))?;
-    }
-    let found = client.offsets_for_times(list, PATIENCE).map_err(|e| error(&doing(), e))?;
-    let mut ends = vec![0; count as usize];
-    for element in found.elements() {
-        element.error().map_err(|e| error(&doing(), e))?;
-        if let Some(end) = ends.get_mut(element.partition() as usize) {
-            *end = element.offset().to_raw().unwrap_or(0).max(0);
+    let all: Vec<i32> = (0..count.cast_signed()).collect();
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match assignment::ends(&client, topic, &all, PATIENCE) {
+            Err(e) if assignment::settling(&e) && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            found => return found.map_err(|e| error(&format!("cannot look where topic `{topic}` ends"), e)),
         }
     }
-    Ok(ends)
 }
 
 fn no_error(error: Option<RDKafkaRespErr>) -> bool {
