@@ -31,7 +31,6 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 const PARTITIONS: u32 = 4;
 const SECONDS: i64 = 200;
 const FLUSH: Duration = Duration::from_millis(100);
-const BASE: i64 = 1_700_000_000_000;
 
 /// How many records each second and key had.
 type Counts = BTreeMap<(i64, u8), u64>;
@@ -79,7 +78,7 @@ async fn fill(log: &KafkaLog, topic: &str, records: u64) {
     let all: Vec<u64> = (0..records).collect();
     for part in all.chunks(50_000) {
         let keys: BinaryArray = part.iter().map(|n| Some([b'0' + (n % 3) as u8])).collect();
-        let timestamps = part.iter().map(|n| BASE + (*n as i64) * SECONDS * 1000 / records as i64);
+        let timestamps = part.iter().map(|n| base() + (*n as i64) * SECONDS * 1000 / records as i64);
         let append = Append {
             topic: topic.into(),
             keys: Some(keys.clone()),
@@ -174,7 +173,7 @@ fn result(topic: &Arc<str>) -> Append {
         topic: Arc::clone(topic),
         keys: None,
         values: BinaryArray::from_iter([Some(b"[{\"0\":5},{\"2\":1},{\"1\":7}]")]),
-        timestamps: vec![BASE].into(),
+        timestamps: vec![base()].into(),
     }
 }
 
@@ -267,4 +266,13 @@ fn bare(brokers: &str, input: &str, output: &str, id: &str, records: u64) -> (Co
     }
     tally.finish(&mut counts);
     (counts, records as f64 / started.expect("records").elapsed().as_secs_f64())
+}
+
+/// The time of the first record, an hour ago: a broker's retention deletes what is older than a week.
+fn base() -> i64 {
+    static BASE: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
+    *BASE.get_or_init(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs();
+        (now.cast_signed() - 3600) * 1000
+    })
 }

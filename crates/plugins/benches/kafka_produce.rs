@@ -27,7 +27,6 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
 
 const KEYS: [&[u8]; 3] = [b"0", b"1", b"2"];
-const BASE: i64 = 1_700_000_000_000;
 
 #[tokio::main]
 async fn main() {
@@ -62,7 +61,7 @@ async fn ours(log: &KafkaLog, topic: &str, records: u64, id: Option<String>) -> 
         topic: topic.into(),
         keys: Some(keys.clone()),
         values: keys,
-        timestamps: vec![BASE; 10_000].into(),
+        timestamps: vec![base(); 10_000].into(),
     };
     let started = Instant::now();
     for _ in 0..records / 10_000 {
@@ -130,7 +129,7 @@ fn bare(brokers: &str, topic: &str, records: u64) -> f64 {
     let started = Instant::now();
     for n in 0..records as usize {
         let mut record =
-            BaseRecord::<[u8], [u8]>::to(topic).key(KEYS[n % 3]).payload(KEYS[n % 3]).timestamp(BASE);
+            BaseRecord::<[u8], [u8]>::to(topic).key(KEYS[n % 3]).payload(KEYS[n % 3]).timestamp(base());
         loop {
             match producer.send(record) {
                 Ok(()) => break,
@@ -147,4 +146,13 @@ fn bare(brokers: &str, topic: &str, records: u64) -> f64 {
     }
     producer.flush(Duration::from_mins(1)).expect("written");
     records as f64 / started.elapsed().as_secs_f64()
+}
+
+/// The time of the first record, an hour ago: a broker's retention deletes what is older than a week.
+fn base() -> i64 {
+    static BASE: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
+    *BASE.get_or_init(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs();
+        (now.cast_signed() - 3600) * 1000
+    })
 }

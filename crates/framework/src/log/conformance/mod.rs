@@ -173,8 +173,15 @@ fn append(topic: &Arc<str>, values: &[&str]) -> Append {
         topic: Arc::clone(topic),
         keys: Some(values.iter().map(|v| Some(v.get(..1).unwrap_or_default().as_bytes())).collect()),
         values: values.iter().map(|v| Some(v.as_bytes())).collect(),
-        timestamps: (0..values.len() as i64).map(|i| 1_700_000_000_000 + i).collect(),
+        timestamps: (0..values.len() as i64).map(|i| recent() + i).collect(),
     }
+}
+
+/// The time of most records: Kafka's retention deletes a partition whose newest record is a week old, and looks every five
+/// minutes.
+fn recent() -> i64 {
+    static RECENT: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
+    *RECENT.get_or_init(|| crate::clock::Clock::system().now())
 }
 
 /// The next event, in time.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arrow_array::BinaryArray;
 
-use super::{Harness, append, read, read_all, read_to_end, sorted, texts};
+use super::{Harness, append, read, read_all, read_to_end, recent, sorted, texts};
 use crate::error::{Consequence, Result};
 use crate::log::{Append, WriterOptions};
 
@@ -164,7 +164,7 @@ pub(super) async fn a_record_that_is_too_large_is_refused(h: Harness) -> Result<
             topic: Arc::clone(&topic),
             keys: None,
             values: BinaryArray::from_iter([Some(&large)]),
-            timestamps: vec![1_700_000_000_000].into(),
+            timestamps: vec![recent()].into(),
         })
         .await;
     if refused.is_ok() {
