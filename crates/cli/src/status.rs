@@ -1,9 +1,10 @@
 //! The quiet status lines of a run on a terminal: one per chain, with a bar where a source knows its size.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pipectl_framework::metrics::ChainFigures;
 
 use crate::terminal::Terminal;
@@ -29,7 +30,7 @@ impl Status {
                 .iter()
                 .map(|chain| {
                     let bar = all.add(ProgressBar::no_length());
-                    bar.set_style(style("  {prefix}  {msg}"));
+                    bar.set_style(style("  {prefix}  {wide_msg}"));
                     bar.set_prefix(chain.name.clone());
                     Line { bar, sized: false, last: 0 }
                 })
@@ -61,21 +62,23 @@ impl Status {
             if total > 0 {
                 if !line.sized {
                     line.sized = true;
-                    line.bar.set_style(style("  {prefix}  {msg}  [{bar:24}] {percent}%, {eta} left"));
+                    line.bar.set_style(style("  {prefix}  {wide_msg}  [{bar:10}] {percent}%, {eta} left"));
                     line.bar.set_length(total);
                 }
                 line.bar.set_position(chain.chain.progress_done.load(Relaxed));
             }
             line.bar.tick();
         }
+        // Ctrl-C is echoed where the cursor stands. Behind a full line that would begin another one, and all lines would be
+        // drawn one too low.
+        drop(std::io::stderr().write_all(b"\r"));
     }
 
     pub(crate) fn clear(&mut self) {
-        if let Some((all, lines)) = self.bars.take() {
-            for line in lines {
-                line.bar.finish_and_clear();
-            }
+        if let Some((all, _)) = self.bars.take() {
+            // An error means that the terminal is gone.
             drop(all.clear());
+            all.set_draw_target(ProgressDrawTarget::hidden());
         }
     }
 }
