@@ -23,8 +23,9 @@ struct Line {
 }
 
 impl Status {
-    pub(crate) fn new(terminal: &Terminal, figures: Arc<[ChainFigures]>) -> Self {
-        let bars = terminal.live.then(|| {
+    /// No status lines where `busy`: something else writes to the terminal.
+    pub(crate) fn new(terminal: &Terminal, figures: Arc<[ChainFigures]>, busy: bool) -> Self {
+        let bars = (terminal.live && !busy).then(|| {
             let all = MultiProgress::new();
             let lines = figures
                 .iter()

@@ -6,15 +6,20 @@ use std::path::Path;
 use std::process::Command;
 
 fn check(file: &str, arguments: &[&str]) -> (String, Option<i32>) {
+    check_in("tests/errors", file, arguments)
+}
+
+fn check_in(folder: &str, file: &str, arguments: &[&str]) -> (String, Option<i32>) {
     let output = Command::new(env!("CARGO_BIN_EXE_pipectl"))
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/errors"))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
         .arg("check")
         .arg(file)
         .args(arguments)
         .env_remove("NO_SUCH_VARIABLE")
         .output()
         .unwrap();
-    assert!(output.stdout.is_empty(), "standard output carries only what was asked for");
+    let valid = output.status.success();
+    assert!(valid || output.stdout.is_empty(), "standard output carries only what was asked for");
     (String::from_utf8(output.stderr).unwrap(), output.status.code())
 }
 
@@ -36,6 +41,22 @@ fn every_broken_file_is_refused_with_its_place_and_a_remedy() {
             insta::assert_snapshot!(file.trim_end_matches(".yaml"), said);
         });
     }
+}
+
+#[test]
+fn a_valid_file_that_is_hardly_meant_is_warned_of() {
+    let (said, code) = check_in("tests/warnings", "topic-in-two-formats.yaml", &[]);
+    assert_eq!(code, Some(0), "{said}");
+    insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("warning-topic-in-two-formats", said);
+    });
+}
+
+#[test]
+fn a_file_that_is_too_large_is_not_read_to_its_end() {
+    let (said, code) = check("/dev/zero", &[]);
+    assert_eq!(code, Some(3));
+    assert!(said.contains("the file is larger than 1048576 bytes"), "{said}");
 }
 
 #[test]

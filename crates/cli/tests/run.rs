@@ -192,6 +192,80 @@ fn a_broker_that_is_not_there_is_waited_for_and_a_signal_still_ends_the_run() {
 }
 
 #[test]
+fn a_signal_ends_a_run_that_waits_for_its_broker() {
+    let mut child =
+        pipectl(&["run", "pipeline.yaml", "--set", "pipelines.dashboard.socketio.with.listen=127.0.0.1:0"])
+            .env("KAFKA_BROKERS", "127.0.0.1:1")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.by_ref().any(|line| line.contains("Kafka at 127.0.0.1:1")), "it has started");
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    let said: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{said:?}");
+}
+
+#[test]
+fn open_windows_are_read_again_after_a_restart_and_the_balance_holds() {
+    let Ok(brokers) = std::env::var("PIPECTL_TEST_KAFKA") else {
+        eprintln!("SKIPPED the restart over Kafka: set PIPECTL_TEST_KAFKA to host:port of a broker");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pipeline.yaml");
+    let suffix = suffix();
+    let yaml = format!(
+        "name: restart{suffix}
+connections: {{ kafka: {{ brokers: '{brokers}' }} }}
+pipelines:
+  make:
+    - source: generate
+      with: {{ rate: 200/s, fields: {{ key: {{ values: ['0', '1'] }} }} }}
+    - sink: kafka
+      with: {{ topic: in{suffix}, value: key }}
+  count:
+    - source: kafka
+      with: {{ topic: in{suffix}, format: text }}
+    - window: count-by-key
+      with: {{ key: value, size: 1s }}
+    - sink: kafka
+      with: {{ topic: result{suffix}, encode: pairs }}
+  show:
+    - source: kafka
+      with: {{ topic: result{suffix}, format: pairs }}
+    - sink: stdout
+"
+    );
+    std::fs::write(&file, yaml).unwrap();
+    let (mut read, mut counted, mut in_flight) = (0, 0, 0);
+    for _ in 0..2 {
+        let mut child = pipectl(&["run", file.to_str().unwrap()])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The first result of a window: the rows after it are in an open one.
+        let mut results = BufReader::new(child.stdout.take().unwrap()).lines();
+        results.next().unwrap().unwrap();
+        assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+        drop(results);
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && !said.contains("does not hold"), "{said}");
+        let figures = |step: &str| -> Vec<u64> {
+            let line = said.lines().rfind(|line| line.contains(step)).unwrap();
+            line.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+        };
+        let window = figures("count-by-key");
+        read += figures("count  ")[0];
+        assert_eq!(window[0], figures("count  ")[0] + in_flight, "what was in flight comes in again");
+        (counted, in_flight) = (counted + window[1], window[5]);
+    }
+    assert_eq!(read, counted + in_flight, "each row counts once");
+}
+
+#[test]
 fn wrong_usage_is_two_and_a_file_that_is_not_valid_is_three() {
     assert_eq!(pipectl(&["run"]).output().unwrap().status.code(), Some(2));
     assert_eq!(pipectl(&["run", "no-such-file.yaml"]).output().unwrap().status.code(), Some(3));

@@ -42,6 +42,12 @@ impl StepMetrics {
         self.made.store(balance.made, Relaxed);
     }
 
+    /// Of the rows in flight only `left` stay: the others come in again, here or at another worker.
+    pub(crate) fn hand_over(&self, left: u64) {
+        let gone = self.in_flight.swap(left, Relaxed).saturating_sub(left);
+        self.rows_in.fetch_sub(gone, Relaxed);
+    }
+
     /// The figures at this moment.
     pub fn balance(&self) -> Balance {
         Balance {

@@ -1,5 +1,6 @@
 //! `pipectl run`: runs a file until its end or a signal.
 
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use pipectl_framework::clock::Clock;
@@ -76,10 +77,12 @@ async fn drive(plan: Plan, arguments: &args::Run, terminal: &Terminal) -> Exit {
             }
         };
     let started = Instant::now();
+    // Rows and status lines on one terminal would be drawn into each other.
+    let rows = plan.chains.iter().flat_map(|chain| &chain.nodes).any(|node| node.plugin == "stdout");
     let options = RunOptions { once: arguments.once, ..RunOptions::new(Clock::system()) };
     let (run, mut notices) = Run::start(plan, &options);
     let (figures, control) = (run.figures(), run.control());
-    let mut status = Status::new(terminal, figures.clone());
+    let mut status = Status::new(terminal, figures.clone(), rows && std::io::stdout().is_terminal());
     let mut redraw = tokio::time::interval(Duration::from_millis(250));
     let mut deadline: Option<tokio::time::Instant> = None;
     let wait = run.wait();
@@ -116,7 +119,7 @@ async fn drive(plan: Plan, arguments: &args::Run, terminal: &Terminal) -> Exit {
         None => {
             terminal.error(
                 "some chains did not stop within 9 s",
-                Some("what they had not committed is read again by the next run; `-v` shows what they wait for"),
+                Some("what they had not committed is read again by the next run"),
             );
             Exit::Failed
         }

@@ -7,18 +7,36 @@ use super::place::Place;
 use super::problem::Problem;
 use super::yaml::{Node, Value};
 
+/// So many problems of one `with:` are enough to mend.
+const MOST_PROBLEMS: usize = 20;
+
 impl Node {
     /// Reads the value as a `T`.
     ///
     /// # Errors
-    /// A diagnostic at the key or value that does not fit.
+    /// A diagnostic at each key or value that does not fit.
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, Vec<Diagnostic>> {
-        let json = self.to_json();
-        serde_path_to_error::deserialize(json).map_err(|error| {
+        let mut json = self.to_json();
+        let mut problems = Vec::new();
+        // serde stops at the first: it is taken out, to see what else there is.
+        loop {
+            let error = match serde_path_to_error::deserialize(json.clone()) {
+                Ok(value) if problems.is_empty() => return Ok(value),
+                Ok(_) => return Err(problems),
+                Err(error) => error,
+            };
             let path = error.path().to_string();
             let path = if path == "." { String::new() } else { path };
-            vec![self.serde_error(&path, &error.into_inner().to_string())]
-        })
+            let message = error.into_inner().to_string();
+            // What was taken out is missing now.
+            if problems.is_empty() || !message.starts_with("missing field") {
+                problems.push(self.serde_error(&path, &message));
+            }
+            let unknown = quoted(&message, "unknown field ").map(|(name, _)| name);
+            if problems.len() == MOST_PROBLEMS || !take_out(&mut json, &path, unknown.as_deref()) {
+                return Err(problems);
+            }
+        }
     }
 
     /// The diagnostic of a plugin's problem: its path as a place.
@@ -95,10 +113,19 @@ impl Node {
         let wanted =
             message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
         if let Some((_, expected)) = wanted.and_then(|m| m.split_once(", expected ")) {
-            return Diagnostic::error(
-                node.place.clone(),
-                format!("expected {}, found {}", plain(expected), node.kind()),
-            );
+            let expected = plain(expected);
+            let diagnostic =
+                Diagnostic::error(node.place.clone(), format!("expected {expected}, found {}", node.kind()));
+            let written = &node.place.file.text[node.place.start..node.place.end];
+            return match (&node.value, expected) {
+                (Value::Number(_) | Value::Bool(_), "a text") => {
+                    diagnostic.help(format!("put it in quotes to have it as a text: `\"{written}\"`"))
+                }
+                (Value::Text { .. } | Value::Number(_), "a list") => {
+                    diagnostic.help(format!("put it in brackets to have a list of one: `[{written}]`"))
+                }
+                _ => diagnostic,
+            };
         }
         Diagnostic::error(node.place.clone(), message.to_owned())
     }
@@ -109,6 +136,41 @@ impl Node {
             return self;
         }
         root.walk(path.rsplit_once('.').map_or("", |(before, _)| before))
+    }
+}
+
+/// Removes the value at `path`, or the key `unknown` of the mapping there; false where there is no such entry of a mapping.
+fn take_out(json: &mut serde_json::Value, path: &str, unknown: Option<&str>) -> bool {
+    let mut parts: Vec<&str> =
+        path.split(['.', '[']).map(|p| p.trim_end_matches(']')).filter(|p| !p.is_empty()).collect();
+    // serde's path of an unknown key leads to the mapping, or to the key.
+    if let Some(name) = unknown.filter(|name| parts.last() != Some(name)) {
+        parts.push(name);
+    }
+    let Some(last) = parts.pop() else { return false };
+    let mut at = json;
+    for part in parts {
+        let next = match at {
+            serde_json::Value::Object(entries) => entries.get_mut(part),
+            serde_json::Value::Array(items) => part.parse::<usize>().ok().and_then(|i| items.get_mut(i)),
+            _ => None,
+        };
+        match next {
+            Some(next) => at = next,
+            None => return false,
+        }
+    }
+    match at {
+        serde_json::Value::Object(entries) => entries.remove(last).is_some(),
+        serde_json::Value::Array(items) => match last.parse::<usize>() {
+            // The places of the items behind it would be another's.
+            Ok(index) if index < items.len() => {
+                items.truncate(index);
+                true
+            }
+            _ => false,
+        },
+        _ => false,
     }
 }
 

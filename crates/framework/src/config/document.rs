@@ -194,7 +194,7 @@ impl Shape<'_> {
             );
             return None;
         }
-        self.keys(root, &["name", "connections", "pipelines"]);
+        self.keys(root, &["name", "connections", "pipelines"], None);
         let name = match root.get("name") {
             // A name that cannot be is reported; the rest of the file is looked at all the same.
             Some(node) => {
@@ -229,14 +229,16 @@ impl Shape<'_> {
         self.problems.push(Diagnostic::error(place, format!("the key `{key}` is missing")).help(help));
     }
 
-    /// Reports the keys of a mapping that are not among `known`.
-    fn keys(&mut self, node: &Node, known: &[&str]) {
+    /// Reports the keys of a mapping that are not among `known`, with what else may have been meant.
+    fn keys(&mut self, node: &Node, known: &[&str], otherwise: Option<&str>) {
         for entry in node.entries().iter().filter(|e| !known.contains(&e.key.as_str())) {
-            self.problems.push(
-                Diagnostic::error(entry.place.clone(), format!("unknown key `{}`", entry.key))
-                    .label(format!("the keys are: {}", known.join(", ")))
-                    .suggest(&entry.key, known.iter().copied()),
-            );
+            let diagnostic = Diagnostic::error(entry.place.clone(), format!("unknown key `{}`", entry.key))
+                .label(format!("the keys are: {}", known.join(", ")))
+                .suggest(&entry.key, known.iter().copied());
+            self.problems.push(match otherwise {
+                Some(help) => diagnostic.help(help),
+                None => diagnostic,
+            });
         }
     }
 
@@ -245,7 +247,11 @@ impl Shape<'_> {
         let Some(text) = node.text() else {
             self.problems.push(
                 Diagnostic::error(node.place.clone(), format!("expected a name, found {}", node.kind()))
-                    .help("put it in quotes to have it as a text"),
+                    .help(if matches!(node.value, Value::Null) {
+                        "write a name behind it"
+                    } else {
+                        "put it in quotes to have it as a text"
+                    }),
             );
             return None;
         };
@@ -380,7 +386,7 @@ impl Shape<'_> {
             );
             return None;
         }
-        self.keys(item, &KEYS);
+        self.keys(item, &KEYS, Some("the settings of a plugin stand under `with:`"));
         let heads: Vec<&Entry> =
             item.entries().iter().filter(|e| KEYS[..5].contains(&e.key.as_str())).collect();
         let head = match heads[..] {

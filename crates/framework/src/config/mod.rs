@@ -24,4 +24,4 @@ pub use problem::Problem;
 pub use scalars::{ByteSize, DurationText, Rate};
 pub use secret::Secret;
 pub use suggest::nearest;
-pub use yaml::{Entry, Node, Value};
+pub use yaml::{Entry, MAX_BYTES, Node, Value};

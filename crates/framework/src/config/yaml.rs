@@ -13,7 +13,7 @@ use super::diagnostic::Diagnostic;
 use super::place::{Place, SourceFile};
 
 /// The largest file, in bytes.
-pub(crate) const MAX_BYTES: usize = 1 << 20;
+pub const MAX_BYTES: usize = 1 << 20;
 /// The deepest nesting of lists and mappings.
 pub(crate) const MAX_DEPTH: usize = 64;
 /// The most scalars, lists and mappings, keys included: what bounds the time and memory that a file can take.
@@ -346,6 +346,10 @@ impl Builder<'_> {
         }
         let diagnostic = Diagnostic::error(place, format!("this is not YAML: {info}"));
         let line = self.file.line(self.file.line_column(start).0);
+        if line.contains("${") {
+            return diagnostic
+                .help("inside `{ }` and `[ ]` put a text with `${...}` in it in quotes: `\"${NAME}\"`");
+        }
         if line.trim_start_matches(' ').starts_with('\t') {
             diagnostic.help("indent with spaces; YAML does not allow tabs there")
         } else {

@@ -34,6 +34,7 @@ pub(super) fn join(
         };
         topic(&mut topics, connection, &source.topic).readers.push(chain);
     }
+    formats(&topics, drafts, warnings);
     unwritten(&topics, drafts, connections, problems, warnings);
     circles(&topics, drafts, problems);
     topics
@@ -51,6 +52,41 @@ fn topic<'t>(topics: &'t mut Vec<TopicUse>, connection: usize, name: &str) -> &'
         topics.len() - 1
     });
     &mut topics[index]
+}
+
+/// A topic that one chain writes in a format, and another reads in a different one: seldom meant, and found at the first record at
+/// the earliest.
+fn formats(topics: &[TopicUse], drafts: &[Draft], warnings: &mut Vec<Diagnostic>) {
+    for topic in topics {
+        let name = &topic.spec.name;
+        for (reader, writer) in
+            topic.readers.iter().flat_map(|r| topic.writers.iter().map(move |w| (&drafts[*r], &drafts[*w])))
+        {
+            let SourceBody::Log(source) = &reader.source.bound.body else { continue };
+            let mut written = writer.nodes.iter().filter_map(|entry| match &entry.node.body {
+                NodeBody::Topic(connection, sink)
+                    if *connection == topic.connection && sink.topic == *name =>
+                {
+                    Some(&sink.format)
+                }
+                _ => None,
+            });
+            let other = written.find(|format| **format != source.format);
+            if let (Some(format), Some(place)) = (other, reader.source_topic.clone()) {
+                warnings.push(
+                    Diagnostic::warning(
+                        place,
+                        format!("topic `{name}` is written as `{format}` and read as `{}`", source.format),
+                    )
+                    .label(format!("the chain `{}` writes it", writer.name))
+                    .help(format!(
+                        "read it with `format: {format}`, or write it with `encode: {}`",
+                        source.format
+                    )),
+                );
+            }
+        }
+    }
 }
 
 /// A topic that is read and that no chain writes: on a log of this process nothing ever comes; elsewhere somebody else may write it.

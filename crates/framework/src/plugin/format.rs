@@ -1,12 +1,14 @@
 //! Formats: bytes of a record to columns, and back. Sources and sinks on any log share them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use arrow_array::{BinaryArray, RecordBatch};
 use arrow_buffer::ScalarBuffer;
 use arrow_schema::SchemaRef;
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer};
 
 use super::{Input, Reads, Rejects};
 use crate::batch::Batch;
@@ -91,11 +93,46 @@ pub trait FormatPlugin: DeserializeOwned + JsonSchema + 'static {
 }
 
 /// A format as it is written in a file: a name, or a name with its settings.
-#[derive(Debug, Clone, PartialEq, serde::Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, JsonSchema)]
+#[schemars(untagged)]
 pub enum FormatSpec {
     /// `text`
     Name(String),
     /// `{ json: { fields: ... } }`, with exactly one key.
     WithSettings(BTreeMap<String, serde_json::Value>),
+}
+
+impl FormatSpec {
+    /// The format's name; empty where what is written names none.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Name(name) => name,
+            Self::WithSettings(settings) => settings.keys().next().map_or("", String::as_str),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for FormatSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = FormatSpec;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a format such as `text`, or `{ NAME: { its settings } }`")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<FormatSpec, E> {
+                Ok(FormatSpec::Name(name.to_owned()))
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<FormatSpec, A::Error> {
+                let settings = Deserialize::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(FormatSpec::WithSettings(settings))
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
 }

@@ -63,6 +63,8 @@ pub struct LogSink {
     pub create: bool,
     /// How many partitions to make it with; `None` for the log's default.
     pub partitions: Option<u32>,
+    /// The format's name, to compare with what the file's sources read.
+    pub format: String,
     /// Columns to bytes.
     pub encoder: Box<dyn Encoder>,
 }

@@ -112,6 +112,8 @@ pub struct LogSource {
     pub start: Option<Start>,
     /// The consumer group; `None` for one made from the pipeline's and the chain's name.
     pub group: Option<String>,
+    /// The format's name, to compare with what the file's sinks write.
+    pub format: String,
     /// Bytes to columns.
     pub decoder: Box<dyn Decoder>,
 }

@@ -203,7 +203,13 @@ impl Chain {
 
     /// One try: open everything, loop until the end or a failure.
     async fn attempt(&mut self) -> Result<()> {
-        self.open().await?;
+        let mut command = self.environment.command.clone();
+        tokio::select! {
+            biased;
+            opened = self.open() => opened?,
+            // Nothing has been read yet.
+            () = changed_to_drain(&mut command) => return Ok(()),
+        }
         self.drive().await?;
         self.commit().await?;
         self.writers.close().await

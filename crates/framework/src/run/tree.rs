@@ -131,8 +131,13 @@ impl Tree {
                 rejected
             }
             NodeBody::Window(window) => {
-                let wall = self.clock.now();
+                let (wall, before) = (self.clock.now(), window.in_flight_rows());
                 window.push(&batch, self.clock.elapsed(), wall, &mut self.windowed)?;
+                if replay {
+                    // Rows of open panes come in again; all others were done with before.
+                    let again = window.in_flight_rows() + self.windowed.closed_rows - before;
+                    StepMetrics::add(&metrics.rows_in, again);
+                }
                 self.emit(index, &partition, Some(&batch), replay)
             }
             NodeBody::Sink(sink) => {
@@ -246,8 +251,11 @@ impl Tree {
     }
 
     pub(crate) fn revoke(&mut self, partition: &Partition) {
-        for window in windows(&mut self.nodes) {
-            window.revoke(partition);
+        for (node, metrics) in self.nodes.iter_mut().zip(&self.metrics) {
+            if let NodeBody::Window(window) = &mut node.body {
+                window.revoke(partition);
+                metrics.hand_over(window.in_flight_rows());
+            }
         }
     }
 
@@ -423,6 +431,7 @@ impl Checkpoint {
     pub(crate) fn restore<'a>(&self, metrics: impl Iterator<Item = &'a Arc<StepMetrics>>) {
         for (metrics, balance) in metrics.zip(&self.0) {
             metrics.restore(balance);
+            metrics.hand_over(0);
         }
     }
 }

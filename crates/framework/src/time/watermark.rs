@@ -9,8 +9,8 @@ use crate::clock::Millis;
 /// How far event time has come: no record before it is expected any more.
 ///
 /// Per partition it is the greatest time seen, less the out-of-orderness; over all, the least of the partitions that are not idle. A partition is
-/// idle once it is caught up and has given nothing for the idle time; one that never gave a record is idle as soon as it is caught up. While
-/// every partition is idle, event time goes on from where it stood as fast as the clock, so that the last window closes without a
+/// idle once it is caught up and has given nothing for the idle time, nor since it was assigned: one without any record holds the
+/// others up for as long, because its first records may be as old as theirs. While every partition is idle, event time goes on from where it stood as fast as the clock, so that the last window closes without a
 /// newer record. It never goes back.
 ///
 /// ```
@@ -23,12 +23,13 @@ use crate::clock::Millis;
 /// watermark.observe(&a, 10_000, s(0));
 /// assert_eq!(watermark.advance(s(0)), None);            // nothing is known of b
 /// watermark.caught_up(&b, true, s(1));
-/// assert_eq!(watermark.advance(s(1)), Some(10_000));    // b is empty
-/// watermark.caught_up(&a, true, s(1));
-/// assert_eq!(watermark.advance(s(4)), Some(10_000));    // a may still give something
-/// assert_eq!(watermark.advance(s(8)), Some(12_000));    // idle since 6 s: time goes on
-/// watermark.observe(&a, 9_000, s(9));
-/// assert_eq!(watermark.advance(s(9)), Some(12_000));    // never back
+/// assert_eq!(watermark.advance(s(1)), None);            // b is empty, so far
+/// assert_eq!(watermark.advance(s(6)), Some(10_000));    // b is idle
+/// watermark.caught_up(&a, true, s(6));
+/// assert_eq!(watermark.advance(s(10)), Some(10_000));   // a may still give something
+/// assert_eq!(watermark.advance(s(13)), Some(12_000));   // idle since 11 s: time goes on
+/// watermark.observe(&a, 9_000, s(14));
+/// assert_eq!(watermark.advance(s(14)), Some(12_000));   // never back
 /// ```
 #[derive(Debug)]
 pub struct Watermark {
@@ -197,10 +198,6 @@ impl Ahead {
 impl Seen {
     /// When it is idle, unless a record comes; `None` while there is more to read.
     fn idle_at(&self, idle_after: Duration) -> Option<Duration> {
-        match (self.caught_up, self.greatest) {
-            (false, _) => None,
-            (true, None) => Some(Duration::ZERO),
-            (true, Some(_)) => Some(self.last_record.saturating_add(idle_after)),
-        }
+        self.caught_up.then(|| self.last_record.saturating_add(idle_after))
     }
 }

@@ -1,9 +1,10 @@
 //! The keys of a window's `with:` that are the framework's.
 
+use std::fmt;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use crate::clock::Millis;
 use crate::config::{Diagnostic, DurationText, Node, Problem};
@@ -21,8 +22,8 @@ pub enum TimeMode {
 }
 
 /// What a window gives for keys without a row in it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", untagged)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, JsonSchema)]
+#[schemars(untagged)]
 pub enum ZeroFill {
     /// `off`: nothing. `seen`: a key once seen stays, with 0, and a silent topic goes on giving zeros.
     Named(ZeroFillName),
@@ -30,13 +31,41 @@ pub enum ZeroFill {
     Keys(Vec<String>),
     /// Not written: `off`.
     #[default]
-    #[serde(skip)]
+    #[schemars(skip)]
     Unset,
 }
 
+impl<'de> Deserialize<'de> for ZeroFill {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = ZeroFill;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`off`, `seen` or a list of keys such as `[\"0\", \"1\"]`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<ZeroFill, E> {
+                match text {
+                    "off" => Ok(ZeroFill::Named(ZeroFillName::Off)),
+                    "seen" => Ok(ZeroFill::Named(ZeroFillName::Seen)),
+                    other => Err(E::unknown_variant(other, &["off", "seen"])),
+                }
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, keys: A) -> Result<ZeroFill, A::Error> {
+                Deserialize::deserialize(de::value::SeqAccessDeserializer::new(keys)).map(ZeroFill::Keys)
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
 /// See [`ZeroFill::Named`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "snake_case")]
 pub enum ZeroFillName {
     /// Only keys with a row in the window.
     Off,
@@ -150,6 +179,10 @@ impl WindowSettings {
                 .label("rows between two windows would count in none")
                 .help("make `size` at least as long as `slide`")
         })?;
+        if keys.max_keys == Some(0) {
+            return Err(Problem::new("max_keys", "no key would have room")
+                .help("give the most keys that may be held at once"));
+        }
         let defaults = Self::tumbling(1).ok_or_else(|| Problem::new("", "no window"))?;
         let time = keys.time.unwrap_or_default();
         if time == TimeMode::Processing {

@@ -83,11 +83,7 @@ pub struct Model {
 
 impl Part {
     fn idle_at(&self) -> Option<u64> {
-        match (self.caught_up, self.greatest) {
-            (false, _) => None,
-            (true, None) => Some(0),
-            (true, Some(_)) => Some(self.last_record + IDLE_MS),
-        }
+        self.caught_up.then_some(self.last_record + IDLE_MS)
     }
 
     fn idle(&self, now: u64) -> bool {

@@ -156,6 +156,11 @@ impl Csv {
                     .label(cells.map_or(String::new(), show))
             })?,
         };
+        if has_header && names.iter().any(|name| name.contains('\r')) {
+            return Err(Problem::new("path", format!("the lines of `{}` end in CR alone", self.path))
+                .label("the whole file would be its header")
+                .help("save it with line ends LF or CR LF"));
+        }
         let twice = names.iter().enumerate().find(|(i, name)| names.iter().take(*i).any(|n| n == *name));
         match twice {
             None if names.is_empty() => Err(Problem::new("columns", "at least one column is needed")),

@@ -57,7 +57,7 @@ impl SinkPlugin for KafkaSink {
             return Err(Problem::new("partitions", "a topic has from 1 to 10000 partitions"));
         }
         let key = self.key(input)?;
-        let encoder = match (&self.value, &self.encode) {
+        let (format, encoder) = match (&self.value, &self.encode) {
             (Some(_), Some(_)) => {
                 return Err(Problem::new("value", "`value` and `encode` cannot stand together")
                     .help("`value: COLUMN` is short for `encode: { text: { field: COLUMN } }`"));
@@ -68,10 +68,13 @@ impl SinkPlugin for KafkaSink {
                     .map_err(|p| p.help("`encode: json` writes columns of every type"))?;
                 let settings = serde_json::json!({ "field": column });
                 let text = FormatSpec::WithSettings(BTreeMap::from([("text".to_owned(), settings)]));
-                context.encoder("value", &text, input, key)?
+                ("text", context.encoder("value", &text, input, key)?)
             }
-            (None, Some(encode)) => context.encoder("encode", encode, input, key)?,
-            (None, None) => context.encoder("", &FormatSpec::Name("json".to_owned()), input, key)?,
+            (None, Some(encode)) => (encode.name(), context.encoder("encode", encode, input, key)?),
+            (None, None) => {
+                let json = FormatSpec::Name("json".to_owned());
+                ("json", context.encoder("", &json, input, key)?)
+            }
         };
         let reads = encoder.reads();
         let body = SinkBody::Log(LogSink {
@@ -79,6 +82,7 @@ impl SinkPlugin for KafkaSink {
             topic: self.topic,
             create: self.create,
             partitions: self.partitions,
+            format: format.to_owned(),
             encoder,
         });
         Ok(BoundSink { reads, body })

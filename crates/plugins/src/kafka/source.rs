@@ -58,6 +58,7 @@ impl SourcePlugin for KafkaSource {
             topic: self.topic,
             start: self.start,
             group: self.group,
+            format: self.format.name().to_owned(),
             decoder,
         });
         Ok(BoundSource { schema, bounded: false, body })

@@ -72,7 +72,8 @@ impl Assets {
             let vendor = beside.and_then(|v| v.canonicalize().ok()).map_or(embedded_vendor, Folder::Disk);
             return Ok(Self { page: Folder::Disk(root), vendor });
         }
-        let name = written.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        let name = written.trim_start_matches("./").trim_end_matches('/');
+        let name = name.strip_prefix("dashboards/").unwrap_or(name);
         let pages = embedded_pages();
         if pages.contains(&name) {
             return Ok(Self { page: Folder::Embedded(name.to_owned()), vendor: embedded_vendor });

@@ -340,11 +340,11 @@ impl State {
             crate::error::Consequence::Fenced,
             format!("another writer has taken the transactional id `{id}`"),
         )
-        .remedy("run only one process with this pipeline and worker name, or give each a name of its own"))
+        .remedy("run only one process with this pipeline's `name:`, or give each file a name of its own"))
     }
 }
 
 fn missing(topic: &str) -> Error {
     Error::fatal(format!("topic `{topic}` is not there"))
-        .remedy("create it, or let the pipeline do so with `create: true`")
+        .remedy("create it, or let the sink that writes it do so with `create: true`")
 }

@@ -54,7 +54,7 @@ pub(super) fn consequence(code: Code) -> Consequence {
 fn remedy(code: Code) -> Option<&'static str> {
     Some(match code {
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::FencedInstanceId => {
-            "run only one process with this pipeline and worker name, or give each a name of its own"
+            "run only one process with this pipeline's `name:`, or give each file a name of its own"
         }
         Code::Authentication
         | Code::SaslAuthenticationFailed
@@ -79,7 +79,7 @@ fn remedy(code: Code) -> Option<&'static str> {
             "another kind of consumer is in this group: name the pipeline or its group anew"
         }
         Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
-            "create it, or let the pipeline do so with `create: true`"
+            "create it, or let the sink that writes it do so with `create: true`"
         }
         Code::InvalidTopic => "use at most 249 of the characters a-z, A-Z, 0-9, `.`, `_` and `-`",
         Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => {

@@ -16,8 +16,10 @@ use super::settings::KafkaSettings;
 
 /// The most of the client's log lines and errors that are heard between two tries.
 pub(super) const EVENTS: usize = 64;
-/// How long the brokers may take to answer.
+/// How long the brokers may take to do something.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client may take to reach them before that is told; the chain goes on trying.
+const REACH: Duration = Duration::from_secs(4);
 /// One try; between tries the client's own account of what is wrong is heard.
 const TRY: Duration = Duration::from_secs(1);
 
@@ -77,7 +79,7 @@ pub(super) fn partitions<C: ConsumerContext>(
     topic: &str,
 ) -> Result<Option<u32>> {
     let doing = || format!("cannot look at topic `{topic}`");
-    let until = Instant::now() + PATIENCE;
+    let (until, reached_until) = (Instant::now() + PATIENCE, Instant::now() + REACH);
     loop {
         match client.fetch_metadata(Some(topic), TRY) {
             Ok(metadata) => {
@@ -106,7 +108,7 @@ pub(super) fn partitions<C: ConsumerContext>(
                 if let Some(refusal) = voice.refusal() {
                     return Err(refusal);
                 }
-                if Instant::now() > until {
+                if Instant::now() > reached_until {
                     return Err(voice.unreachable(&doing(), Some(&failed)));
                 }
             }
