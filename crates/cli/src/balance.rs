@@ -41,3 +41,24 @@ pub(crate) fn summary(figures: &[ChainFigures], took: Duration) -> String {
     }
     out
 }
+
+/// The same as log events, one a step.
+pub(crate) fn log_balance(figures: &[ChainFigures]) {
+    for chain in figures {
+        for (step, metrics) in &chain.steps {
+            let b = metrics.balance();
+            tracing::info!(
+                chain = chain.name,
+                step,
+                rows_in = b.rows_in,
+                rows_out = b.rows_out,
+                filtered = b.filtered,
+                late = b.late,
+                dead = b.dead,
+                in_flight = b.in_flight,
+                holds = b.holds(),
+                "balance"
+            );
+        }
+    }
+}

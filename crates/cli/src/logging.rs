@@ -9,6 +9,7 @@ use crate::args::{Global, LogFormat};
 pub(crate) fn start(global: &Global) {
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
+        (false, 0) if global.log_format == LogFormat::Json => "warn,pipectl=info,librdkafka=off,rdkafka=off",
         // Our own notices say what comes of it.
         (false, 0) => "warn,librdkafka=off,rdkafka=off",
         (false, 1) => "info,librdkafka=warn,rdkafka=warn",

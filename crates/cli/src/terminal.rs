@@ -15,6 +15,7 @@ pub(crate) struct Terminal {
     /// Standard error is a terminal, and a person reads along.
     pub(crate) live: bool,
     pub(crate) quiet: bool,
+    format: LogFormat,
 }
 
 impl Terminal {
@@ -26,12 +27,20 @@ impl Terminal {
             When::Auto => is_terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
         };
         let live = is_terminal && !global.quiet && global.log_format == LogFormat::Text;
-        Self { colour, live, quiet: global.quiet }
+        let format = global.log_format;
+        Self { colour: colour && format == LogFormat::Text, live, quiet: global.quiet, format }
+    }
+
+    /// Every line is a JSON object: what is said goes through the log.
+    pub(crate) fn json(&self) -> bool {
+        self.format == LogFormat::Json
     }
 
     /// A line that `--quiet` leaves out.
     pub(crate) fn say(&self, line: impl Display) {
-        if !self.quiet {
+        if self.json() {
+            tracing::info!("{line}");
+        } else if !self.quiet {
             write_err(&format!("{line}\n"));
         }
     }
@@ -48,6 +57,16 @@ impl Terminal {
     pub(crate) fn diagnostics(&self, diagnostics: &[Diagnostic]) {
         let shown: Vec<Diagnostic> =
             diagnostics.iter().filter(|d| !self.quiet || d.severity == Severity::Error).cloned().collect();
+        if self.json() {
+            for shown in &shown {
+                let (text, help) = (render(std::slice::from_ref(shown), false), shown.help.join("; "));
+                match shown.severity {
+                    Severity::Error => tracing::error!(text, help, "{}", shown.message),
+                    Severity::Warning => tracing::warn!(text, help, "{}", shown.message),
+                }
+            }
+            return;
+        }
         if shown.is_empty() {
             return;
         }
@@ -60,6 +79,9 @@ impl Terminal {
 
     /// Something that ends the command.
     pub(crate) fn error(&self, message: impl Display, help: Option<&str>) {
+        if self.json() {
+            return tracing::error!(help, "{message}");
+        }
         let word = if self.colour { "\x1b[1;31merror\x1b[0m" } else { "error" };
         write_err(&format!("{word}: {message}\n"));
         if let Some(help) = help {

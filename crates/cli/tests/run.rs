@@ -271,3 +271,23 @@ fn wrong_usage_is_two_and_a_file_that_is_not_valid_is_three() {
     assert_eq!(pipectl(&["run", "no-such-file.yaml"]).output().unwrap().status.code(), Some(3));
     assert_eq!(pipectl(&["check", "pipeline.yaml"]).output().unwrap().status.code(), Some(0));
 }
+
+#[test]
+fn with_json_logs_every_line_is_an_object() {
+    let all = ["pipelines.shoppers.csv.with.rate=max", "pipelines.shoppers.csv.with.repeat=false"];
+    let set =
+        ["--set", all[0], "--set", all[1], "--set", "pipelines.dashboard.socketio.with.listen=127.0.0.1:0"];
+    let run: Vec<&str> =
+        ["--log-format", "json", "run", "pipeline.yaml", "--once"].into_iter().chain(set).collect();
+    let broken = ["--log-format", "json", "run", "crates/cli/tests/errors/misspelt-field.yaml"];
+    for (arguments, code) in [(&run[..], 0), (&broken, 3)] {
+        let output = pipectl(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(code));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!said.is_empty());
+        for line in said.lines() {
+            let event = serde_json::from_str::<serde_json::Value>(line);
+            assert!(event.is_ok_and(|event| event["fields"]["message"].is_string()), "{line}");
+        }
+    }
+}

@@ -11,7 +11,7 @@ use pipectl_framework::run::{Notice, Outcome, Run, RunOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{self, Global, LogFormat};
-use crate::balance::summary;
+use crate::balance::{log_balance, summary};
 use crate::exit::Exit;
 use crate::load::load;
 use crate::status::Status;
@@ -92,7 +92,7 @@ async fn drive(plan: Plan, arguments: &args::Run, terminal: &Terminal) -> Exit {
         tokio::select! {
             outcome = &mut wait => break Some(outcome),
             notice = notices.recv(), if listening => match notice {
-                Some(notice) => status.line(&told(&notice, terminal)),
+                Some(notice) => tell(&notice, &status, terminal),
                 None => listening = false,
             },
             () = stop(&mut interrupt, &mut terminate) => {
@@ -110,10 +110,14 @@ async fn drive(plan: Plan, arguments: &args::Run, terminal: &Terminal) -> Exit {
         }
     };
     while let Ok(notice) = notices.try_recv() {
-        status.line(&told(&notice, terminal));
+        tell(&notice, &status, terminal);
     }
     status.clear();
-    terminal.say(summary(&figures, started.elapsed()).trim_end());
+    if terminal.json() {
+        log_balance(&figures);
+    } else {
+        terminal.say(summary(&figures, started.elapsed()).trim_end());
+    }
     match outcome {
         Some(outcome) => ended(&outcome, terminal),
         None => {
@@ -130,6 +134,19 @@ async fn stop(interrupt: &mut Signal, terminate: &mut Signal) {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+    }
+}
+
+fn tell(notice: &Notice, status: &Status, terminal: &Terminal) {
+    if !terminal.json() {
+        return status.line(&told(notice, terminal));
+    }
+    match notice {
+        Notice::Address { chain, address } => tracing::info!(chain, address, "open {address}"),
+        Notice::Retrying { chain, error, help, after } => {
+            tracing::warn!(chain, help, again_in_seconds = after.as_secs_f64(), "{error}");
+        }
+        Notice::Recovered { chain } => tracing::info!(chain, "works again"),
     }
 }
 
