@@ -229,15 +229,21 @@ impl Poller {
     /// Waits for one message, takes all that is there, and hands it on.
     fn sweep(&mut self) {
         let consumer = Arc::clone(&self.consumer);
-        let mut wait = WAIT;
+        let (mut wait, mut taken) = (WAIT, false);
         for _ in 0..SWEEP {
             match consumer.poll(wait) {
                 None => break,
-                Some(Ok(message)) => self.take(&message),
+                Some(Ok(message)) => {
+                    taken = true;
+                    self.take(&message);
+                }
                 Some(Err(KafkaError::PartitionEOF(partition))) => self.reached_end(partition),
                 Some(Err(e)) => self.trouble(&e),
             }
             wait = Duration::ZERO;
+        }
+        if taken {
+            self.reach.heard();
         }
         for index in 0..self.parts.len() {
             self.hand_on(index);

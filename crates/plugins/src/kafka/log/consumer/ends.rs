@@ -11,6 +11,8 @@ use crate::kafka::log::errors::error;
 use crate::kafka::log::handoff::Item;
 use crate::kafka::log::topics;
 
+/// How often where the partitions end is looked up while records come, for the lag alone: the answer waits behind fetched records.
+const LOOK_AT_LAG: Duration = Duration::from_secs(5);
 /// How long transactions may keep a bounded reader from its end before that is told.
 const UNDECIDED: Duration = Duration::from_secs(10);
 /// How often where the partitions end is looked up, and how long the brokers may take to tell. Less than the idle time of
@@ -34,12 +36,20 @@ pub(super) struct Bound {
 /// Whether the brokers tell where the partitions end.
 pub(super) struct Reach {
     looked: Instant,
+    /// When the last records came.
+    heard: Instant,
     lost: bool,
 }
 
 impl Reach {
     pub(super) fn new() -> Self {
-        Self { looked: Instant::now(), lost: false }
+        let now = Instant::now();
+        Self { looked: now, heard: now, lost: false }
+    }
+
+    /// Records came: the brokers are there.
+    pub(super) fn heard(&mut self) {
+        self.heard = Instant::now();
     }
 }
 
@@ -98,7 +108,8 @@ impl Poller {
 
     /// Looks up where the partitions end: for the lag, and to know that whoever has read all that is there would hear of more.
     pub(super) fn look_at_ends(&mut self) {
-        if self.reach.looked.elapsed() < LOOK_AT_ENDS {
+        let every = if self.reach.heard.elapsed() < LOOK_AT_ENDS { LOOK_AT_LAG } else { LOOK_AT_ENDS };
+        if self.reach.looked.elapsed() < every {
             return;
         }
         let held: Vec<Partition> =
