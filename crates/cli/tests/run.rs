@@ -258,7 +258,8 @@ pipelines:
         let window = figures("count-by-key");
         read += figures("count  ")[0];
         assert_eq!(window[0], figures("count  ")[0] + in_flight, "what was in flight comes in again");
-        (counted, in_flight) = (counted + window[1], window[5]);
+        // A partition that wakes after the idle time may find its window closed: late, and counted as that.
+        (counted, in_flight) = (counted + window[1] + window[3], window[5]);
     }
     assert_eq!(read, counted + in_flight, "each row counts once");
 }
