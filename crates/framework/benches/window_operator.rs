@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)] // a program that prints figures
 
 use std::hint::black_box;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,9 +14,9 @@ use arrow_array::{Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use hashbrown::HashMap;
 use pipectl_framework::batch::{Batch, Origin, Partition};
-use pipectl_framework::plugin::{Input, WindowPlugin};
+use pipectl_framework::plugin::{BindContext, Input, Registry, WindowPlugin};
 use pipectl_framework::time::WindowGrid;
-use pipectl_framework::window::{WindowOperator, WindowOutput, WindowSettings};
+use pipectl_framework::window::{Shape, WindowOperator, WindowOutput, WindowSettings};
 
 // The plugin as it ships; this crate cannot depend on the one that has it.
 #[allow(dead_code, unused_imports, reason = "its tests and its registration are not used here")]
@@ -50,10 +51,13 @@ fn input(keys: &[String], batches: usize, per_second: i64) -> Vec<Batch> {
 
 fn operator(schema: &SchemaRef, size: i64, slide: i64) -> WindowOperator {
     let mut settings = WindowSettings::tumbling(size).unwrap();
-    settings.grid = WindowGrid::new(size, slide, 0).unwrap();
-    let plugin: count_by_key::CountByKey = serde_json::from_str(r#"{ "key": "value" }"#).unwrap();
+    settings.shape = Shape::Grid(WindowGrid::new(size, slide, 0).unwrap());
+    settings.key = vec!["value".into()];
+    let plugin: count_by_key::CountByKey = serde_json::from_str("{}").unwrap();
     let input = Input { schema: schema.clone(), given_by: "the benchmark".into() };
-    let mut operator = WindowOperator::new(settings, plugin.bind(&input).unwrap(), schema).unwrap();
+    let context = BindContext { registry: &Registry::default(), base: Path::new("."), connections: &[] };
+    let bound = plugin.bind(&input, &context).unwrap();
+    let mut operator = WindowOperator::new(settings, bound.aggregate, &input).unwrap();
     operator.assign(Partition::new("t", 0), None, Duration::ZERO);
     operator
 }

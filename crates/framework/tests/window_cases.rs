@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use pipectl_framework::batch::Partition;
 use pipectl_framework::time::WindowGrid;
-use pipectl_framework::window::{TimeMode, WindowSettings};
+use pipectl_framework::window::{Shape, TimeMode, WindowSettings};
 use support::bench::Bench;
 
 const YEAR_9999: i64 = 253_402_300_799_000;
 
 fn grid(size: i64, slide: i64, offset: i64) -> WindowSettings {
     let mut settings = WindowSettings::tumbling(1).unwrap();
-    settings.grid = WindowGrid::new(size, slide, offset).unwrap();
+    settings.shape = Shape::Grid(WindowGrid::new(size, slide, offset).unwrap());
     settings
 }
 

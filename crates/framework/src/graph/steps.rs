@@ -2,7 +2,7 @@
 
 use super::plan::{Node, NodeBody, SourcePlan};
 use super::planning::{Given, Planner};
-use crate::config::{ChainDecl, Diagnostic, Kind, Output, Place, StepDecl};
+use crate::config::{ChainDecl, Diagnostic, Kind, Output, Place, Problem, StepDecl};
 use crate::plugin::{Build, Capability, Input, Plugin, Reads, SinkBody, SourceBody};
 use crate::window::{WindowOperator, WindowSettings};
 
@@ -131,23 +131,27 @@ impl Planner<'_> {
         let (settings, rest) = WindowSettings::split(&step.with);
         // Both halves are read before either may fail, so that all problems are shown at once.
         let settings = self.keep(settings);
-        let bound = self.keep(build(&rest, &first.input));
-        let (reads, operator) = match (settings, bound) {
-            (Some(settings), Some(bound)) => {
-                let reads = bound.reads.clone();
-                match WindowOperator::new(settings, bound, &first.input.schema) {
-                    Ok(operator) => (reads, operator),
-                    Err(problem) => {
-                        self.problems.push(step.with.diagnose(&problem));
-                        return None;
-                    }
-                }
+        let built = (build.step)(&rest, &first.input, &self.context());
+        let bound = self.keep(built);
+        let (Some(settings), Some(bound)) = (settings, bound) else { return None };
+        if build.needs_key && settings.key.is_empty() {
+            let problem = Problem::new("", "the key `key` is missing")
+                .help("name the field whose values are told apart, such as `key: gender`");
+            self.problems.push(step.with.diagnose(&problem));
+            return None;
+        }
+        let mut reads = bound.reads;
+        reads.extend(settings.key.iter().cloned());
+        let operator = match WindowOperator::new(settings, bound.aggregate, &first.input) {
+            Ok(operator) => operator,
+            Err(problem) => {
+                self.problems.push(step.with.diagnose(&problem));
+                return None;
             }
-            _ => return None,
         };
         let output =
             Input { schema: operator.output_schema(), given_by: format!("the {} window", plugin.name) };
-        Some((NodeBody::Window(Box::new(operator)), reads, output, true))
+        Some((NodeBody::Window(Box::new(operator)), Reads::Only(reads), output, true))
     }
 
     fn sink(&mut self, plugin: &Plugin, step: &StepDecl, first: &Given) -> Option<Bound> {

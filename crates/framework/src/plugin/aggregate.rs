@@ -8,7 +8,7 @@ use arrow_schema::Field;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::{Input, Reads};
+use super::{BindContext, Input};
 use crate::config::Problem;
 use crate::error::Result;
 
@@ -57,13 +57,30 @@ pub trait Aggregate: Send + Sync {
 
     /// An empty state.
     fn state(&self) -> Box<dyn AggregateState>;
+
+    /// True where a state can be taken out of another again ([`AggregateState::remove`]): a sum, but not a minimum. It is asked once. Without
+    /// it, overlapping windows are put together with two stacks of panes, which costs memory, not more time per row.
+    fn removes(&self) -> bool {
+        false
+    }
+
+    /// True where the number of rows is all it needs; `add`, `merge` and `remove` are then never called.
+    fn only_counts(&self) -> bool {
+        false
+    }
+
+    /// True where every key has exactly one row in a result; only such aggregates can stand side by side in one step.
+    fn one_row_per_key(&self) -> bool {
+        true
+    }
 }
 
-/// The state of one pane, or of a window: one value per group. A group that was never added to holds the neutral value (a count of
-/// 0), however great its number.
+/// The state of one pane, or of a window: one value per group. A group that was never added to holds the neutral value (a sum of
+/// 0), however great its number. How many rows a group has, the framework counts itself.
 ///
-/// Laws, which `testing` checks for anybody's aggregate: adding a batch equals adding its rows one by one; merging is associative,
-/// and merging an empty state changes nothing; `remove` undoes `merge`.
+/// Laws, which [`testing::laws::aggregate`](crate::testing::laws::aggregate) checks for anybody's aggregate: adding a batch equals adding
+/// its rows one by one; merging is associative, and merging an empty state changes nothing; `remove` undoes `merge`; `merge_group` is `merge` for one
+/// group. Where values are of one type and a group's result depends on them alone, implement [`Fold`](super::fold::Fold) instead.
 pub trait AggregateState: Send {
     /// Adds the chosen rows. Called once per batch and pane: the hot path; it must not allocate per row.
     fn add(&mut self, batch: &RecordBatch, groups: Groups<'_>);
@@ -72,23 +89,23 @@ pub trait AggregateState: Send {
     /// `into`). Called when panes are put together to a window, and the windows of several partitions to one result.
     fn merge(&mut self, other: &dyn AggregateState, into: &[u32]);
 
-    /// Takes another state out that was merged before with the same `from`. Gives false, and does nothing, where that cannot be
-    /// done (a minimum); the framework then merges the panes of every window anew.
-    fn remove(&mut self, other: &dyn AggregateState, from: &[u32]) -> bool;
+    /// Takes another state out that was merged before with the same `from`. Called only where [`Aggregate::removes`].
+    fn remove(&mut self, _other: &dyn AggregateState, _from: &[u32]) {}
 
-    /// The results of `groups`.
+    /// Adds what group `from` of another state of the same aggregate holds to group `into` here. Called when a row makes two sessions one, and
+    /// when a session has rows of several partitions.
+    fn merge_group(&mut self, other: &dyn AggregateState, from: u32, into: u32);
+
+    /// Makes a group neutral again. Called when a session is over, before its number is given to another.
+    fn reset(&mut self, group: u32);
+
+    /// The results of `groups`; group `groups[i]` has `rows[i]` rows. It may have none: a key that `zero_fill` keeps.
     ///
     /// # Errors
     /// Only where a result cannot be represented (an overflow); it ends the run.
-    fn finish(&self, groups: &[u32]) -> Result<Results>;
+    fn finish(&self, groups: &[u32], rows: &[i64]) -> Result<Results>;
 
-    /// True where no row is in `group`, so that a result without zero fill leaves it out.
-    fn is_empty(&self, group: u32) -> bool;
-
-    /// Back to empty, keeping the memory.
-    fn clear(&mut self);
-
-    /// The bytes held, for metrics and caps.
+    /// The bytes held, for the cap on a window's state.
     fn bytes(&self) -> usize;
 
     /// For `merge` and `remove`, to reach the other state's own type.
@@ -98,9 +115,9 @@ pub trait AggregateState: Send {
 /// What a closed window yields.
 #[derive(Debug)]
 pub struct Results {
-    /// The group of each row; `None` where there is one row for each group asked for, in that order. An aggregate may give fewer rows (the
-    /// ten greatest keys) or more (several quantiles of a key).
-    pub groups: Option<Vec<u32>>,
+    /// Which of the groups asked for each row belongs to: an index into `groups`, not a group. `None` where there is one row for each, in that
+    /// order. An aggregate may give fewer rows than groups, or more (the ten greatest of each key).
+    pub rows: Option<Vec<u32>>,
     /// The columns, in the order of [`Aggregate::fields`], all of the same length.
     pub columns: Vec<ArrayRef>,
 }
@@ -108,31 +125,20 @@ pub struct Results {
 impl Results {
     /// One row for each group asked for, in that order.
     pub fn each(columns: Vec<ArrayRef>) -> Self {
-        Self { groups: None, columns }
+        Self { rows: None, columns }
     }
 }
 
-/// A column of the input that is a key, and its name in the results.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyColumn {
-    /// The column's index in the input.
-    pub column: usize,
-    /// Its name in the results, where it is text. With a single key that is `key`, so that a chain that follows needs no
-    /// change when another column is counted.
-    pub name: String,
-}
-
-/// A window that planning has bound to its input.
+/// An aggregate that planning has bound to its input.
 pub struct BoundWindow {
-    /// The columns that make the key, each text, integer, or true or false; with none, all rows are one group.
-    pub keys: Vec<KeyColumn>,
-    /// Which columns the keys and the aggregate look at.
-    pub reads: Reads,
+    /// The columns that the aggregate looks at; planning adds those of the keys.
+    pub reads: Vec<String>,
     /// The aggregate.
     pub aggregate: Box<dyn Aggregate>,
 }
 
-/// The configuration of a window: what stands in its `with:` beside the framework's own keys (`size`, `slide`, `zero_fill`, ...).
+/// The configuration of a window: what stands in its `with:` beside the framework's own settings (`key`, `size`, `slide`, `zero_fill`, ...).
+/// It works in every kind of window, alone or beside others in an `aggregates` step.
 pub trait WindowPlugin: DeserializeOwned + JsonSchema + 'static {
     /// The name in the file.
     const NAME: &'static str;
@@ -140,10 +146,12 @@ pub trait WindowPlugin: DeserializeOwned + JsonSchema + 'static {
     const SUMMARY: &'static str;
     /// A step in YAML, as `- window: ...`, that `describe` prints and a test binds.
     const EXAMPLE: &'static str;
+    /// True where the step makes no sense without a `key`.
+    const NEEDS_KEY: bool = false;
 
     /// Called while planning, before anything has started.
     ///
     /// # Errors
     /// A [`Problem`] with the path of the offending value.
-    fn bind(self, input: &Input) -> Result<BoundWindow, Problem>;
+    fn bind(self, input: &Input, context: &BindContext<'_>) -> Result<BoundWindow, Problem>;
 }

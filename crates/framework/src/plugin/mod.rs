@@ -7,6 +7,7 @@
 
 mod aggregate;
 mod connection;
+pub mod fold;
 mod format;
 mod input;
 pub mod lift;
@@ -17,7 +18,7 @@ mod sink;
 mod source;
 mod transform;
 
-pub use aggregate::{Aggregate, AggregateState, BoundWindow, Groups, KeyColumn, Results, Rows, WindowPlugin};
+pub use aggregate::{Aggregate, AggregateState, BoundWindow, Groups, Results, Rows, WindowPlugin};
 pub use connection::ConnectionPlugin;
 pub use format::{Decoded, Decoder, Encoded, Encoder, FormatPlugin, FormatSpec, RowMap};
 pub use input::Input;

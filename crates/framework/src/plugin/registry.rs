@@ -32,6 +32,14 @@ pub enum Capability {
 }
 
 type Built<T> = Result<T, Vec<Diagnostic>>;
+/// From a step's `with:`, or, in an `aggregates` step, from a value in it.
+#[derive(Clone, Copy)]
+pub(crate) struct BuildWindow {
+    pub(crate) step: fn(&Node, &Input, &BindContext<'_>) -> Built<BoundWindow>,
+    pub(crate) part: fn(&serde_json::Value, &Input, &BindContext<'_>) -> Result<BoundWindow, Problem>,
+    pub(crate) needs_key: bool,
+}
+
 type BuildEncoder = fn(&serde_json::Value, &Input, Option<usize>) -> Result<Box<dyn Encoder>, Problem>;
 
 /// How a plugin is made from its `with:`; one entry per kind.
@@ -39,7 +47,7 @@ type BuildEncoder = fn(&serde_json::Value, &Input, Option<usize>) -> Result<Box<
 pub(crate) enum Build {
     Source(fn(&Node, &BindContext<'_>) -> Built<BoundSource>),
     Transform(fn(&Node, &Input) -> Built<BoundTransform>),
-    Window(fn(&Node, &Input) -> Built<BoundWindow>),
+    Window(BuildWindow),
     Sink(fn(&Node, &Input, &BindContext<'_>) -> Built<BoundSink>),
     Format { decoder: fn(&serde_json::Value) -> Result<Box<dyn Decoder>, Problem>, encoder: BuildEncoder },
     Connection(fn(&Node, &BindContext<'_>) -> Built<Arc<dyn Log>>),
@@ -81,7 +89,7 @@ fn read<C: DeserializeOwned, T>(node: &Node, bind: impl FnOnce(C) -> Result<T, P
     bind(config).map_err(|problem| vec![node.diagnose(&problem)])
 }
 
-fn read_format<C: DeserializeOwned>(settings: &serde_json::Value) -> Result<C, Problem> {
+fn read_value<C: DeserializeOwned>(settings: &serde_json::Value) -> Result<C, Problem> {
     serde_path_to_error::deserialize(settings).map_err(|e| {
         let path = e.path().to_string();
         Problem::new(if path == "." { "" } else { &path }, e.into_inner().to_string())
@@ -124,7 +132,11 @@ impl Plugin {
             example: C::EXAMPLE,
             capabilities: &[],
             config_schema: schema_of::<C>,
-            build: Build::Window(|node, input| read::<C, _>(node, |c| c.bind(input))),
+            build: Build::Window(BuildWindow {
+                step: |node, input, context| read::<C, _>(node, |c| c.bind(input, context)),
+                part: |settings, input, context| read_value::<C>(settings)?.bind(input, context),
+                needs_key: C::NEEDS_KEY,
+            }),
         }
     }
 
@@ -151,8 +163,8 @@ impl Plugin {
             capabilities: &[],
             config_schema: schema_of::<C>,
             build: Build::Format {
-                decoder: |settings| read_format::<C>(settings)?.decoder(),
-                encoder: |settings, input, key| read_format::<C>(settings)?.encoder(input, key),
+                decoder: |settings| read_value::<C>(settings)?.decoder(),
+                encoder: |settings, input, key| read_value::<C>(settings)?.encoder(input, key),
             },
         }
     }
@@ -295,6 +307,27 @@ impl BindContext<'_> {
                 encoder(&settings, input, key).map_err(|p| under(p, path, &name, spec))
             }
             _ => Err(Problem::new(path, format!("`{name}` is not a format"))),
+        }
+    }
+
+    /// Binds an aggregate that stands in another window's settings, at `path`.
+    ///
+    /// # Errors
+    /// A [`Problem`]: no such window, or its own.
+    pub fn aggregate(
+        &self,
+        path: &str,
+        name: &str,
+        settings: &serde_json::Value,
+        input: &Input,
+    ) -> Result<BoundWindow, Problem> {
+        match self.registry.get(Kind::Window, name).map(|plugin| plugin.build) {
+            Some(Build::Window(build)) => {
+                (build.part)(settings, input, self).map_err(|problem| problem.within(path, false))
+            }
+            _ => Err(Problem::new(path, format!("there is no aggregate `{name}`"))
+                .label(format!("the aggregates are: {}", self.registry.names(Kind::Window).join(", ")))
+                .suggest(name, self.registry.names(Kind::Window))),
         }
     }
 

@@ -1,16 +1,13 @@
 //! Closes windows.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::{ArrayRef, RecordBatch, TimestampMillisecondArray};
-
-use super::keys::NO_OWNER;
-use super::operator::{Pane, WindowOperator, WindowOutput};
-use crate::batch::{Batch, Origin, Partition};
+use super::operator::{WindowOperator, WindowOutput};
+use super::result::Give;
+use super::sliding::{Panes, Running};
+use crate::batch::Batch;
 use crate::clock::Millis;
-use crate::error::{Error, Result};
-use crate::plugin::{AggregateState, Groups};
+use crate::error::Result;
 use crate::time::NextMove;
 
 /// The most windows that one call closes; the rest follow in the next, so that a long gap does not hold the chain up.
@@ -19,25 +16,15 @@ const MOST_AT_ONCE: usize = 1024;
 /// The longest gap without a record, in windows, that is filled with zeros. Beyond it nobody wants to read them all.
 const LONGEST_GAP: Millis = 100_000;
 
-/// The state of the window that closed last, kept for sliding windows: the next one is this one, less its oldest pane, plus the
-/// newest.
-pub(super) struct Running {
-    start: Millis,
-    end: Millis,
-    state: Box<dyn AggregateState>,
-    /// Panes that no window needs any more, but that are still in `state`.
-    retired: Vec<Pane>,
-}
-
-impl Running {
-    pub(super) fn covers(&self, pane: Millis) -> bool {
-        (self.start..self.end).contains(&pane)
-    }
-
-    /// Takes in rows of a pane that it covers, so that taking the pane out again leaves nothing of them.
-    pub(super) fn add(&mut self, batch: &Batch, groups: Groups<'_>) {
-        self.state.add(batch.columns(), groups);
-    }
+/// Why a window gives its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// It is due.
+    Close,
+    /// A late row has come: the whole result of a window that was closed.
+    Again,
+    /// It is still open, and gives what it has so far.
+    Early,
 }
 
 impl WindowOperator {
@@ -46,10 +33,10 @@ impl WindowOperator {
     /// # Errors
     /// `Fatal` where the aggregate cannot give its result.
     pub fn tick(&mut self, now: Duration, wall: Millis, out: &mut WindowOutput) -> Result<()> {
-        match self.advance(now, wall) {
-            Some(watermark) => self.close_until(watermark, out),
-            None => Ok(()),
+        if let Some(watermark) = self.advance(now, wall) {
+            self.close_until(watermark, out)?;
         }
+        self.give_updates(now, out)
     }
 
     /// Nothing follows: closes every window that has a row.
@@ -57,8 +44,9 @@ impl WindowOperator {
     /// # Errors
     /// As [`tick`](Self::tick).
     pub fn finish(&mut self, out: &mut WindowOutput) -> Result<()> {
+        self.close_sessions(Millis::MAX, out)?;
         while let Some((last, _)) = self.panes.last_key_value() {
-            let grid = &self.settings.grid;
+            let grid = &self.grid;
             let end = grid.last_end(last.saturating_add(grid.pane_length() - 1));
             self.close_windows(end, out)?;
             self.drop_panes(end.saturating_add(self.settings.lateness), out);
@@ -68,6 +56,11 @@ impl WindowOperator {
 
     /// When [`tick`](Self::tick) should be called though nothing was read; `None` while only a record can close a window.
     pub fn next_wakeup(&self, now: Duration) -> Option<Duration> {
+        let update = self.next_update(now);
+        self.next_due(now).map_or(update, |due| Some(update.map_or(due, |update| update.min(due))))
+    }
+
+    fn next_due(&self, now: Duration) -> Option<Duration> {
         let due = self.next_end()?;
         let watermark = self.watermark()?;
         if due <= watermark {
@@ -81,6 +74,9 @@ impl WindowOperator {
     }
 
     fn close_until(&mut self, watermark: Millis, out: &mut WindowOutput) -> Result<()> {
+        if self.sessions.is_some() {
+            return self.close_sessions(watermark, out);
+        }
         self.close_due(watermark, out)?;
         self.drop_panes(watermark, out);
         Ok(())
@@ -92,7 +88,7 @@ impl WindowOperator {
         if self.close_windows(watermark, out)? {
             return Ok(false);
         }
-        let grid = &self.settings.grid;
+        let grid = self.grid;
         let closed = Some(grid.end_after(watermark).saturating_sub(grid.slide()));
         for assigned in self.partitions.values_mut() {
             assigned.closed_until = assigned.closed_until.max(closed);
@@ -105,7 +101,7 @@ impl WindowOperator {
         for _ in 0..MOST_AT_ONCE {
             let Some(end) = self.next_end().filter(|end| *end <= watermark) else { return Ok(false) };
             let end = self.skip_gap(end, watermark);
-            if let Some(batch) = self.window(end, true)? {
+            if let Some(batch) = self.window(end, Purpose::Close)? {
                 out.results.push(batch);
             }
             for assigned in self.partitions.values_mut() {
@@ -117,7 +113,10 @@ impl WindowOperator {
 
     /// The end of the next window to close.
     pub(super) fn next_end(&self) -> Option<Millis> {
-        let grid = &self.settings.grid;
+        if let Some(sessions) = &self.sessions {
+            return sessions.next_due();
+        }
+        let grid = &self.grid;
         let oldest = self.panes.first_key_value().map(|(start, _)| grid.first_end(*start));
         let after_closed = match self.partitions.values().map(|a| a.closed_until).min()? {
             Some(closed) => Some(grid.end_after(closed)),
@@ -143,12 +142,12 @@ impl WindowOperator {
     }
 
     fn has_rows_for(&self, end: Millis) -> bool {
-        self.panes.range(end.saturating_sub(self.settings.grid.size())..end).next().is_some()
+        self.panes.range(end.saturating_sub(self.grid.size())..end).next().is_some()
     }
 
     /// The first window after `closed` that has a row.
     fn next_with_rows(&self, closed: Millis) -> Option<Millis> {
-        let grid = &self.settings.grid;
+        let grid = &self.grid;
         let next = grid.end_after(closed);
         let (pane, _) = self.panes.range(next.saturating_sub(grid.size())..).next()?;
         Some(grid.first_end(*pane).max(next))
@@ -156,7 +155,7 @@ impl WindowOperator {
 
     /// Jumps over a silence that is too long to be filled with zeros.
     fn skip_gap(&self, end: Millis, watermark: Millis) -> Millis {
-        let grid = &self.settings.grid;
+        let grid = &self.grid;
         let reach = grid.slide().saturating_mul(LONGEST_GAP);
         if !self.settings.keep_seen || watermark.saturating_sub(end) <= reach || self.has_rows_for(end) {
             return end;
@@ -174,108 +173,54 @@ impl WindowOperator {
     }
 
     /// The result of the window that ends at `end`; `None` where it has no row to give.
-    ///
-    /// With `advance` false it gives a closed window's whole result again, with late rows in it.
-    pub(super) fn window(&mut self, end: Millis, advance: bool) -> Result<Option<Batch>> {
-        let start = end.saturating_sub(self.settings.grid.size());
+    pub(super) fn window(&mut self, end: Millis, purpose: Purpose) -> Result<Option<Batch>> {
+        let start = end.saturating_sub(self.grid.size());
+        let close = purpose == Purpose::Close;
         // Partitions for which this window was closed by another worker take no part.
         let open: Vec<u32> = self
             .partitions
             .values()
-            .filter(|a| !advance || a.closed_until.is_none_or(|c| c < end))
+            .filter(|a| !close || a.closed_until.is_none_or(|c| c < end))
             .map(|a| a.number)
             .collect();
         let all = open.len() == self.partitions.len();
-        let running = if advance { self.running.take() } else { None };
-        let state = match running.filter(|_| all) {
-            Some(running) if running.start < start && start < running.end => self.slide(running, start, end),
-            _ => None,
+        let known = self.same.len() as u32;
+        self.same.extend(known..self.keys.len() as u32);
+        let running = if close { self.running.take() } else { None };
+        let same = self.same.get(..self.keys.len()).unwrap_or_default();
+        let panes = Panes { panes: &self.panes, aggregate: &*self.aggregate, same };
+        let give = Give {
+            aggregate: &*self.aggregate,
+            settings: &self.settings,
+            schema: &self.schema,
+            open: &open,
+            early: purpose == Purpose::Early,
         };
-        let state = state.unwrap_or_else(|| {
-            let mut state = self.aggregate.state();
-            self.merge_into(state.as_mut(), start, end, Some(&open));
-            state
-        });
-        let groups = self.groups_of(state.as_ref(), &open);
-        let batch =
-            if groups.is_empty() { None } else { Some(self.result(state.as_ref(), &groups, start, end)?) };
-        if advance && all && self.settings.grid.slide() < self.settings.grid.size() {
-            self.running = Some(Running { start, end, state, retired: Vec::new() });
-        }
-        Ok(batch)
-    }
-
-    /// The last window's state moved on to the next window; `None` where the aggregate cannot take panes out.
-    fn slide(&self, mut running: Running, start: Millis, end: Millis) -> Option<Box<dyn AggregateState>> {
-        let kept = self.panes.range(running.start..start).map(|(_, pane)| pane);
-        let retired = std::mem::take(&mut running.retired);
-        let same: Vec<u32> = (0..self.keys.len() as u32).collect();
-        for pane in retired.iter().chain(kept) {
-            for part in &pane.parts {
-                if !running.state.remove(part.state.as_ref(), &same) {
-                    return None;
+        let keys = &mut self.keys;
+        if close && all && self.grid.slide() < self.grid.size() {
+            let running = match running.filter(|r| r.reaches(start)) {
+                Some(mut running) => {
+                    running.slide(panes, start, end);
+                    running
                 }
-            }
+                None => Running::new(panes, start, end),
+            };
+            let batch = running.with(panes, |tally| give.window(keys, tally, start, end));
+            self.running = Some(running);
+            return batch;
         }
-        self.merge_into(running.state.as_mut(), running.end, end, None);
-        Some(running.state)
-    }
-
-    fn merge_into(&self, state: &mut dyn AggregateState, start: Millis, end: Millis, open: Option<&[u32]>) {
-        let same: Vec<u32> = (0..self.keys.len() as u32).collect();
-        for part in self.panes.range(start..end).flat_map(|(_, pane)| &pane.parts) {
-            if open.is_none_or(|open| open.contains(&part.partition)) {
-                state.merge(part.state.as_ref(), &same);
+        let mut parts = panes.panes.range(start..end).flat_map(|(_, pane)| &pane.parts);
+        match (parts.next(), parts.next()) {
+            (Some(only), None) if open.contains(&only.partition) => {
+                give.window(keys, &only.tally, start, end)
             }
+            _ => give.window(keys, &panes.merged(start, end, Some(&open)), start, end),
         }
-    }
-
-    /// The groups that a result has a row for, in the order in which the keys were first seen.
-    ///
-    /// A key is kept from the first window that has a row of it, not from when it was read: how the input is cut into batches
-    /// changes no result.
-    fn groups_of(&mut self, state: &dyn AggregateState, open: &[u32]) -> Vec<u32> {
-        let named = self.settings.keys.len() as u32;
-        let mut groups = Vec::new();
-        for group in 0..self.keys.len() as u32 {
-            let owner = self.keys.owner(group);
-            let filled = !state.is_empty(group);
-            let kept = self.settings.keep_seen
-                && if group < named {
-                    owner == NO_OWNER || open.contains(&owner)
-                } else {
-                    open.contains(&owner) && self.keys.seen(group, filled)
-                };
-            if filled || kept {
-                groups.push(group);
-            }
-        }
-        groups
-    }
-
-    fn result(
-        &self,
-        state: &dyn AggregateState,
-        groups: &[u32],
-        start: Millis,
-        end: Millis,
-    ) -> Result<Batch> {
-        let rows = groups.len();
-        let times = |t: Millis| -> ArrayRef {
-            Arc::new(TimestampMillisecondArray::from(vec![t; rows]).with_timezone("UTC"))
-        };
-        let mut columns = vec![times(start), times(end), Arc::new(self.keys.column(groups)) as ArrayRef];
-        columns.extend(state.finish(groups)?.columns);
-        let broken = |e| Error::fatal("an aggregate's result does not fit its schema").caused_by(e);
-        let columns = RecordBatch::try_new(self.schema.clone(), columns).map_err(broken)?;
-        let origin =
-            Origin { partition: Partition::new("window", 0), offsets: vec![end; rows].into(), replay: false };
-        Batch::new(columns, vec![end - 1; rows].into(), origin).map_err(broken)
     }
 
     /// Drops the panes that no window needs any more.
     fn drop_panes(&mut self, watermark: Millis, out: &mut WindowOutput) {
-        let grid = self.settings.grid;
+        let grid = self.grid;
         let closed = self.partitions.values().map(|a| a.closed_until).min().flatten();
         while let Some(entry) = self.panes.first_entry() {
             let end = grid.last_end(entry.key().saturating_add(grid.pane_length() - 1));
@@ -290,8 +235,10 @@ impl WindowOperator {
             out.closed_rows += rows;
             self.in_flight -= rows;
             self.may_forget = true;
-            if let Some(running) = self.running.as_mut().filter(|r| start >= r.start) {
-                running.retired.push(pane);
+            let bytes: usize = pane.parts.iter().map(|p| p.tally.bytes()).sum();
+            self.pane_bytes = self.pane_bytes.saturating_sub(bytes);
+            if let Some(running) = &mut self.running {
+                running.retire(start, pane);
             }
         }
         if self.panes.is_empty() && !self.settings.keep_seen {

@@ -1,23 +1,40 @@
 //! Keys to dense numbers: the groups of an aggregate.
 
-use std::fmt::Write as _;
-use std::hash::BuildHasher;
-
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{Array, ArrayRef, StringArray};
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow_schema::DataType;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use std::hash::BuildHasher;
 
 /// No group: the row's key is one too many.
 pub(super) const NONE: u32 = u32::MAX;
 
+pub(super) const NO_OWNER: u32 = u32::MAX;
+
+/// The length of a field of a key of several that is null.
+const NULL: u32 = u32::MAX;
+
+/// Keys up to this many bytes stand in the table itself: looking one up touches one place in memory less (97 against 160 ns a row with a
+/// million keys).
+const SHORT: usize = 16;
+
+#[derive(Clone, Copy)]
+struct Entry {
+    /// The key where it is short, with zeros behind; else its hash.
+    start: [u8; SHORT],
+    len: u32,
+    group: u32,
+}
+
 /// All keys that are known, each with its group.
 pub(super) struct KeyTable {
-    table: HashTable<u32>,
+    /// The columns that make a key.
+    columns: Vec<usize>,
+    table: HashTable<Entry>,
     hasher: FixedState,
-    /// The keys' bytes, one behind the other; key `g` ends at `ends[g]`.
+    /// The keys' bytes, one behind the other; key `g` ends at `ends[g]`. A key of several fields has the length of each before it.
     bytes: Vec<u8>,
     ends: Vec<usize>,
     /// The partition that a key was last seen in; `NO_OWNER` where it is known by name alone.
@@ -25,27 +42,27 @@ pub(super) struct KeyTable {
     /// True for a key that a closed window had a row of.
     seen: Vec<bool>,
     /// The groups of keys of one byte, the commonest case by far (0.4 against 5.3 ns a row).
-    short: [u32; 256],
+    one_byte: [u32; 256],
     null: u32,
     max: u32,
-    text: String,
+    /// A key while it is put together.
+    scratch: Vec<u8>,
 }
 
-pub(super) const NO_OWNER: u32 = u32::MAX;
-
 impl KeyTable {
-    pub(super) fn new(max: u32) -> Self {
+    pub(super) fn new(columns: Vec<usize>, max: u32) -> Self {
         Self {
+            columns,
             table: HashTable::new(),
             hasher: FixedState::default(),
             bytes: Vec::new(),
             ends: Vec::new(),
             owners: Vec::new(),
             seen: Vec::new(),
-            short: [NONE; 256],
+            one_byte: [NONE; 256],
             null: NONE,
             max: max.min(NONE - 1),
-            text: String::new(),
+            scratch: Vec::new(),
         }
     }
 
@@ -59,21 +76,43 @@ impl KeyTable {
         self.ends.clear();
         self.owners.clear();
         self.seen.clear();
-        self.short = [NONE; 256];
+        self.one_byte = [NONE; 256];
         self.null = NONE;
     }
 
-    /// The groups of a column's rows; `NONE` for a key beyond the most that are held.
-    pub(super) fn groups(&mut self, column: &ArrayRef, groups: &mut Vec<u32>) {
+    /// The bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        self.table.capacity() * (size_of::<Entry>() + 1)
+            + self.bytes.capacity()
+            + self.ends.capacity() * size_of::<usize>()
+            + self.owners.capacity() * size_of::<u32>()
+            + self.seen.capacity()
+    }
+
+    /// The groups of a batch's rows; `NONE` for a key beyond the most that are held.
+    pub(super) fn groups(&mut self, batch: &RecordBatch, groups: &mut Vec<u32>) {
         groups.clear();
+        match self.columns[..] {
+            [column] => self.groups_of_one(batch.column(column), groups),
+            [] => {
+                let all = self.group(b"");
+                groups.resize(batch.num_rows(), all);
+            }
+            _ => self.groups_of_several(batch, groups),
+        }
+    }
+
+    fn groups_of_one(&mut self, column: &ArrayRef, groups: &mut Vec<u32>) {
         match column.data_type() {
             DataType::Utf8 => {
                 let column = column.as_string::<i32>();
                 let (ends, bytes) = (column.value_offsets(), column.value_data());
-                if column.null_count() == 0 && self.short_groups(ends, bytes, groups) {
-                    return;
-                }
                 if column.null_count() == 0 {
+                    if let Some(bytes) = bytes_of_one(column)
+                        && self.groups_of_bytes(bytes, groups)
+                    {
+                        return;
+                    }
                     groups.clear();
                     groups.extend(ends.windows(2).map(|w| self.group(&bytes[w[0] as usize..w[1] as usize])));
                 } else {
@@ -85,41 +124,70 @@ impl KeyTable {
             }
             DataType::Int64 => {
                 let column = column.as_primitive::<Int64Type>();
+                let mut text = itoa::Buffer::new();
                 groups.extend(column.iter().map(|key| match key {
-                    Some(key) => {
-                        let mut text = std::mem::take(&mut self.text);
-                        text.clear();
-                        let _ = write!(text, "{key}");
-                        let group = self.group(text.as_bytes());
-                        self.text = text;
-                        group
-                    }
+                    Some(key) => self.group(text.format(key).as_bytes()),
                     None => self.null_group(),
                 }));
             }
             _ => {
                 let column = column.as_boolean();
                 groups.extend(column.iter().map(|key| match key {
-                    Some(true) => self.group(b"true"),
-                    Some(false) => self.group(b"false"),
+                    Some(key) => self.group(truth(key)),
                     None => self.null_group(),
                 }));
             }
         }
     }
 
-    /// The groups of a column whose keys are all known and of one byte; false where they are not.
-    fn short_groups(&self, ends: &[i32], bytes: &[u8], groups: &mut Vec<u32>) -> bool {
-        let (Some(start), Some(end)) = (ends.first(), ends.last()) else { return true };
-        // No early exit in the loops, so that they take many rows at a time.
-        let one_byte = (end - start) as usize + 1 == ends.len()
-            && ends.windows(2).filter(|w| w[1] - w[0] != 1).count() == 0;
-        if !one_byte {
+    fn groups_of_several(&mut self, batch: &RecordBatch, groups: &mut Vec<u32>) {
+        let mut key = std::mem::take(&mut self.scratch);
+        let columns = std::mem::take(&mut self.columns);
+        for row in 0..batch.num_rows() {
+            key.clear();
+            for column in &columns {
+                push_field(&mut key, batch.column(*column), row);
+            }
+            groups.push(self.group(&key));
+        }
+        self.columns = columns;
+        self.scratch = key;
+    }
+
+    /// The groups of keys of one byte; false where one is not known.
+    fn groups_of_bytes(&self, bytes: &[u8], groups: &mut Vec<u32>) -> bool {
+        groups.extend(bytes.iter().map(|byte| self.one_byte[usize::from(*byte)]));
+        groups.iter().fold(0, |most, group| most.max(*group)) != NONE
+    }
+
+    /// The keys' bytes, where each row's key is text of one byte.
+    pub(super) fn one_byte_keys<'a>(&self, batch: &'a RecordBatch) -> Option<&'a [u8]> {
+        let [column] = self.columns[..] else { return None };
+        let column = batch.column(column).as_string_opt::<i32>()?;
+        if column.null_count() == 0 { bytes_of_one(column) } else { None }
+    }
+
+    /// Counts keys of one byte and gives each group's rows to `add`; false, with nothing given, where one is not known.
+    pub(super) fn count_bytes(&self, bytes: &[u8], mut add: impl FnMut(u32, i64)) -> bool {
+        // Several tracks, as an increment would wait for the one before, of the same key.
+        let mut tracks = [[0_u32; 256]; 4];
+        let (chunks, rest) = bytes.as_chunks::<4>();
+        for chunk in chunks {
+            for (track, byte) in tracks.iter_mut().zip(chunk) {
+                track[usize::from(*byte)] += 1;
+            }
+        }
+        for byte in rest {
+            tracks[0][usize::from(*byte)] += 1;
+        }
+        let rows = |byte: usize| tracks.iter().map(|track| i64::from(track[byte])).sum::<i64>();
+        if (0..256).any(|byte| self.one_byte[byte] == NONE && rows(byte) > 0) {
             return false;
         }
-        groups
-            .extend(bytes[*start as usize..*end as usize].iter().map(|byte| self.short[usize::from(*byte)]));
-        groups.iter().fold(0, |most, group| most.max(*group)) != NONE
+        for (byte, group) in self.one_byte.iter().enumerate().filter(|(_, group)| **group != NONE) {
+            add(*group, rows(byte));
+        }
+        true
     }
 
     /// True for the types that a key may have.
@@ -130,23 +198,30 @@ impl KeyTable {
     #[inline]
     pub(super) fn group(&mut self, key: &[u8]) -> u32 {
         if let [byte] = key {
-            let group = self.short[usize::from(*byte)];
+            let group = self.one_byte[usize::from(*byte)];
             if group != NONE {
                 return group;
             }
             let group = self.add(key);
-            self.short[usize::from(*byte)] = group;
+            self.one_byte[usize::from(*byte)] = group;
             return group;
         }
         let hash = self.hasher.hash_one(key);
+        let start = start_of(key, hash);
+        let len = key.len() as u32;
         let (bytes, ends) = (&self.bytes, &self.ends);
-        if let Some(group) = self.table.find(hash, |g| slice(bytes, ends, *g) == key) {
-            return *group;
+        let found = self.table.find(hash, |entry| {
+            entry.start == start
+                && entry.len == len
+                && (key.len() <= SHORT || slice(bytes, ends, entry.group) == key)
+        });
+        if let Some(entry) = found {
+            return entry.group;
         }
         let group = self.add(key);
         if group != NONE {
-            let (bytes, ends, hasher) = (&self.bytes, &self.ends, &self.hasher);
-            self.table.insert_unique(hash, group, |g| hasher.hash_one(slice(bytes, ends, *g)));
+            let hasher = &self.hasher;
+            self.table.insert_unique(hash, Entry { start, len, group }, |entry| entry.hash(hasher));
         }
         group
     }
@@ -159,7 +234,7 @@ impl KeyTable {
     }
 
     fn add(&mut self, key: &[u8]) -> u32 {
-        if self.ends.len() >= self.max as usize {
+        if self.ends.len() >= self.max as usize || u32::try_from(key.len()).is_err() {
             return NONE;
         }
         self.bytes.extend_from_slice(key);
@@ -179,7 +254,7 @@ impl KeyTable {
         let mut into = vec![NONE; ends.len()];
         for group in (0..ends.len() as u32).filter(|g| live[*g as usize]) {
             let new = if group == null { self.null_group() } else { self.group(slice(&bytes, &ends, group)) };
-            self.own(&[new], owners[group as usize]);
+            self.own(new, owners[group as usize]);
             into[group as usize] = new;
         }
         let unused = self.len() as u32..;
@@ -197,12 +272,11 @@ impl KeyTable {
         })
     }
 
-    /// Notes that a partition has these keys.
-    pub(super) fn own(&mut self, groups: &[u32], partition: u32) {
-        for group in groups {
-            if let Some(owner) = self.owners.get_mut(*group as usize).filter(|owner| **owner != partition) {
-                *owner = partition;
-            }
+    /// Notes that a partition has this key.
+    #[inline]
+    pub(super) fn own(&mut self, group: u32, partition: u32) {
+        if let Some(owner) = self.owners.get_mut(group as usize).filter(|owner| **owner != partition) {
+            *owner = partition;
         }
     }
 
@@ -219,16 +293,88 @@ impl KeyTable {
         self.owners.get(group as usize).copied().unwrap_or(NO_OWNER)
     }
 
-    /// The keys of these groups.
-    pub(super) fn column(&self, groups: &[u32]) -> StringArray {
-        groups
-            .iter()
-            .map(|g| {
-                // Keys come from text columns, or from numbers that were written as text.
-                (*g != self.null)
-                    .then(|| std::str::from_utf8(slice(&self.bytes, &self.ends, *g)).unwrap_or_default())
-            })
-            .collect()
+    /// The keys of these groups, a column for each field.
+    pub(super) fn columns(&self, groups: &[u32]) -> Vec<StringArray> {
+        // Keys come from text columns, or from numbers that were written as text.
+        let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+        let whole = |group: &u32| slice(&self.bytes, &self.ends, *group);
+        match self.columns.len() {
+            0 => Vec::new(),
+            1 => {
+                vec![groups.iter().map(|g| (*g != self.null).then(|| text(whole(g)))).collect()]
+            }
+            fields => (0..fields)
+                .map(|field| groups.iter().map(|g| field_of(whole(g), field).map(text)).collect())
+                .collect(),
+        }
+    }
+}
+
+impl Entry {
+    fn hash(&self, hasher: &FixedState) -> u64 {
+        let len = self.len as usize;
+        if len <= SHORT {
+            hasher.hash_one(&self.start[..len])
+        } else {
+            u64::from_le_bytes(self.start.as_chunks::<8>().0[0])
+        }
+    }
+}
+
+#[inline]
+fn start_of(key: &[u8], hash: u64) -> [u8; SHORT] {
+    let mut start = [0; SHORT];
+    if key.len() <= SHORT {
+        start[..key.len()].copy_from_slice(key);
+    } else {
+        start[..8].copy_from_slice(&hash.to_le_bytes());
+    }
+    start
+}
+
+/// The bytes of a column whose every cell is one byte.
+fn bytes_of_one(column: &StringArray) -> Option<&[u8]> {
+    let (ends, bytes) = (column.value_offsets(), column.value_data());
+    let (start, end) = (*ends.first()?, *ends.last()?);
+    // No early exit in the loop, so that it takes many rows at a time.
+    let one_byte = (end - start) as usize + 1 == ends.len()
+        && ends[1..].iter().zip(ends).fold(0, |wrong, (b, a)| wrong | ((b - a) ^ 1)) == 0;
+    one_byte.then(|| &bytes[start as usize..end as usize])
+}
+
+fn truth(value: bool) -> &'static [u8] {
+    if value { b"true" } else { b"false" }
+}
+
+/// Adds a field of a key of several: its length, and its bytes.
+fn push_field(key: &mut Vec<u8>, column: &ArrayRef, row: usize) {
+    if column.is_null(row) {
+        key.extend_from_slice(&NULL.to_le_bytes());
+        return;
+    }
+    let mut text = itoa::Buffer::new();
+    let bytes = match column.data_type() {
+        DataType::Utf8 => column.as_string::<i32>().value(row).as_bytes(),
+        DataType::Int64 => text.format(column.as_primitive::<Int64Type>().value(row)).as_bytes(),
+        _ => truth(column.as_boolean().value(row)),
+    };
+    key.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    key.extend_from_slice(bytes);
+}
+
+/// Field `index` of a key of several; `None` for null.
+fn field_of(mut key: &[u8], index: usize) -> Option<&[u8]> {
+    for _ in 0..index {
+        key = split_field(key).1;
+    }
+    split_field(key).0
+}
+
+fn split_field(key: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    let Some((len, rest)) = key.split_first_chunk::<4>() else { return (None, &[]) };
+    match u32::from_le_bytes(*len) {
+        NULL => (None, rest),
+        len => rest.split_at_checked(len as usize).map_or((None, &[]), |(field, rest)| (Some(field), rest)),
     }
 }
 

@@ -8,11 +8,18 @@ mod fire;
 mod keys;
 mod operator;
 mod restored;
+mod result;
+mod rows;
+mod session_rows;
+mod sessions;
 mod settings;
+mod sliding;
+mod tally;
+mod updates;
 
 #[cfg(test)]
 mod tests;
 
 pub use operator::{WindowOperator, WindowOutput};
 pub use restored::Restored;
-pub use settings::{TimeMode, WindowKeys, WindowSettings, ZeroFill, ZeroFillName};
+pub use settings::{Emit, KeyNames, Shape, TimeMode, WindowKeys, WindowSettings, ZeroFill, ZeroFillName};

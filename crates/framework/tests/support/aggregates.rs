@@ -7,7 +7,7 @@ use arrow_array::{Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field};
 use pipectl_framework::plugin::{Aggregate, AggregateState, Groups, Result, Results};
 
-/// Counts rows; with `invertible` false, it refuses to take a state out.
+/// Counts rows; with `invertible` false, a state cannot be taken out.
 pub struct Count {
     pub invertible: bool,
 }
@@ -18,12 +18,15 @@ impl Aggregate for Count {
     }
 
     fn state(&self) -> Box<dyn AggregateState> {
-        Box::new(Counts { invertible: self.invertible, counts: Vec::new() })
+        Box::new(Counts { counts: Vec::new() })
+    }
+
+    fn removes(&self) -> bool {
+        self.invertible
     }
 }
 
 struct Counts {
-    invertible: bool,
     counts: Vec<i64>,
 }
 
@@ -51,26 +54,31 @@ impl AggregateState for Counts {
         }
     }
 
-    fn remove(&mut self, other: &dyn AggregateState, from: &[u32]) -> bool {
-        if self.invertible {
-            for (count, group) in other.as_any().downcast_ref::<Self>().unwrap().counts.iter().zip(from) {
-                *self.of(*group) -= count;
-            }
+    fn remove(&mut self, other: &dyn AggregateState, from: &[u32]) {
+        for (count, group) in other.as_any().downcast_ref::<Self>().unwrap().counts.iter().zip(from) {
+            *self.of(*group) -= count;
         }
-        self.invertible
     }
 
-    fn finish(&self, groups: &[u32]) -> Result<Results> {
+    fn merge_group(&mut self, other: &dyn AggregateState, from: u32, into: u32) {
+        let other = other.as_any().downcast_ref::<Self>().unwrap();
+        *self.of(into) += other.counts.get(from as usize).copied().unwrap_or(0);
+    }
+
+    fn reset(&mut self, group: u32) {
+        *self.of(group) = 0;
+    }
+
+    fn finish(&self, groups: &[u32], rows: &[i64]) -> Result<Results> {
+        for (group, rows) in groups.iter().zip(rows) {
+            assert_eq!(
+                self.counts.get(*group as usize).copied().unwrap_or(0),
+                *rows,
+                "the framework counts too"
+            );
+        }
         let count = |g: &u32| self.counts.get(*g as usize).copied().unwrap_or(0);
         Ok(Results::each(vec![Arc::new(Int64Array::from_iter_values(groups.iter().map(count)))]))
-    }
-
-    fn is_empty(&self, group: u32) -> bool {
-        self.counts.get(group as usize).is_none_or(|c| *c == 0)
-    }
-
-    fn clear(&mut self) {
-        self.counts.clear();
     }
 
     fn bytes(&self) -> usize {

@@ -8,7 +8,7 @@ use arrow_array::types::{Int64Type, TimestampMillisecondType};
 use arrow_array::{RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use pipectl_framework::batch::{Batch, Origin, Partition};
-use pipectl_framework::plugin::{BoundWindow, KeyColumn, Reads};
+use pipectl_framework::plugin::Input;
 use pipectl_framework::window::{WindowOperator, WindowOutput, WindowSettings};
 
 use super::aggregates::Count;
@@ -25,13 +25,11 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(settings: WindowSettings) -> Self {
-        let bound = BoundWindow {
-            keys: vec![KeyColumn { column: 0, name: "key".into() }],
-            reads: Reads::All,
-            aggregate: Box::new(Count { invertible: true }),
-        };
-        let schema = Schema::new(vec![Field::new("value", DataType::Utf8, true)]);
-        let mut operator = WindowOperator::new(settings, bound, &schema).unwrap();
+        let aggregate = Box::new(Count { invertible: true });
+        let schema = Arc::new(Schema::new(vec![Field::new("value", DataType::Utf8, true)]));
+        let input = Input { schema, given_by: "the test".into() };
+        let settings = WindowSettings { key: vec!["value".into()], ..settings };
+        let mut operator = WindowOperator::new(settings, aggregate, &input).unwrap();
         operator.assign(Partition::new("t", 0), None, Duration::ZERO);
         let out = WindowOutput::default();
         Self { operator, wall: 0, rejected: 0, late: 0, out, now: Duration::ZERO, offset: 0 }

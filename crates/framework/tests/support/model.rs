@@ -9,9 +9,9 @@ use arrow_array::types::{Int64Type, TimestampMillisecondType};
 use arrow_array::{RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use pipectl_framework::batch::{Batch, Origin, Partition};
-use pipectl_framework::plugin::{BoundWindow, KeyColumn, Reads};
+use pipectl_framework::plugin::Input;
 use pipectl_framework::time::WindowGrid;
-use pipectl_framework::window::{Restored, WindowOperator, WindowOutput, WindowSettings};
+use pipectl_framework::window::{Restored, Shape, WindowOperator, WindowOutput, WindowSettings};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
@@ -105,7 +105,8 @@ impl Setup {
 
     fn operator(&self) -> WindowOperator {
         let mut settings = WindowSettings::tumbling(1).unwrap();
-        settings.grid = WindowGrid::new(self.size, self.slide, self.offset).unwrap();
+        settings.key = vec!["value".into()];
+        settings.shape = Shape::Grid(WindowGrid::new(self.size, self.slide, self.offset).unwrap());
         settings.out_of_orderness = self.out_of_orderness;
         settings.lateness = self.lateness;
         settings.idle = Duration::from_millis(IDLE_MS);
@@ -114,12 +115,9 @@ impl Setup {
         if self.zero == Zero::Named {
             settings.keys = NAMED.iter().map(ToString::to_string).collect();
         }
-        let bound = BoundWindow {
-            keys: vec![KeyColumn { column: 0, name: "key".into() }],
-            reads: Reads::All,
-            aggregate: Box::new(Count { invertible: self.invertible }),
-        };
-        WindowOperator::new(settings, bound, &schema()).unwrap()
+        let aggregate = Box::new(Count { invertible: self.invertible });
+        let input = Input { schema: schema(), given_by: "the test".into() };
+        WindowOperator::new(settings, aggregate, &input).unwrap()
     }
 }
 

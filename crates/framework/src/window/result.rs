@@ -1,0 +1,114 @@
+//! Puts results together.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch, TimestampMillisecondArray, UInt32Array};
+use arrow_schema::SchemaRef;
+
+use super::keys::{KeyTable, NO_OWNER};
+use super::settings::WindowSettings;
+use super::tally::Tally;
+use crate::batch::{Batch, Origin, Partition};
+use crate::clock::Millis;
+use crate::error::{Error, Result};
+use crate::plugin::Aggregate;
+
+/// What is needed to give a result.
+pub(super) struct Give<'a> {
+    pub(super) aggregate: &'a dyn Aggregate,
+    pub(super) settings: &'a WindowSettings,
+    pub(super) schema: &'a SchemaRef,
+    /// The partitions that take part.
+    pub(super) open: &'a [u32],
+    /// True where the window is still open.
+    pub(super) early: bool,
+}
+
+/// A row of a result before it is one: a group, its key's group where that is another, and its window.
+pub(super) struct Slots<'a> {
+    /// The groups in the tally.
+    pub(super) groups: &'a [u32],
+    /// Their keys' groups.
+    pub(super) keys: &'a [u32],
+    pub(super) starts: &'a [Millis],
+    pub(super) end: Millis,
+}
+
+impl Give<'_> {
+    /// The result of a window that all keys share; `None` where it has no row.
+    pub(super) fn window(
+        &self,
+        keys: &mut KeyTable,
+        tally: &Tally,
+        start: Millis,
+        end: Millis,
+    ) -> Result<Option<Batch>> {
+        let groups = self.groups(keys, tally);
+        if groups.is_empty() {
+            return Ok(None);
+        }
+        let starts = vec![start; groups.len()];
+        self.batch(keys, tally, &Slots { groups: &groups, keys: &groups, starts: &starts, end })
+    }
+
+    /// The groups that a result has a row for, in the order in which the keys were first seen.
+    ///
+    /// A key is kept from the first window that has a row of it, not from when it was read: how the input is cut into batches
+    /// changes no result.
+    fn groups(&self, keys: &mut KeyTable, tally: &Tally) -> Vec<u32> {
+        if !self.settings.keep_seen {
+            return tally.counts().filled().collect();
+        }
+        let named = self.settings.keys.len() as u32;
+        let mut groups = Vec::new();
+        for group in 0..keys.len() as u32 {
+            let owner = keys.owner(group);
+            let filled = tally.rows(group) > 0;
+            // What is in a window that is still open may yet be taken back by a restart.
+            let kept = if group < named {
+                owner == NO_OWNER || self.open.contains(&owner)
+            } else {
+                self.open.contains(&owner) && keys.seen(group, filled && !self.early)
+            };
+            if filled || kept {
+                groups.push(group);
+            }
+        }
+        groups
+    }
+
+    /// The rows of some groups; `None` where the aggregate gives none.
+    pub(super) fn batch(&self, keys: &KeyTable, tally: &Tally, slots: &Slots<'_>) -> Result<Option<Batch>> {
+        let broken = |e| Error::fatal("an aggregate's result does not fit its schema").caused_by(e);
+        let results = tally.finish(self.aggregate, slots.groups)?;
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
+        columns.push(times(slots.starts.to_vec()));
+        columns.push(times(vec![slots.end; slots.groups.len()]));
+        columns.extend(keys.columns(slots.keys).into_iter().map(|column| Arc::new(column) as ArrayRef));
+        if let Some(rows) = results.rows {
+            let rows = UInt32Array::from(rows);
+            for column in &mut columns {
+                *column = arrow_select::take::take(column, &rows, None).map_err(broken)?;
+            }
+        }
+        columns.extend(results.columns);
+        let rows = columns.last().map_or(0, |column| column.len());
+        if self.settings.every.is_some() {
+            columns.push(Arc::new(BooleanArray::from(vec![self.early; rows])));
+        }
+        if rows == 0 {
+            return Ok(None);
+        }
+        let columns = RecordBatch::try_new(self.schema.clone(), columns).map_err(broken)?;
+        let origin = Origin {
+            partition: Partition::new("window", 0),
+            offsets: vec![slots.end; rows].into(),
+            replay: false,
+        };
+        Batch::new(columns, vec![slots.end.saturating_sub(1); rows].into(), origin).map(Some).map_err(broken)
+    }
+}
+
+fn times(times: Vec<Millis>) -> ArrayRef {
+    Arc::new(TimestampMillisecondArray::from(times).with_timezone("UTC"))
+}

@@ -1,0 +1,373 @@
+//! Takes rows in.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::fire::Purpose;
+use super::keys::NONE;
+use super::operator::{Part, Span, WindowOperator, WindowOutput};
+use super::settings::TimeMode;
+use super::tally::Tally;
+use crate::batch::Batch;
+use crate::clock::Millis;
+use crate::error::{Error, Result};
+use crate::plugin::{Groups, Rejects, Rows};
+use crate::time::Ahead;
+
+/// Fewer rows than this to a pane are not worth a table of counts by byte.
+const MANY: usize = 256;
+
+/// A batch, and when and where it came.
+#[derive(Clone, Copy)]
+pub(super) struct Incoming<'a> {
+    pub(super) batch: &'a Batch,
+    /// The partition's number.
+    pub(super) partition: u32,
+    /// The end of the last window that was closed for the partition.
+    pub(super) closed_until: Option<Millis>,
+    pub(super) now: Duration,
+    pub(super) wall: Millis,
+}
+
+impl Incoming<'_> {
+    pub(super) fn replay(&self) -> bool {
+        self.batch.origin().replay
+    }
+
+    pub(super) fn offset(&self, row: usize) -> i64 {
+        self.batch.origin().offsets.get(row).copied().unwrap_or_default()
+    }
+}
+
+impl WindowOperator {
+    /// Adds a batch. `now` is the elapsed and `wall` the wall time.
+    ///
+    /// # Errors
+    /// `Fatal` where the batch is not of a partition that was assigned.
+    pub fn push(&mut self, batch: &Batch, now: Duration, wall: Millis, out: &mut WindowOutput) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let partition = &batch.origin().partition;
+        let Some(assigned) = self.partitions.get(partition) else {
+            return Err(Error::fatal(format!("rows of {partition} came before the partition was assigned")));
+        };
+        let (number, closed_until) = (assigned.number, assigned.closed_until);
+        if assigned.replaying != batch.origin().replay {
+            self.set_replaying(partition, batch.origin().replay, now);
+        }
+        let wall = if self.settings.time == TimeMode::Processing { self.advance_wall(wall) } else { wall };
+        let mut incoming = Incoming { batch, partition: number, closed_until, now, wall };
+        // What is read again had room before.
+        if self.is_full() && !incoming.replay() {
+            let reason =
+                format!("the step holds more than its `max_state`, {} bytes", self.settings.max_state);
+            (0..batch.rows()).for_each(|row| out.rejected.push(row, &reason));
+            return Ok(());
+        }
+        let span = self.in_order(incoming);
+        let counted = span.map_or(0, |span| self.count_runs(incoming, span));
+        let rest;
+        if counted > 0 {
+            rest = batch.slice(counted, batch.rows() - counted);
+            if rest.is_empty() {
+                return Ok(());
+            }
+            incoming.batch = &rest;
+        }
+        let mut groups = std::mem::take(&mut self.groups);
+        self.keys.groups(incoming.batch.columns(), &mut groups);
+        let mut all_grouped = groups.iter().fold(0, |most, group| most.max(*group)) != NONE;
+        if !all_grouped && self.forget_keys() {
+            self.keys.groups(incoming.batch.columns(), &mut groups);
+            all_grouped = !groups.contains(&NONE);
+        }
+        let result = match span.filter(|_| all_grouped) {
+            Some(span) => {
+                self.add_runs(incoming, &groups, span);
+                Ok(())
+            }
+            None => self.push_each(incoming, &groups, out),
+        };
+        self.groups = groups;
+        result
+    }
+
+    /// The times, in the commonest case: the rows rise, or are all of one pane, and none is late for any window.
+    fn in_order(&self, incoming: Incoming<'_>) -> Option<Span> {
+        if self.sessions.is_some() {
+            return None;
+        }
+        let batch = incoming.batch;
+        let grid = &self.grid;
+        if self.settings.time == TimeMode::Processing {
+            let wall = incoming.wall;
+            let closed = incoming.closed_until.filter(|c| incoming.replay() && grid.last_end(wall) <= *c);
+            return closed.is_none().then_some(Span { least: wall, greatest: wall, rising: true });
+        }
+        let span = Span::of(batch.times())?;
+        // A row cannot make one of its own pane, or a later one, late.
+        let closed = self
+            .watermark
+            .with(&batch.origin().partition, incoming.now)
+            .now()
+            .max(incoming.closed_until.unwrap_or(Millis::MIN));
+        let plain = (span.rising || grid.pane(span.least) == grid.pane(span.greatest))
+            && span.greatest <= incoming.wall.saturating_add(self.settings.max_skew)
+            && grid.first_end(span.least) > closed;
+        plain.then_some(span)
+    }
+
+    /// The stretches of rows that are [`in_order`](Self::in_order), one to each pane: its start, and the row behind it.
+    fn run_end(&self, times: &[Millis], start: usize, span: Span) -> (Millis, usize) {
+        if self.settings.time == TimeMode::Processing {
+            return (self.grid.pane(span.least), times.len());
+        }
+        let pane = self.grid.pane(times[start]);
+        let pane_end = pane.saturating_add(self.grid.pane_length());
+        let end = match span.greatest < pane_end {
+            true => times.len(),
+            false => start + times[start..].partition_point(|t| *t < pane_end).max(1),
+        };
+        (pane, end)
+    }
+
+    /// Counts rows in order whose key is one byte, where nothing but their number is wanted: no row is given a group. Gives how many
+    /// rows it took; the first of the others has a key that is not known yet.
+    fn count_runs(&mut self, incoming: Incoming<'_>, span: Span) -> usize {
+        let Incoming { batch, partition, .. } = incoming;
+        let panes =
+            (span.greatest / self.grid.pane_length()).abs_diff(span.least / self.grid.pane_length()) + 1;
+        let few = (batch.rows() as u64) < panes.saturating_mul(MANY as u64);
+        let covered = |r: &super::sliding::Running| r.covers(self.grid.pane(span.least));
+        if few || !self.aggregate.only_counts() || self.running.as_ref().is_some_and(covered) {
+            return 0;
+        }
+        let Some(bytes) = self.keys.one_byte_keys(batch.columns()) else { return 0 };
+        let mut start = 0;
+        let mut counted: Vec<(u32, i64)> = Vec::new();
+        while start < bytes.len() {
+            let (pane, end) = self.run_end(batch.times(), start, span);
+            counted.clear();
+            if !self.keys.count_bytes(&bytes[start..end], |group, rows| counted.push((group, rows))) {
+                break;
+            }
+            self.begin(span.least);
+            let part = self.part(pane, incoming, start, end - start);
+            let before = part.tally.bytes();
+            for (group, rows) in counted.iter().filter(|(_, rows)| *rows > 0) {
+                part.tally.add_counted(*group, *rows);
+            }
+            let after = part.tally.bytes();
+            self.pane_bytes = (self.pane_bytes + after).saturating_sub(before);
+            if self.settings.keep_seen {
+                counted.iter().filter(|c| c.1 > 0).for_each(|c| self.keys.own(c.0, partition));
+            }
+            start = end;
+        }
+        start
+    }
+
+    /// Adds rows that are [`in_order`](Self::in_order): a stretch of the batch to each pane.
+    fn add_runs(&mut self, incoming: Incoming<'_>, groups: &[u32], span: Span) {
+        self.begin(span.least);
+        let mut start = 0;
+        while start < groups.len() {
+            let (pane, end) = self.run_end(incoming.batch.times(), start, span);
+            self.add(incoming, pane, &groups[start..end], Rows::From(start));
+            start = end;
+        }
+    }
+
+    /// Row by row: rows of several panes, sessions, late rows, rows that cannot be used.
+    fn push_each(&mut self, incoming: Incoming<'_>, groups: &[u32], out: &mut WindowOutput) -> Result<()> {
+        let Incoming { batch, wall, .. } = incoming;
+        let late = if self.settings.time == TimeMode::Processing {
+            self.judge(incoming, groups, |_| wall, out)?
+        } else {
+            let times = batch.times();
+            self.judge(incoming, groups, |row| times[row], out)?
+        };
+        if !late.is_empty() {
+            let rows = arrow_array::UInt32Array::from(late);
+            out.late.push(
+                batch.take(&rows).map_err(|e| Error::fatal("late rows could not be taken").caused_by(e))?,
+            );
+        }
+        Ok(())
+    }
+
+    fn judge(
+        &mut self,
+        incoming: Incoming<'_>,
+        groups: &[u32],
+        time: impl Fn(usize) -> Millis,
+        out: &mut WindowOutput,
+    ) -> Result<Vec<u32>> {
+        if self.sessions.is_some() {
+            return self.push_sessions(incoming, groups, time, out);
+        }
+        let (grid, lateness) = (self.grid, self.settings.lateness);
+        let mut ahead: Ahead = self.watermark.with(&incoming.batch.origin().partition, incoming.now);
+        let processing = self.settings.time == TimeMode::Processing;
+        let mut order = std::mem::take(&mut self.order);
+        order.clear();
+        let mut late = Vec::new();
+        let mut again: BTreeSet<Millis> = BTreeSet::new();
+        for (row, group) in groups.iter().enumerate() {
+            let t = time(row);
+            if !self.is_near(incoming, row, t, &mut out.rejected) {
+                continue;
+            }
+            // What was read before a restart counts only towards windows that were still open; it was never late again.
+            let replay = incoming.replay();
+            let closed = match replay {
+                true => incoming.closed_until.unwrap_or(Millis::MIN),
+                false if processing => Millis::MIN,
+                false => ahead.now(),
+            };
+            if !replay {
+                ahead.pass(t);
+            }
+            if grid.last_end(t).saturating_add(lateness) <= closed {
+                if !replay {
+                    late.push(row as u32);
+                }
+                continue;
+            }
+            if !self.is_known(row, *group, &mut out.rejected) {
+                continue;
+            }
+            if !replay && grid.first_end(t) <= closed {
+                // Too late for some of its windows: those that are due close before it comes in.
+                if grid.first_end(t).saturating_add(lateness) <= closed {
+                    self.add_listed(incoming, groups, &mut order, &time);
+                    while !self.close_due(closed, out)? {}
+                    while let Some(end) = again.pop_first() {
+                        if end.saturating_add(lateness) > closed {
+                            again.insert(end);
+                            break;
+                        }
+                        out.results.extend(self.window(end, Purpose::Again)?);
+                    }
+                }
+                let reach = grid.last_end(t).min(self.closed_until().unwrap_or(Millis::MIN));
+                let mut end = grid.first_end(t).max(grid.end_after(closed.saturating_sub(lateness)));
+                while end <= reach {
+                    again.insert(end);
+                    end += grid.slide();
+                }
+            }
+            order.push(row as u32);
+        }
+        self.add_listed(incoming, groups, &mut order, &time);
+        self.order = order;
+        for end in again {
+            out.results.extend(self.window(end, Purpose::Again)?);
+        }
+        Ok(late)
+    }
+
+    /// True where a row is not too far in the future; else it is rejected.
+    pub(super) fn is_near(
+        &self,
+        incoming: Incoming<'_>,
+        row: usize,
+        t: Millis,
+        rejected: &mut Rejects,
+    ) -> bool {
+        let near = t <= incoming.wall.saturating_add(self.settings.max_skew);
+        if !near {
+            rejected.push(row, format!("its time {t} ms is more than `max_skew` in the future"));
+        }
+        near
+    }
+
+    /// True where a row's key has a group; else it is rejected.
+    pub(super) fn is_known(&self, row: usize, group: u32, rejected: &mut Rejects) -> bool {
+        if group == NONE {
+            rejected.push(row, format!("more than {} keys (`max_keys`)", self.settings.max_keys));
+        }
+        group != NONE
+    }
+
+    /// The end of the last window that was closed.
+    fn closed_until(&self) -> Option<Millis> {
+        self.partitions.values().filter_map(|a| a.closed_until).max()
+    }
+
+    /// Adds the rows of `order` to their panes, and leaves it empty.
+    fn add_listed(
+        &mut self,
+        incoming: Incoming<'_>,
+        groups: &[u32],
+        order: &mut Vec<u32>,
+        time: &impl Fn(usize) -> Millis,
+    ) {
+        let grid = self.grid;
+        let pane_of = |row: &u32| grid.pane(time(*row as usize));
+        if let Some(first) = order.iter().map(|row| time(*row as usize)).min() {
+            self.begin(first);
+        }
+        if !order.is_sorted_by_key(pane_of) {
+            order.sort_by_key(pane_of);
+        }
+        let mut grouped = std::mem::take(&mut self.ordered_groups);
+        grouped.clear();
+        grouped.extend(order.iter().map(|row| groups[*row as usize]));
+        let mut start = 0;
+        while start < order.len() {
+            let pane = pane_of(&order[start]);
+            let end = start + order[start..].partition_point(|row| pane_of(row) == pane);
+            self.add(incoming, pane, &grouped[start..end], Rows::Listed(&order[start..end]));
+            start = end;
+        }
+        order.clear();
+        self.ordered_groups = grouped;
+    }
+
+    /// Adds rows to a pane.
+    fn add(&mut self, incoming: Incoming<'_>, pane: Millis, ids: &[u32], rows: Rows<'_>) {
+        let first = match rows {
+            Rows::From(first) => first,
+            Rows::Listed(rows) => rows.first().map_or(0, |row| *row as usize),
+        };
+        if ids.is_empty() {
+            return;
+        }
+        let groups = Groups { ids, rows, count: self.keys.len() };
+        let columns = incoming.batch.columns();
+        let part = self.part(pane, incoming, first, ids.len());
+        let before = part.tally.bytes();
+        part.tally.add(columns, groups);
+        let after = part.tally.bytes();
+        self.pane_bytes = (self.pane_bytes + after).saturating_sub(before);
+        if let Some(running) = self.running.as_mut().filter(|r| r.covers(pane))
+            && !running.add(pane, columns, groups)
+        {
+            self.running = None;
+        }
+        if self.settings.keep_seen {
+            ids.iter().for_each(|group| self.keys.own(*group, incoming.partition));
+        }
+    }
+
+    /// The part of a pane that the batch's rows, from row `first` on, are about to be added to.
+    fn part(&mut self, pane: Millis, incoming: Incoming<'_>, first: usize, rows: usize) -> &mut Part {
+        let (partition, offset) = (incoming.partition, incoming.offset(first));
+        if self.settings.every.is_some() && !incoming.replay() {
+            self.changed.insert(pane);
+        }
+        self.in_flight += rows as u64;
+        let parts = &mut self.panes.entry(pane).or_default().parts;
+        let index = parts.iter().position(|p| p.partition == partition).unwrap_or_else(|| {
+            let tally = Tally::new(&*self.aggregate);
+            parts.push(Part { partition, tally, rows: 0, first_offset: offset });
+            parts.len() - 1
+        });
+        let part = &mut parts[index];
+        part.first_offset = part.first_offset.min(offset);
+        part.rows += rows as u64;
+        part
+    }
+}

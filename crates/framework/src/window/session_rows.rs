@@ -1,0 +1,165 @@
+//! Rows into sessions, and sessions into results.
+
+use super::operator::{WindowOperator, WindowOutput};
+use super::result::{Give, Slots};
+use super::rows::Incoming;
+use super::sessions::{Placed, Session, Slot};
+use super::settings::TimeMode;
+use super::tally::Tally;
+use crate::clock::Millis;
+use crate::error::Result;
+use crate::plugin::{Groups, Rows};
+
+/// Rows on their way to the tally, each with its slot.
+#[derive(Default)]
+struct Pending {
+    rows: Vec<u32>,
+    slots: Vec<u32>,
+}
+
+impl WindowOperator {
+    /// Adds rows one by one; gives those that are late.
+    pub(super) fn push_sessions(
+        &mut self,
+        incoming: Incoming<'_>,
+        groups: &[u32],
+        time: impl Fn(usize) -> Millis,
+        out: &mut WindowOutput,
+    ) -> Result<Vec<u32>> {
+        let replay = incoming.replay();
+        let processing = self.settings.time == TimeMode::Processing;
+        let mut ahead = self.watermark.with(&incoming.batch.origin().partition, incoming.now);
+        let mut late = Vec::new();
+        let mut pending = Pending::default();
+        for (row, group) in groups.iter().enumerate() {
+            let t = time(row);
+            if !self.is_near(incoming, row, t, &mut out.rejected) {
+                continue;
+            }
+            let watermark = if processing { incoming.wall } else { ahead.now() };
+            if !replay {
+                ahead.pass(t);
+                // A row behind the watermark is not part of what is given before it comes in.
+                if t < watermark {
+                    self.flush(incoming, &mut pending);
+                    self.close_sessions(watermark, out)?;
+                }
+                if self.is_late(*group, t, watermark) {
+                    late.push(row as u32);
+                    continue;
+                }
+            }
+            if !self.is_known(row, *group, &mut out.rejected) {
+                continue;
+            }
+            let (most, updates) = (self.settings.max_keys, self.settings.every.is_some());
+            let placed = Placed {
+                group: *group,
+                partition: incoming.partition,
+                t,
+                offset: incoming.offset(row),
+                replay,
+            };
+            let Some(sessions) = &mut self.sessions else { break };
+            let slot = match sessions.place(placed, most, updates) {
+                Slot::In(slot) => slot,
+                Slot::Joins(from, into) => {
+                    self.flush(incoming, &mut pending);
+                    if let Some(sessions) = &mut self.sessions {
+                        sessions.tally.join(&*self.aggregate, from, into);
+                    }
+                    into
+                }
+                Slot::None => {
+                    out.rejected.push(row, format!("more than {most} sessions (`max_keys`)"));
+                    continue;
+                }
+            };
+            self.in_flight += 1;
+            pending.rows.push(row as u32);
+            pending.slots.push(slot);
+        }
+        self.flush(incoming, &mut pending);
+        Ok(late)
+    }
+
+    /// A row is late where the session that it would be in was over for good.
+    fn is_late(&self, group: u32, t: Millis, watermark: Millis) -> bool {
+        let Some(sessions) = &self.sessions else { return false };
+        let past = watermark.saturating_sub(self.settings.lateness);
+        sessions.end_alone(t) <= past && sessions.end_with(group, t) <= past
+    }
+
+    fn flush(&mut self, incoming: Incoming<'_>, pending: &mut Pending) {
+        if let Some(sessions) = self.sessions.as_mut().filter(|_| !pending.rows.is_empty()) {
+            let groups =
+                Groups { ids: &pending.slots, rows: Rows::Listed(&pending.rows), count: sessions.slots() };
+            sessions.tally.add(incoming.batch.columns(), groups);
+        }
+        pending.rows.clear();
+        pending.slots.clear();
+    }
+
+    /// Closes the sessions that are due. While rows are read again none is: the rest of it may not be back yet.
+    pub(super) fn close_sessions(&mut self, watermark: Millis, out: &mut WindowOutput) -> Result<()> {
+        let replaying = watermark < Millis::MAX && self.partitions.values().any(|a| a.replaying);
+        let Some(sessions) = self.sessions.as_mut().filter(|_| !replaying) else { return Ok(()) };
+        let partitions = &self.partitions;
+        let before = |number| partitions.values().find(|a| a.number == number).and_then(|a| a.closed_until);
+        let (given, over) = sessions.close(watermark, self.settings.lateness, before);
+        self.give_sessions(&given, false, out)?;
+        let rows: u64 = over.iter().map(|(_, rows)| rows).sum();
+        if let Some(sessions) = &mut self.sessions {
+            sessions.free(over.iter().map(|(slot, _)| *slot));
+        }
+        self.may_forget |= !over.is_empty();
+        out.closed_rows += rows;
+        self.in_flight -= rows;
+        for assigned in self.partitions.values_mut() {
+            assigned.closed_until = assigned.closed_until.max(Some(watermark));
+        }
+        Ok(())
+    }
+
+    /// Gives what sessions that are still open have so far.
+    pub(super) fn give_sessions_so_far(&mut self, out: &mut WindowOutput) -> Result<()> {
+        let watermark = self.watermark().unwrap_or(Millis::MIN);
+        let given = self.sessions.as_mut().map(|sessions| sessions.so_far(watermark)).unwrap_or_default();
+        self.give_sessions(&given, true, out)
+    }
+
+    /// One batch for the sessions that end at the same time.
+    fn give_sessions(&mut self, given: &[Session], early: bool, out: &mut WindowOutput) -> Result<()> {
+        let Some(sessions) = &self.sessions else { return Ok(()) };
+        let give = Give {
+            aggregate: &*self.aggregate,
+            settings: &self.settings,
+            schema: &self.schema,
+            open: &[],
+            early,
+        };
+        for same_end in given.chunk_by(|a, b| a.end == b.end) {
+            let keys: Vec<u32> = same_end.iter().map(|s| s.group).collect();
+            let starts: Vec<Millis> = same_end.iter().map(|s| s.start).collect();
+            let end = same_end.first().map_or(0, |s| s.end);
+            let batch = if same_end.iter().all(|s| s.slots.len() == 1) {
+                let groups: Vec<u32> = same_end.iter().flat_map(|s| s.slots.iter().copied()).collect();
+                let slots = Slots { groups: &groups, keys: &keys, starts: &starts, end };
+                give.batch(&self.keys, &sessions.tally, &slots)?
+            } else {
+                // Fragments of several partitions: merged into a tally of their own, a group to a session.
+                let mut whole = Tally::new(&*self.aggregate);
+                let groups: Vec<u32> = (0..same_end.len() as u32).collect();
+                for (group, session) in groups.iter().zip(same_end) {
+                    for slot in &session.slots {
+                        whole.merge_group(&sessions.tally, *slot, *group);
+                    }
+                }
+                let slots = Slots { groups: &groups, keys: &keys, starts: &starts, end };
+                give.batch(&self.keys, &whole, &slots)?
+            };
+            out.results.extend(batch);
+        }
+        Ok(())
+    }
+}

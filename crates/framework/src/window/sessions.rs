@@ -1,0 +1,383 @@
+//! Session windows: one per key, from its first row to a gap after its last; the end is exclusive, so a row exactly a gap behind the last
+//! begins a new session.
+//!
+//! Rows are kept as fragments: the rows of one key and one partition that hang together. A session is the fragments of a key that hang
+//! together over all partitions, found when it closes; so a partition that goes to another worker takes its part with it. A session that was
+//! given is kept for another gap, as a row that hangs together with it may still come in time: it then grows, and is given again, whole.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use super::tally::Tally;
+use crate::clock::Millis;
+use crate::plugin::Aggregate;
+
+/// The rows of one key and one partition that hang together.
+#[derive(Clone, Copy)]
+struct Fragment {
+    partition: u32,
+    /// The time of the first row, and a gap after the last.
+    start: Millis,
+    end: Millis,
+    /// The group of its rows in the tally.
+    slot: u32,
+    rows: u64,
+    first_offset: i64,
+    /// True where all its rows are part of a result that was given when the session closed.
+    given: bool,
+    /// True where all its rows were read again: they may be part of a result that was given before a restart.
+    replayed: bool,
+    /// True where rows came since it last gave a result of any kind.
+    changed: bool,
+}
+
+/// A row to be placed.
+#[derive(Clone, Copy)]
+pub(super) struct Placed {
+    pub(super) group: u32,
+    pub(super) partition: u32,
+    pub(super) t: Millis,
+    pub(super) offset: i64,
+    pub(super) replay: bool,
+}
+
+/// Where a row was placed.
+pub(super) enum Slot {
+    In(u32),
+    /// The row makes two fragments one: all of the first slot goes to the second, which the row is in.
+    Joins(u32, u32),
+    /// There are too many sessions.
+    None,
+}
+
+/// A session that is to give a result.
+pub(super) struct Session {
+    pub(super) end: Millis,
+    pub(super) start: Millis,
+    /// The key's group.
+    pub(super) group: u32,
+    pub(super) slots: Vec<u32>,
+}
+
+/// All sessions of a step.
+pub(super) struct Sessions {
+    gap: Millis,
+    /// By the key's group.
+    keys: Vec<Vec<Fragment>>,
+    pub(super) tally: Tally,
+    unused: Vec<u32>,
+    slots: u32,
+    open: usize,
+    /// When something is due for a group: at this time or, where it has grown, later.
+    due: BinaryHeap<Reverse<(Millis, u32)>>,
+    /// How many fragments of a partition begin at an offset.
+    offsets: BTreeMap<(u32, i64), u32>,
+    /// Groups that have changed, some perhaps twice, since updates were last given.
+    changed: Vec<u32>,
+}
+
+impl Sessions {
+    pub(super) fn new(gap: Millis, aggregate: &dyn Aggregate) -> Self {
+        Self {
+            gap,
+            keys: Vec::new(),
+            tally: Tally::new(aggregate),
+            unused: Vec::new(),
+            slots: 0,
+            open: 0,
+            due: BinaryHeap::new(),
+            offsets: BTreeMap::new(),
+            changed: Vec::new(),
+        }
+    }
+
+    /// The number of fragments.
+    pub(super) fn len(&self) -> usize {
+        self.open
+    }
+
+    /// How many groups the tally has.
+    pub(super) fn slots(&self) -> usize {
+        self.slots as usize
+    }
+
+    /// The bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        self.keys.capacity() * size_of::<Vec<Fragment>>()
+            + self.open * (size_of::<Fragment>() + size_of::<(Millis, u32)>() + 2 * size_of::<(u32, i64)>())
+            + self.tally.bytes()
+    }
+
+    pub(super) fn next_due(&self) -> Option<Millis> {
+        self.due.peek().map(|Reverse((at, _))| *at)
+    }
+
+    pub(super) fn first_offset(&self, partition: u32) -> Option<i64> {
+        self.offsets
+            .range((partition, i64::MIN)..=(partition, i64::MAX))
+            .next()
+            .map(|((_, offset), _)| *offset)
+    }
+
+    pub(super) fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// The end of a session of one row.
+    pub(super) fn end_alone(&self, t: Millis) -> Millis {
+        t.saturating_add(self.gap)
+    }
+
+    /// The end of the session that a row of this key and time would be in.
+    pub(super) fn end_with(&self, group: u32, t: Millis) -> Millis {
+        let (mut start, mut end) = (t, t.saturating_add(self.gap));
+        let fragments = self.keys.get(group as usize).map_or(&[][..], Vec::as_slice);
+        // Fragments of several partitions may hang together in any order.
+        loop {
+            let before = (start, end);
+            for f in fragments {
+                if f.start < end && start < f.end {
+                    (start, end) = (start.min(f.start), end.max(f.end));
+                }
+            }
+            if (start, end) == before {
+                return end;
+            }
+        }
+    }
+
+    /// Finds the fragment that a row belongs to, or makes one.
+    pub(super) fn place(&mut self, row: Placed, most: u32, updates: bool) -> Slot {
+        let Placed { group, partition, t, offset, replay } = row;
+        if self.keys.len() <= group as usize {
+            self.keys.resize_with(group as usize + 1, Vec::new);
+        }
+        if updates && !replay {
+            self.changed.push(group);
+        }
+        let gap = self.gap;
+        let end = t.saturating_add(gap);
+        let fragments = &mut self.keys[group as usize];
+        let near = |f: &Fragment| f.partition == partition && f.start < end && t < f.end;
+        let Some(first) = fragments.iter().position(near) else {
+            let Some(slot) = self.unused.pop().or_else(|| (self.slots < most).then_some(self.slots)) else {
+                return Slot::None;
+            };
+            self.slots = self.slots.max(slot + 1);
+            self.open += 1;
+            fragments.push(Fragment {
+                partition,
+                start: t,
+                end,
+                slot,
+                rows: 1,
+                first_offset: offset,
+                given: false,
+                replayed: replay,
+                changed: !replay,
+            });
+            *self.offsets.entry((partition, offset)).or_default() += 1;
+            self.due.push(Reverse((end, group)));
+            return Slot::In(slot);
+        };
+        let second =
+            fragments.iter().skip(first + 1).position(near).map(|i| fragments.swap_remove(first + 1 + i));
+        let f = &mut fragments[first];
+        let was_due = f.given;
+        f.start = f.start.min(t);
+        f.end = f.end.max(end);
+        f.rows += 1;
+        f.given = false;
+        f.replayed &= replay;
+        f.changed |= !replay;
+        let slot = match second {
+            None => Slot::In(f.slot),
+            Some(second) => {
+                f.start = f.start.min(second.start);
+                f.end = f.end.max(second.end);
+                f.rows += second.rows;
+                f.replayed &= second.replayed;
+                f.changed |= second.changed;
+                let (kept, gone) =
+                    (f.first_offset.min(second.first_offset), f.first_offset.max(second.first_offset));
+                f.first_offset = kept;
+                let into = f.slot;
+                self.open -= 1;
+                self.unused.push(second.slot);
+                self.forget_offset(partition, gone);
+                Slot::Joins(second.slot, into)
+            }
+        };
+        // What was given waits in the heap for when it is dropped; it is due before.
+        if was_due {
+            self.due.push(Reverse((self.keys[group as usize][first].end, group)));
+        }
+        slot
+    }
+
+    fn forget_offset(&mut self, partition: u32, offset: i64) {
+        if let Some(count) = self.offsets.get_mut(&(partition, offset)) {
+            *count -= 1;
+            if *count == 0 {
+                self.offsets.remove(&(partition, offset));
+            }
+        }
+    }
+
+    /// Takes out what is due at `watermark`: gives the sessions that have a result to give, in the order of their ends, starts and keys, and the
+    /// slots and rows of those that are over for good after it. `given_before` says up to when a partition's sessions were given before a restart.
+    pub(super) fn close(
+        &mut self,
+        watermark: Millis,
+        lateness: Millis,
+        given_before: impl Fn(u32) -> Option<Millis>,
+    ) -> (Vec<Session>, Vec<(u32, u64)>) {
+        let (mut given, mut over) = (Vec::new(), Vec::new());
+        while self.due.peek().is_some_and(|Reverse((at, _))| *at <= watermark) {
+            let Some(Reverse((_, group))) = self.due.pop() else { break };
+            let mut next = Millis::MAX;
+            let mut fragments = std::mem::take(&mut self.keys[group as usize]);
+            let mut kept = Vec::new();
+            for mut session in sessions(&mut fragments) {
+                let end = session.iter().map(|f| f.end).max().unwrap_or(Millis::MIN);
+                if end > watermark {
+                    next = next.min(end);
+                    kept.append(&mut session);
+                    continue;
+                }
+                let before = |f: &Fragment| f.given || (f.replayed && given_before(f.partition) >= Some(end));
+                if !session.iter().all(before) {
+                    let start = session.iter().map(|f| f.start).min().unwrap_or(end);
+                    given.push(Session {
+                        end,
+                        start,
+                        group,
+                        slots: session.iter().map(|f| f.slot).collect(),
+                    });
+                }
+                for f in &mut session {
+                    (f.given, f.changed) = (true, false);
+                }
+                let drop = end.saturating_add(lateness).saturating_add(self.gap);
+                if drop <= watermark {
+                    for f in session {
+                        self.open -= 1;
+                        self.forget_offset(f.partition, f.first_offset);
+                        over.push((f.slot, f.rows));
+                    }
+                } else {
+                    next = next.min(drop);
+                    kept.append(&mut session);
+                }
+            }
+            self.keys[group as usize] = kept;
+            if next < Millis::MAX {
+                self.due.push(Reverse((next, group)));
+            }
+        }
+        given.sort_by_key(|s| (s.end, s.start, s.group));
+        (given, over)
+    }
+
+    /// The slots of sessions that are over may be given to others.
+    pub(super) fn free(&mut self, slots: impl Iterator<Item = u32>) {
+        for slot in slots {
+            self.tally.reset(slot);
+            self.unused.push(slot);
+        }
+    }
+
+    /// The sessions that are still open and have changed, in the order of their ends, starts and keys.
+    pub(super) fn so_far(&mut self, watermark: Millis) -> Vec<Session> {
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.sort_unstable();
+        changed.dedup();
+        let mut given = Vec::new();
+        for group in changed {
+            let Some(fragments) = self.keys.get_mut(group as usize) else { continue };
+            let mut kept = Vec::new();
+            for mut session in sessions(fragments) {
+                let end = session.iter().map(|f| f.end).max().unwrap_or(Millis::MIN);
+                if end > watermark && session.iter().any(|f| f.changed) {
+                    let start = session.iter().map(|f| f.start).min().unwrap_or(end);
+                    given.push(Session {
+                        end,
+                        start,
+                        group,
+                        slots: session.iter().map(|f| f.slot).collect(),
+                    });
+                    session.iter_mut().for_each(|f| f.changed = false);
+                }
+                kept.append(&mut session);
+            }
+            *fragments = kept;
+        }
+        given.sort_by_key(|s| (s.end, s.start, s.group));
+        given
+    }
+
+    /// Drops a partition's fragments; gives how many rows they had.
+    pub(super) fn revoke(&mut self, partition: u32) -> u64 {
+        let mut dropped = Vec::new();
+        for fragments in &mut self.keys {
+            fragments.retain(|f| {
+                if f.partition == partition {
+                    dropped.push((f.slot, f.rows));
+                }
+                f.partition != partition
+            });
+        }
+        self.open -= dropped.len();
+        self.offsets.retain(|(of, _), _| *of != partition);
+        self.free(dropped.iter().map(|(slot, _)| *slot));
+        dropped.iter().map(|(_, rows)| rows).sum()
+    }
+
+    /// Marks the groups that have a session.
+    pub(super) fn live(&self, live: &mut [bool]) {
+        for (live, fragments) in live.iter_mut().zip(&self.keys) {
+            *live |= !fragments.is_empty();
+        }
+    }
+
+    /// The keys have got other groups.
+    pub(super) fn renumber(&mut self, into: &[u32]) {
+        let mut keys = Vec::new();
+        for (fragments, group) in std::mem::take(&mut self.keys).into_iter().zip(into) {
+            let group = *group as usize;
+            if fragments.is_empty() {
+                continue;
+            }
+            if keys.len() <= group {
+                keys.resize_with(group + 1, Vec::new);
+            }
+            keys[group] = fragments;
+        }
+        self.keys = keys;
+        let due = std::mem::take(&mut self.due).into_iter();
+        let live = |group: u32| self.keys.get(group as usize).is_some_and(|f| !f.is_empty());
+        self.due = due
+            .map(|Reverse((at, group))| (at, into.get(group as usize).copied().unwrap_or(group)))
+            .filter(|(_, group)| live(*group))
+            .map(Reverse)
+            .collect();
+        self.changed
+            .iter_mut()
+            .for_each(|group| *group = into.get(*group as usize).copied().unwrap_or(*group));
+    }
+}
+
+/// Fragments of one key, those that hang together put together, in the order of their starts.
+fn sessions(fragments: &mut Vec<Fragment>) -> Vec<Vec<Fragment>> {
+    fragments.sort_by_key(|f| (f.start, f.partition));
+    let mut sessions: Vec<Vec<Fragment>> = Vec::new();
+    let mut reach = Millis::MIN;
+    for fragment in fragments.drain(..) {
+        match sessions.last_mut() {
+            Some(session) if fragment.start < reach => session.push(fragment),
+            _ => sessions.push(vec![fragment]),
+        }
+        reach = reach.max(fragment.end);
+    }
+    sessions
+}
