@@ -10,10 +10,10 @@
 //! | [`memory`] | sink `memory` |
 //! | [`socketio`] | sink `socketio` |
 //! | `stdout` | sink `stdout` |
-//! | `transform` | transforms `filter`, `select` |
-//! | `window` | window `count-by-key` |
+//! | `transform` | transforms `cast`, `filter`, `select` |
+//! | `window` | windows `count-by-key`, `count`, `sum`, `avg`, `min`, `max`, `count-distinct`, `quantiles`, `top-k`, `rate`, `aggregates` |
 //!
-//! `columns` (builders of Arrow columns) and `replay` (the pace and the stamps of a replayed source) are shared.
+//! `columns` (builders of Arrow columns), `condition` (a field has one of some values) and `replay` (the pace and the stamps of a replayed source) are shared.
 #![cfg_attr(
     test,
     allow(
@@ -25,6 +25,7 @@
 )]
 
 mod columns;
+mod condition;
 mod csv;
 mod format;
 mod generate;

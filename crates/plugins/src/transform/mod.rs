@@ -1,4 +1,5 @@
 //! Transforms: rows to rows.
 
+mod cast;
 mod filter;
 mod select;
