@@ -17,6 +17,7 @@ const FEW: usize = 8;
 /// A field has one of some values.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(inline)]
 pub(crate) struct Condition {
     /// The field that is looked at: text, integer, number or boolean.
     pub(crate) field: String,

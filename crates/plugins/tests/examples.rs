@@ -21,7 +21,17 @@ fn file(plugin: &Plugin) -> String {
         ("- source: csv\n      with: { path: data/user_log.csv }", "- sink: memory\n      with: { name: x }");
     let (source, middle, sink) = match plugin.kind {
         Kind::Source => (indent(example, 4), String::new(), sink.to_owned()),
-        Kind::Transform | Kind::Window => (source.to_owned(), indent(example, 4), sink.to_owned()),
+        // The orders of a shop: texts as in a CSV file for transforms, with numbers for windows.
+        Kind::Transform | Kind::Window => {
+            let price = if plugin.kind == Kind::Window { "sequence: true" } else { "values: [\"1\"]" };
+            let texts = ["gender", "province", "action", "user_id", "quantity"]
+                .map(|name| format!("{name}: {{ values: [\"0\"] }}"));
+            let texts = texts.join(", ");
+            let orders = format!(
+                "- source: generate\n      with: {{ fields: {{ {texts}, price: {{ {price} }}, latency_ms: {{ {price} }} }} }}"
+            );
+            (orders, indent(example, 4), sink.to_owned())
+        }
         // Some examples write rows of a file, others the results of a window.
         Kind::Sink => {
             let rows = "- source: generate\n      with: { fields: { gender: { values: [\"0\"] }, key: { values: [\"0\"] }, count: { sequence: true } } }";

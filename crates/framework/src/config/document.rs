@@ -148,6 +148,8 @@ pub struct StepDecl {
     pub id: String,
     /// What becomes of records that it cannot use.
     pub on_error: Option<(OnErrorDecl, Place)>,
+    /// Where the time of a source's rows stands, where that is in their fields.
+    pub time: Option<Node>,
     /// Its plugin's settings; an empty mapping at the plugin's name where there are none.
     pub with: Node,
     /// The whole step.
@@ -377,7 +379,8 @@ impl Shape<'_> {
     }
 
     fn step(&mut self, item: &Node, ids: &mut BTreeMap<String, usize>) -> Option<StepDecl> {
-        const KEYS: [&str; 8] = ["source", "transform", "window", "sink", "from", "id", "on_error", "with"];
+        const KEYS: [&str; 9] =
+            ["source", "transform", "window", "sink", "from", "id", "on_error", "time", "with"];
         let at = |place: &Place| Place { end: place.end.min(place.start + 1), ..place.clone() };
         if !matches!(item.value, Value::Map(_)) {
             self.problems.push(
@@ -431,7 +434,18 @@ impl Shape<'_> {
             ));
             return None;
         }
-        Some(StepDecl { head: parsed, id, on_error, with, place: item.place.clone() })
+        let time = item.entries().iter().find(|e| e.key == "time");
+        if let Some(entry) = time.filter(|_| kind != Some(Kind::Source)) {
+            self.problems.push(
+                Diagnostic::error(
+                    entry.place.clone(),
+                    "only a source says where the time of its rows stands",
+                )
+                .help("a window's own `time`, such as `time: processing`, stands in its `with:`"),
+            );
+        }
+        let time = time.map(|entry| entry.node.clone());
+        Some(StepDecl { head: parsed, id, on_error, time, with, place: item.place.clone() })
     }
 
     fn plugin(&mut self, node: &Node, kind: Kind) -> Option<Written> {

@@ -10,7 +10,8 @@ pub(super) fn needed_columns(drafts: &[Draft]) -> BTreeMap<String, Vec<String>> 
     drafts
         .iter()
         .filter_map(|draft| {
-            let columns = union(draft, &draft.source.outputs.main)?;
+            let mut columns = union(draft, &draft.source.outputs.main)?;
+            columns.extend(draft.time_fields.iter().cloned());
             Some((draft.name.clone(), columns.into_iter().collect()))
         })
         .collect()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 
 use crate::log::{Log, TopicSpec};
-use crate::plugin::{BoundSource, LogSink, Sink, Transform};
+use crate::plugin::{BoundSource, LogSink, Sink, Stamper, Transform};
 use crate::window::WindowOperator;
 
 /// Everything that a run needs, with all names resolved.
@@ -53,6 +53,8 @@ pub struct SourcePlan {
     pub plugin: String,
     /// What it gives, and the part that does the work.
     pub bound: BoundSource,
+    /// Gives its rows their times, where those stand in their fields.
+    pub stamper: Option<Stamper>,
     /// What becomes of records that it cannot use.
     pub on_error: OnError,
     /// Where its rows go.

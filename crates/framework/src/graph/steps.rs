@@ -3,7 +3,7 @@
 use super::plan::{Node, NodeBody, SourcePlan};
 use super::planning::{Given, Planner};
 use crate::config::{ChainDecl, Diagnostic, Kind, Output, Place, Problem, StepDecl};
-use crate::plugin::{Build, Capability, Input, Plugin, Reads, SinkBody, SourceBody};
+use crate::plugin::{Build, Capability, EventTime, Input, Plugin, Reads, SinkBody, SourceBody};
 use crate::window::{WindowOperator, WindowSettings};
 
 /// A chain while it is planned.
@@ -12,6 +12,8 @@ pub(super) struct Draft {
     pub(super) source: SourcePlan,
     /// Where the source names its topic.
     pub(super) source_topic: Option<Place>,
+    /// The fields that the rows' time stands in.
+    pub(super) time_fields: Vec<String>,
     pub(super) nodes: Vec<DraftNode>,
     pub(super) sinks: Vec<SinkUse>,
 }
@@ -44,11 +46,22 @@ impl Planner<'_> {
             SourceBody::Log(source) => format!("topic `{}`", source.topic),
         };
         let input = Input { schema: bound.schema.clone(), given_by };
+        let (stamper, time_fields) = match &step.time {
+            None => (None, Vec::new()),
+            Some(node) => {
+                let built = node
+                    .deserialize::<EventTime>()
+                    .and_then(|time| time.bind(&input).map_err(|problem| vec![node.diagnose(&problem)]));
+                let (stamper, fields) = self.keep(built)?;
+                (Some(stamper), fields)
+            }
+        };
         let source_topic = matches!(bound.body, SourceBody::Log(_)).then(|| step.with.locate("topic"));
         let source = SourcePlan {
             id: step.id.clone(),
             plugin: plugin.name.to_owned(),
             bound,
+            stamper,
             on_error,
             outputs: super::Outputs::default(),
         };
@@ -56,6 +69,7 @@ impl Planner<'_> {
             name: chain.name.text.clone(),
             source,
             source_topic,
+            time_fields,
             nodes: Vec::new(),
             sinks: Vec::new(),
         });

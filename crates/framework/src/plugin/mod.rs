@@ -7,6 +7,7 @@
 
 mod aggregate;
 mod connection;
+mod event_time;
 pub mod fold;
 mod format;
 mod input;
@@ -20,6 +21,7 @@ mod transform;
 
 pub use aggregate::{Aggregate, AggregateState, BoundWindow, Groups, Results, Rows, WindowPlugin};
 pub use connection::ConnectionPlugin;
+pub use event_time::{EventTime, Stamper};
 pub use format::{Decoded, Decoder, Encoded, Encoder, FormatPlugin, FormatSpec, RowMap};
 pub use input::Input;
 pub(crate) use input::type_name;

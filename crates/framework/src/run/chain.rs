@@ -150,7 +150,7 @@ impl Chain {
             source_id: plan.source.id,
             on_error: plan.source.on_error,
             outputs: plan.source.outputs,
-            input: Input::new(plan.source.bound.body, log, group)?,
+            input: Input::new(plan.source.bound.body, plan.source.stamper, log, group)?,
             home,
             durable,
             transactional_id,
@@ -260,7 +260,7 @@ impl Chain {
         let mut upstream = self.environment.upstream.clone();
         let mut bounded = false;
         loop {
-            if self.draining() && (self.durable || matches!(self.input, Input::Custom(_))) {
+            if self.draining() && (self.durable || !self.input.is_topic()) {
                 // Open windows of a durable topic are read again; those of anything else would be lost.
                 break if self.durable { Ok(()) } else { self.finish().await };
             }
@@ -468,9 +468,8 @@ impl Chain {
         let partitions: Vec<Partition> = self.positions.keys().cloned().collect();
         self.tree.reset(&partitions);
         // A plugin's source is told where to go on; a topic's group knows.
-        match self.input {
-            Input::Custom(_) => {}
-            Input::Topic(_) => self.positions.clear(),
+        if self.input.is_topic() {
+            self.positions.clear();
         }
         self.checkpoint.restore(self.steps.iter());
         self.dirty = false;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow_buffer::ScalarBuffer;
 
+use super::dead;
 use crate::batch::{Batch, Origin, Partition};
 use crate::error::{Error, Result};
 use crate::log::{
@@ -12,7 +13,7 @@ use crate::log::{
 };
 use crate::plugin::{
     Decoder, LogSource, Progress, Rejects, RowMap, Source, SourceBody, SourceContext, SourceEvent,
-    SourceReject,
+    SourceReject, Stamper,
 };
 
 /// What an input has to tell.
@@ -29,7 +30,14 @@ pub(crate) enum InputEvent {
 /// The most bytes of records that a reader holds ahead of its chain.
 const READ_AHEAD: usize = 16 << 20;
 
-pub(crate) enum Input {
+pub(crate) struct Input {
+    reading: Reading,
+    /// Gives rows the time that stands in their fields.
+    stamper: Option<Stamper>,
+    unstamped: Rejects,
+}
+
+enum Reading {
     Custom(CustomInput),
     Topic(TopicInput),
 }
@@ -57,16 +65,21 @@ pub(crate) struct TopicInput {
 }
 
 impl Input {
-    pub(crate) fn new(body: SourceBody, log: Option<Arc<dyn Log>>, group: Option<String>) -> Result<Self> {
-        Ok(match body {
-            SourceBody::Custom(source, partition) => Self::Custom(CustomInput {
+    pub(crate) fn new(
+        body: SourceBody,
+        stamper: Option<Stamper>,
+        log: Option<Arc<dyn Log>>,
+        group: Option<String>,
+    ) -> Result<Self> {
+        let reading = match body {
+            SourceBody::Custom(source, partition) => Reading::Custom(CustomInput {
                 source,
                 partition,
                 announced: false,
                 replay_until: i64::MIN,
                 pending: None,
             }),
-            SourceBody::Log(settings) => Self::Topic(TopicInput {
+            SourceBody::Log(settings) => Reading::Topic(TopicInput {
                 log: log.ok_or_else(|| Error::fatal(format!("no connection `{}`", settings.connection)))?,
                 settings,
                 group,
@@ -76,19 +89,24 @@ impl Input {
                 pending: VecDeque::new(),
                 first: None,
             }),
-        })
+        };
+        Ok(Self { reading, stamper, unstamped: Rejects::default() })
+    }
+
+    pub(crate) fn is_topic(&self) -> bool {
+        matches!(self.reading, Reading::Topic(_))
     }
 
     /// Opens it, at the committed position: the log's own for a topic, `committed` for a plugin's source.
     pub(crate) async fn open(&mut self, context: &SourceContext, committed: Option<&Position>) -> Result<()> {
-        match self {
-            Self::Custom(custom) => {
+        match &mut self.reading {
+            Reading::Custom(custom) => {
                 custom.announced = false;
                 custom.replay_until = i64::MIN;
                 custom.pending = None;
                 custom.source.open(context, committed).await
             }
-            Self::Topic(topic) => {
+            Reading::Topic(topic) => {
                 topic.replay_until.clear();
                 topic.pending.clear();
                 let start = topic.settings.start.unwrap_or(if topic.group.is_some() {
@@ -113,71 +131,82 @@ impl Input {
 
     /// The next event. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<InputEvent> {
-        match self {
-            Self::Custom(custom) => custom.next().await,
-            Self::Topic(topic) => topic.next().await,
+        let event = match &mut self.reading {
+            Reading::Custom(custom) => custom.next().await?,
+            Reading::Topic(topic) => topic.next().await?,
+        };
+        match (event, &self.stamper) {
+            (InputEvent::Batch { batch, mut rejects, position }, Some(stamper)) => {
+                self.unstamped.clear();
+                let stamped = stamper.stamp(&batch, &mut self.unstamped)?;
+                if !batch.origin().replay {
+                    rejects.extend(dead::of_rows(&batch, self.unstamped.rows()));
+                }
+                Ok(InputEvent::Batch { batch: stamped, rejects, position })
+            }
+            (event, _) => Ok(event),
         }
     }
 
     /// From now on rows of `partition` below `until` are read again: see [`Origin::replay`].
     pub(crate) fn replay(&mut self, partition: &Partition, until: i64) {
-        match self {
-            Self::Custom(custom) => custom.replay_until = until,
-            Self::Topic(topic) => {
+        match &mut self.reading {
+            Reading::Custom(custom) => custom.replay_until = until,
+            Reading::Topic(topic) => {
                 topic.replay_until.insert(partition.clone(), until);
             }
         }
     }
 
     pub(crate) fn membership(&self) -> Option<Membership> {
-        match self {
-            Self::Custom(_) => None,
-            Self::Topic(topic) => topic.reader.as_ref().and_then(|r| r.membership()),
+        match &self.reading {
+            Reading::Custom(_) => None,
+            Reading::Topic(topic) => topic.reader.as_ref().and_then(|r| r.membership()),
         }
     }
 
     /// Commits outside a transaction.
     pub(crate) async fn commit(&mut self, positions: &[Position]) -> Result<()> {
-        match self {
-            Self::Custom(custom) => {
+        match &mut self.reading {
+            Reading::Custom(custom) => {
                 for position in positions {
                     custom.source.commit(position).await?;
                 }
                 Ok(())
             }
-            Self::Topic(TopicInput { reader: Some(reader), group: Some(_), .. }) => {
+            Reading::Topic(TopicInput { reader: Some(reader), group: Some(_), .. }) => {
                 reader.commit(positions).await
             }
-            Self::Topic(_) => Ok(()),
+            Reading::Topic(_) => Ok(()),
         }
     }
 
     /// Reads a topic only to where it ends now.
     pub(crate) async fn bound(&mut self) -> Result<()> {
-        match self {
-            Self::Topic(TopicInput { reader: Some(reader), .. }) => reader.bound().await,
+        match &mut self.reading {
+            Reading::Topic(TopicInput { reader: Some(reader), .. }) => reader.bound().await,
             _ => Ok(()),
         }
     }
 
     pub(crate) fn lag(&self) -> u64 {
-        match self {
-            Self::Custom(_) => 0,
-            Self::Topic(topic) => topic.reader.as_ref().map_or(0, |r| r.lag()),
+        match &self.reading {
+            Reading::Custom(_) => 0,
+            Reading::Topic(topic) => topic.reader.as_ref().map_or(0, |r| r.lag()),
         }
     }
 
     pub(crate) fn progress(&self) -> Option<Progress> {
-        match self {
-            Self::Custom(custom) => custom.source.progress(),
-            Self::Topic(_) => None,
+        match &self.reading {
+            Reading::Custom(custom) => custom.source.progress(),
+            Reading::Topic(_) => None,
         }
     }
 
     pub(crate) async fn close(&mut self) -> Result<()> {
-        match self {
-            Self::Custom(_) => Ok(()),
-            Self::Topic(topic) => match topic.reader.take() {
+        match &mut self.reading {
+            Reading::Custom(_) => Ok(()),
+            Reading::Topic(topic) => match topic.reader.take() {
                 Some(reader) => reader.close().await,
                 None => Ok(()),
             },

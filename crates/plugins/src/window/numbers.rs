@@ -14,6 +14,7 @@ use super::exact_sum::ExactSum;
 /// The number field, and the result's column.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(inline)]
 struct OfNumbers {
     /// The field: an integer or a number. Nulls are left out.
     field: String,
