@@ -1,5 +1,5 @@
-//! The window operator against a naive one that keeps every row, judges each on its own, and knows no batches, panes or running
-//! sums. More cases: `PROPTEST_CASES=1000000 cargo test --release --test window_oracle`.
+//! The window operator against a naive one that keeps every row, judges each on its own, and knows no batches, panes, fragments or
+//! running sums. A million cases: `PROPTEST_CASES=1000000 cargo test --release --workspace --test window_oracle`.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, unreachable_pub)] // a test fails by panicking
 
@@ -8,8 +8,9 @@ mod support;
 use proptest::prelude::*;
 use support::model::{Model, Op, Setup, Zero, run};
 
-fn setup() -> impl Strategy<Value = Setup> {
+fn setup(gap: impl Strategy<Value = Option<i64>>) -> impl Strategy<Value = Setup> {
     (
+        gap,
         (1_i64..12, 1_i64..12, -20_i64..20),
         prop_oneof![3 => Just(0_i64), 2 => 1_i64..15],
         prop_oneof![3 => Just(0_i64), 1 => 1_i64..15],
@@ -17,15 +18,18 @@ fn setup() -> impl Strategy<Value = Setup> {
         prop_oneof![2 => Just(Zero::Off), 2 => Just(Zero::Seen), 1 => Just(Zero::Named)],
         any::<bool>(),
     )
-        .prop_map(|((a, b, offset), out_of_orderness, lateness, partitions, zero, invertible)| Setup {
-            size: a.max(b),
-            slide: a.min(b),
-            offset,
-            out_of_orderness,
-            lateness,
-            partitions,
-            zero,
-            invertible,
+        .prop_map(|(gap, (a, b, offset), out_of_orderness, lateness, partitions, zero, invertible)| {
+            Setup {
+                gap,
+                size: a.max(b),
+                slide: a.min(b),
+                offset,
+                out_of_orderness,
+                lateness,
+                partitions,
+                zero,
+                invertible,
+            }
         })
 }
 
@@ -45,8 +49,24 @@ fn op() -> impl Strategy<Value = Op> {
 fn cases() -> ProptestConfig {
     // The default of proptest, 256, says that nobody asked for another number.
     let config = ProptestConfig::default();
-    let cases = if config.cases == 256 { 2_000 } else { config.cases };
+    let cases = if config.cases == 256 { 10_000 } else { config.cases };
     ProptestConfig { cases, failure_persistence: None, ..config }
+}
+
+fn start() -> impl Strategy<Value = i64> {
+    prop_oneof![Just(0_i64), -1_000_000_i64..1_000_000]
+}
+
+/// The same input with every row in a batch of its own.
+fn one_by_one(ops: &[Op]) -> Vec<Op> {
+    ops.iter()
+        .map(|op| match op {
+            Op::Rows { partition, rows, .. } => {
+                Op::Rows { partition: *partition, rows: rows.clone(), cuts: (0..rows.len()).collect() }
+            }
+            other => other.clone(),
+        })
+        .collect()
 }
 
 proptest! {
@@ -54,11 +74,38 @@ proptest! {
 
     #[test]
     fn results_late_rows_and_balance_are_those_of_the_naive_operator(
-        setup in setup(),
-        start in prop_oneof![Just(0_i64), -1_000_000_i64..1_000_000],
+        setup in setup(Just(None)),
+        start in start(),
         ops in prop::collection::vec(op(), 1..25),
     ) {
         let (model, given) = run(&setup, start, &ops)?;
         Model::compare(&setup, &model, &given)?;
+    }
+
+    #[test]
+    fn sessions_are_those_of_the_naive_operator(
+        setup in setup((1_i64..12).prop_map(Some)),
+        start in start(),
+        ops in prop::collection::vec(op(), 1..25),
+    ) {
+        let (model, given) = run(&setup, start, &ops)?;
+        if given.is_exact(&setup) {
+            Model::compare(&setup, &model, &given)?;
+        }
+    }
+
+    #[test]
+    fn how_rows_are_cut_into_batches_changes_nothing(
+        setup in setup(prop_oneof![Just(None), (1_i64..12).prop_map(Some)]),
+        start in start(),
+        ops in prop::collection::vec(op(), 1..25),
+    ) {
+        // Within the lateness a window is given again once for each batch with a late row.
+        let setup = Setup { lateness: 0, ..setup };
+        let ops: Vec<Op> = ops.into_iter().filter(|op| !matches!(op, Op::Restart)).collect();
+        let (_, live) = run(&setup, start, &one_by_one(&ops))?;
+        let (_, replayed) = run(&setup, start, &ops)?;
+        prop_assert_eq!(live.rows, replayed.rows);
+        prop_assert_eq!(live.late, replayed.late);
     }
 }

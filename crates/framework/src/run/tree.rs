@@ -131,13 +131,8 @@ impl Tree {
                 rejected
             }
             NodeBody::Window(window) => {
-                let (wall, before) = (self.clock.now(), window.in_flight_rows());
+                let wall = self.clock.now();
                 window.push(&batch, self.clock.elapsed(), wall, &mut self.windowed)?;
-                if replay {
-                    // Rows of open panes come in again; all others were done with before.
-                    let again = window.in_flight_rows() + self.windowed.closed_rows - before;
-                    StepMetrics::add(&metrics.rows_in, again);
-                }
                 self.emit(index, &partition, Some(&batch), replay)
             }
             NodeBody::Sink(sink) => {
@@ -182,6 +177,8 @@ impl Tree {
         let output = std::mem::take(&mut self.windowed);
         let metrics = self.metrics[index].clone();
         StepMetrics::add(&metrics.rows_out, output.closed_rows);
+        // Rows of open panes come in again after a restart; all others were done with before.
+        StepMetrics::add(&metrics.rows_in, output.again_rows);
         let outputs = std::mem::take(&mut self.nodes[index].outputs);
         let late: usize = output.late.iter().map(Batch::rows).sum();
         StepMetrics::add(&metrics.late, late as u64);

@@ -33,6 +33,7 @@ impl WindowOperator {
     /// # Errors
     /// `Fatal` where the aggregate cannot give its result.
     pub fn tick(&mut self, now: Duration, wall: Millis, out: &mut WindowOutput) -> Result<()> {
+        out.again_rows += std::mem::take(&mut self.again);
         if let Some(watermark) = self.advance(now, wall) {
             self.close_until(watermark, out)?;
         }

@@ -91,67 +91,59 @@ impl KeyTable {
 
     /// The groups of a batch's rows; `NONE` for a key beyond the most that are held.
     pub(super) fn groups(&mut self, batch: &RecordBatch, groups: &mut Vec<u32>) {
-        groups.clear();
-        match self.columns[..] {
-            [column] => self.groups_of_one(batch.column(column), groups),
-            [] => {
-                let all = self.group(b"");
-                groups.resize(batch.num_rows(), all);
+        if let Some(bytes) = self.one_byte_keys(batch) {
+            groups.clear();
+            if self.groups_of_bytes(bytes, groups) {
+                return;
             }
-            _ => self.groups_of_several(batch, groups),
         }
+        self.groups_where(batch, |_| true, groups);
     }
 
-    fn groups_of_one(&mut self, column: &ArrayRef, groups: &mut Vec<u32>) {
+    /// The groups of a batch's rows; `NONE` for a key beyond the most that are held, and for one that is not known of a row that is not to
+    /// be taken: what is late or cannot be used leaves no trace.
+    pub(super) fn groups_where(
+        &mut self,
+        batch: &RecordBatch,
+        take: impl Fn(usize) -> bool,
+        groups: &mut Vec<u32>,
+    ) {
+        groups.clear();
+        let rows = 0..batch.num_rows();
+        let [column] = self.columns[..] else {
+            let mut key = std::mem::take(&mut self.scratch);
+            let columns = std::mem::take(&mut self.columns);
+            for row in rows {
+                key.clear();
+                columns.iter().for_each(|column| push_field(&mut key, batch.column(*column), row));
+                groups.push(self.look_up(Some(&key), take(row)));
+            }
+            self.columns = columns;
+            self.scratch = key;
+            return;
+        };
+        let column = batch.column(column);
+        let valid = |row| !column.is_null(row);
         match column.data_type() {
             DataType::Utf8 => {
-                let column = column.as_string::<i32>();
-                let (ends, bytes) = (column.value_offsets(), column.value_data());
-                if column.null_count() == 0 {
-                    if let Some(bytes) = bytes_of_one(column)
-                        && self.groups_of_bytes(bytes, groups)
-                    {
-                        return;
-                    }
-                    groups.clear();
-                    groups.extend(ends.windows(2).map(|w| self.group(&bytes[w[0] as usize..w[1] as usize])));
-                } else {
-                    groups.extend(column.iter().map(|key| match key {
-                        Some(key) => self.group(key.as_bytes()),
-                        None => self.null_group(),
-                    }));
-                }
+                let keys = column.as_string::<i32>();
+                let key = |row| valid(row).then(|| keys.value(row).as_bytes());
+                groups.extend(rows.map(|row| self.look_up(key(row), take(row))));
             }
             DataType::Int64 => {
-                let column = column.as_primitive::<Int64Type>();
+                let keys = column.as_primitive::<Int64Type>();
                 let mut text = itoa::Buffer::new();
-                groups.extend(column.iter().map(|key| match key {
-                    Some(key) => self.group(text.format(key).as_bytes()),
-                    None => self.null_group(),
+                groups.extend(rows.map(|row| {
+                    let key = valid(row).then(|| text.format(keys.value(row)).as_bytes());
+                    self.look_up(key, take(row))
                 }));
             }
             _ => {
-                let column = column.as_boolean();
-                groups.extend(column.iter().map(|key| match key {
-                    Some(key) => self.group(truth(key)),
-                    None => self.null_group(),
-                }));
+                let keys = column.as_boolean();
+                let key = |row| valid(row).then(|| truth(keys.value(row)));
+                groups.extend(rows.map(|row| self.look_up(key(row), take(row))));
             }
         }
-    }
-
-    fn groups_of_several(&mut self, batch: &RecordBatch, groups: &mut Vec<u32>) {
-        let mut key = std::mem::take(&mut self.scratch);
-        let columns = std::mem::take(&mut self.columns);
-        for row in 0..batch.num_rows() {
-            key.clear();
-            for column in &columns {
-                push_field(&mut key, batch.column(*column), row);
-            }
-            groups.push(self.group(&key));
-        }
-        self.columns = columns;
-        self.scratch = key;
     }
 
     /// The groups of keys of one byte; false where one is not known.
@@ -195,11 +187,22 @@ impl KeyTable {
         matches!(data_type, DataType::Utf8 | DataType::Int64 | DataType::Boolean)
     }
 
-    #[inline]
     pub(super) fn group(&mut self, key: &[u8]) -> u32 {
+        self.look_up(Some(key), true)
+    }
+
+    /// The group of a key, or of null; a new one where it is not known and `insert` says so.
+    #[inline]
+    fn look_up(&mut self, key: Option<&[u8]>, insert: bool) -> u32 {
+        let Some(key) = key else {
+            if self.null == NONE && insert {
+                self.null = self.add(b"");
+            }
+            return self.null;
+        };
         if let [byte] = key {
             let group = self.one_byte[usize::from(*byte)];
-            if group != NONE {
+            if group != NONE || !insert {
                 return group;
             }
             let group = self.add(key);
@@ -218,19 +221,12 @@ impl KeyTable {
         if let Some(entry) = found {
             return entry.group;
         }
-        let group = self.add(key);
+        let group = if insert { self.add(key) } else { NONE };
         if group != NONE {
             let hasher = &self.hasher;
             self.table.insert_unique(hash, Entry { start, len, group }, |entry| entry.hash(hasher));
         }
         group
-    }
-
-    fn null_group(&mut self) -> u32 {
-        if self.null == NONE {
-            self.null = self.add(b"");
-        }
-        self.null
     }
 
     fn add(&mut self, key: &[u8]) -> u32 {
@@ -253,7 +249,7 @@ impl KeyTable {
         self.clear();
         let mut into = vec![NONE; ends.len()];
         for group in (0..ends.len() as u32).filter(|g| live[*g as usize]) {
-            let new = if group == null { self.null_group() } else { self.group(slice(&bytes, &ends, group)) };
+            let new = self.look_up((group != null).then(|| slice(&bytes, &ends, group)), true);
             self.own(new, owners[group as usize]);
             into[group as usize] = new;
         }

@@ -30,12 +30,15 @@ pub struct WindowOutput {
     pub rejected: Rejects,
     /// Rows whose last window has closed for good in this call.
     pub closed_rows: u64,
+    /// Rows that were read again and are in open windows again.
+    pub again_rows: u64,
 }
 
 impl WindowOutput {
     /// True where there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.results.is_empty() && self.late.is_empty() && self.rejected.is_empty() && self.closed_rows == 0
+        let rows = self.closed_rows + self.again_rows;
+        self.results.is_empty() && self.late.is_empty() && self.rejected.is_empty() && rows == 0
     }
 }
 
@@ -82,6 +85,8 @@ pub struct WindowOperator {
     wall: Option<Millis>,
     pub(super) running: Option<Running>,
     pub(super) in_flight: u64,
+    /// Rows that were read again and are not yet said to be.
+    pub(super) again: u64,
     /// The bytes that the panes hold, as far as they were last looked at.
     pub(super) pane_bytes: usize,
     /// The time of the first record: nothing is given for windows before it.
@@ -158,6 +163,7 @@ impl WindowOperator {
             wall: None,
             running: None,
             in_flight: 0,
+            again: 0,
             pane_bytes: 0,
             first: None,
             may_forget: false,
@@ -216,7 +222,8 @@ impl WindowOperator {
             !pane.parts.is_empty()
         });
         if let Some(sessions) = &mut self.sessions {
-            self.in_flight -= sessions.revoke(assigned.number);
+            let (rows, again) = sessions.revoke(assigned.number);
+            self.in_flight -= rows - again;
         }
         self.keys.disown(assigned.number);
         if self.partitions.is_empty() {
@@ -246,9 +253,12 @@ impl WindowOperator {
     /// Rows are read again, or no more.
     pub(super) fn set_replaying(&mut self, partition: &Partition, replaying: bool, now: Duration) {
         let Some(assigned) = self.partitions.get_mut(partition) else { return };
-        assigned.replaying = replaying;
+        let was = std::mem::replace(&mut assigned.replaying, replaying);
         if !replaying && let Some(held) = assigned.held.take() {
             self.watermark.observe(partition, held, now);
+        }
+        if was && !replaying {
+            self.sessions_are_back();
         }
     }
 

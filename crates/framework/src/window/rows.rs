@@ -71,18 +71,24 @@ impl WindowOperator {
         if counted > 0 {
             rest = batch.slice(counted, batch.rows() - counted);
             if rest.is_empty() {
+                out.again_rows += std::mem::take(&mut self.again);
                 return Ok(());
             }
             incoming.batch = &rest;
         }
         let mut groups = std::mem::take(&mut self.groups);
-        self.keys.groups(incoming.batch.columns(), &mut groups);
-        let mut all_grouped = groups.iter().fold(0, |most, group| most.max(*group)) != NONE;
-        if !all_grouped && self.forget_keys() {
-            self.keys.groups(incoming.batch.columns(), &mut groups);
-            all_grouped = !groups.contains(&NONE);
+        let usable = if span.is_some() { Vec::new() } else { self.usable(incoming) };
+        self.find_groups(incoming, &usable, &mut groups);
+        let lacks_room = |groups: &[u32]| {
+            groups.iter().enumerate().any(|(row, group)| *group == NONE && usable.get(row) != Some(&false))
+        };
+        let mut lacking =
+            groups.iter().fold(0, |most, group| most.max(*group)) == NONE && lacks_room(&groups);
+        if lacking && self.forget_keys() {
+            self.find_groups(incoming, &usable, &mut groups);
+            lacking = lacks_room(&groups);
         }
-        let result = match span.filter(|_| all_grouped) {
+        let result = match span.filter(|_| !lacking) {
             Some(span) => {
                 self.add_runs(incoming, &groups, span);
                 Ok(())
@@ -90,7 +96,45 @@ impl WindowOperator {
             None => self.push_each(incoming, &groups, out),
         };
         self.groups = groups;
+        out.again_rows += std::mem::take(&mut self.again);
         result
+    }
+
+    /// The groups of the rows; those that are not `usable` get none unless their key is known. All are where there is no such list.
+    fn find_groups(&mut self, incoming: Incoming<'_>, usable: &[bool], groups: &mut Vec<u32>) {
+        if usable.is_empty() {
+            self.keys.groups(incoming.batch.columns(), groups);
+        } else {
+            self.keys.groups_where(incoming.batch.columns(), |row| usable[row], groups);
+        }
+    }
+
+    /// For each row whether it may count: it is not too far in the future, and not late by its own time. (The session that a row would be in may
+    /// still be open; its key is known then.)
+    fn usable(&self, incoming: Incoming<'_>) -> Vec<bool> {
+        let Incoming { batch, wall, closed_until, .. } = incoming;
+        if self.settings.time == TimeMode::Processing {
+            return vec![true; batch.rows()];
+        }
+        let latest = wall.saturating_add(self.settings.max_skew);
+        let mut ahead = self.watermark.with(&batch.origin().partition, incoming.now);
+        let own_end = |t: Millis| match &self.sessions {
+            Some(sessions) => sessions.end_alone(t),
+            None => self.grid.last_end(t),
+        };
+        let judge = |t: &Millis| {
+            let closed = match incoming.replay() {
+                true if self.sessions.is_some() => Millis::MIN,
+                true => closed_until.unwrap_or(Millis::MIN),
+                false => ahead.now(),
+            };
+            let near = *t <= latest;
+            if near {
+                ahead.pass(*t);
+            }
+            near && own_end(*t).saturating_add(self.settings.lateness) > closed
+        };
+        batch.times().iter().map(judge).collect()
     }
 
     /// The times, in the commonest case: the rows rise, or are all of one pane, and none is late for any window.
@@ -359,6 +403,9 @@ impl WindowOperator {
             self.changed.insert(pane);
         }
         self.in_flight += rows as u64;
+        if incoming.replay() {
+            self.again += rows as u64;
+        }
         let parts = &mut self.panes.entry(pane).or_default().parts;
         let index = parts.iter().position(|p| p.partition == partition).unwrap_or_else(|| {
             let tally = Tally::new(&*self.aggregate);

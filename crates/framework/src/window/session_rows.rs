@@ -75,7 +75,7 @@ impl WindowOperator {
                     continue;
                 }
             };
-            self.in_flight += 1;
+            self.in_flight += u64::from(!replay);
             pending.rows.push(row as u32);
             pending.slots.push(slot);
         }
@@ -83,11 +83,12 @@ impl WindowOperator {
         Ok(late)
     }
 
-    /// A row is late where the session that it would be in was over for good.
+    /// A row is late where a session of its own would be over, unless it falls in one that is not. (A row that only touches such a session from
+    /// before could also have touched one that is over for good, whose rows are gone.)
     fn is_late(&self, group: u32, t: Millis, watermark: Millis) -> bool {
         let Some(sessions) = &self.sessions else { return false };
         let past = watermark.saturating_sub(self.settings.lateness);
-        sessions.end_alone(t) <= past && sessions.end_with(group, t) <= past
+        sessions.end_alone(t) <= past && sessions.end_at(group, t).is_none_or(|end| end <= past)
     }
 
     fn flush(&mut self, incoming: Incoming<'_>, pending: &mut Pending) {
@@ -119,6 +120,19 @@ impl WindowOperator {
             assigned.closed_until = assigned.closed_until.max(Some(watermark));
         }
         Ok(())
+    }
+
+    /// All rows have been read again: sessions that were over before are forgotten, the others count.
+    pub(super) fn sessions_are_back(&mut self) {
+        let Some(sessions) = self.sessions.as_mut() else { return };
+        let partitions = &self.partitions;
+        if partitions.values().any(|a| a.replaying) {
+            return;
+        }
+        let before = |number| partitions.values().find(|a| a.number == number).and_then(|a| a.closed_until);
+        let back = sessions.back(self.settings.lateness, before);
+        self.in_flight += back;
+        self.again += back;
     }
 
     /// Gives what sessions that are still open have so far.

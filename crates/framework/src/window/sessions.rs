@@ -22,6 +22,8 @@ struct Fragment {
     /// The group of its rows in the tally.
     slot: u32,
     rows: u64,
+    /// How many of the rows were read again and do not count as in flight yet.
+    again: u64,
     first_offset: i64,
     /// True where all its rows are part of a result that was given when the session closed.
     given: bool,
@@ -128,10 +130,11 @@ impl Sessions {
         t.saturating_add(self.gap)
     }
 
-    /// The end of the session that a row of this key and time would be in.
-    pub(super) fn end_with(&self, group: u32, t: Millis) -> Millis {
-        let (mut start, mut end) = (t, t.saturating_add(self.gap));
-        let fragments = self.keys.get(group as usize).map_or(&[][..], Vec::as_slice);
+    /// The end of the session that goes on at time `t`; `None` where there is none.
+    pub(super) fn end_at(&self, group: u32, t: Millis) -> Option<Millis> {
+        let fragments = self.keys.get(group as usize)?;
+        let (mut start, mut end) =
+            fragments.iter().find(|f| f.start <= t && t < f.end).map(|f| (f.start, f.end))?;
         // Fragments of several partitions may hang together in any order.
         loop {
             let before = (start, end);
@@ -141,7 +144,7 @@ impl Sessions {
                 }
             }
             if (start, end) == before {
-                return end;
+                return Some(end);
             }
         }
     }
@@ -171,6 +174,7 @@ impl Sessions {
                 end,
                 slot,
                 rows: 1,
+                again: u64::from(replay),
                 first_offset: offset,
                 given: false,
                 replayed: replay,
@@ -187,6 +191,7 @@ impl Sessions {
         f.start = f.start.min(t);
         f.end = f.end.max(end);
         f.rows += 1;
+        f.again += u64::from(replay);
         f.given = false;
         f.replayed &= replay;
         f.changed |= !replay;
@@ -196,6 +201,7 @@ impl Sessions {
                 f.start = f.start.min(second.start);
                 f.end = f.end.max(second.end);
                 f.rows += second.rows;
+                f.again += second.again;
                 f.replayed &= second.replayed;
                 f.changed |= second.changed;
                 let (kept, gone) =
@@ -316,21 +322,45 @@ impl Sessions {
         given
     }
 
-    /// Drops a partition's fragments; gives how many rows they had.
-    pub(super) fn revoke(&mut self, partition: u32) -> u64 {
+    /// Forgets the sessions that were over for good before the restart, and gives how many rows of the others were read again.
+    pub(super) fn back(&mut self, lateness: Millis, given_before: impl Fn(u32) -> Option<Millis>) -> u64 {
+        let mut back = 0;
+        let mut over: Vec<Fragment> = Vec::new();
+        for fragments in &mut self.keys {
+            let mut kept = Vec::new();
+            for mut session in sessions(fragments) {
+                let end = session.iter().map(|f| f.end).max().unwrap_or(Millis::MIN);
+                let drop = end.saturating_add(lateness).saturating_add(self.gap);
+                if session.iter().all(|f| f.replayed && given_before(f.partition) >= Some(drop)) {
+                    over.append(&mut session);
+                } else {
+                    back += session.iter_mut().map(|f| std::mem::take(&mut f.again)).sum::<u64>();
+                    kept.append(&mut session);
+                }
+            }
+            *fragments = kept;
+        }
+        self.open -= over.len();
+        over.iter().for_each(|f| self.forget_offset(f.partition, f.first_offset));
+        self.free(over.iter().map(|f| f.slot));
+        back
+    }
+
+    /// Drops a partition's fragments; gives how many rows they had, and how many of these were read again and do not count yet.
+    pub(super) fn revoke(&mut self, partition: u32) -> (u64, u64) {
         let mut dropped = Vec::new();
         for fragments in &mut self.keys {
             fragments.retain(|f| {
                 if f.partition == partition {
-                    dropped.push((f.slot, f.rows));
+                    dropped.push(*f);
                 }
                 f.partition != partition
             });
         }
         self.open -= dropped.len();
         self.offsets.retain(|(of, _), _| *of != partition);
-        self.free(dropped.iter().map(|(slot, _)| *slot));
-        dropped.iter().map(|(_, rows)| rows).sum()
+        self.free(dropped.iter().map(|f| f.slot));
+        dropped.iter().fold((0, 0), |(rows, again), f| (rows + f.rows, again + f.again))
     }
 
     /// Marks the groups that have a session.
