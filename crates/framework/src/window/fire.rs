@@ -45,6 +45,9 @@ impl WindowOperator {
     /// # Errors
     /// As [`tick`](Self::tick).
     pub fn finish(&mut self, out: &mut WindowOutput) -> Result<()> {
+        self.partitions.values_mut().for_each(|assigned| assigned.replaying = false);
+        self.sessions_are_back();
+        out.again_rows += std::mem::take(&mut self.again);
         self.close_sessions(Millis::MAX, out)?;
         while let Some((last, _)) = self.panes.last_key_value() {
             let grid = &self.grid;

@@ -21,6 +21,7 @@ pub struct Bench {
     out: WindowOutput,
     now: Duration,
     offset: i64,
+    replay: bool,
 }
 
 impl Bench {
@@ -32,7 +33,7 @@ impl Bench {
         let mut operator = WindowOperator::new(settings, aggregate, &input).unwrap();
         operator.assign(Partition::new("t", 0), None, Duration::ZERO);
         let out = WindowOutput::default();
-        Self { operator, wall: 0, rejected: 0, late: 0, out, now: Duration::ZERO, offset: 0 }
+        Self { operator, wall: 0, rejected: 0, late: 0, out, now: Duration::ZERO, offset: 0, replay: false }
     }
 
     pub fn now(&self) -> Duration {
@@ -52,7 +53,7 @@ impl Bench {
         let columns = RecordBatch::try_new(schema, vec![Arc::new(keys)]).unwrap();
         let offsets = (self.offset..).take(rows.len()).collect();
         self.offset += rows.len() as i64;
-        let origin = Origin { partition: partition.clone(), offsets, replay: false };
+        let origin = Origin { partition: partition.clone(), offsets, replay: self.replay };
         let batch = Batch::new(columns, rows.iter().map(|row| row.0).collect(), origin).unwrap();
         self.operator.push(&batch, self.now, self.wall, &mut self.out).unwrap();
         self.operator.observe(&partition, batch.times(), self.now, self.wall);
@@ -66,6 +67,27 @@ impl Bench {
 
     pub fn caught_up(&mut self) {
         self.operator.caught_up(&Partition::new("t", 0), true, self.now);
+    }
+
+    /// A second partition, of which nothing is known.
+    pub fn second_partition(&mut self) -> Partition {
+        let second = Partition::new("t", 1);
+        self.operator.assign(second.clone(), None, self.now);
+        second
+    }
+
+    /// An operator that goes on where this one's last commit stood; the rows that are read again are `again`, from the committed offset on.
+    pub fn restart(&mut self, settings: WindowSettings, again: &[(i64, &str)]) {
+        let partition = Partition::new("t", 0);
+        let position = self.operator.position(&partition, self.offset);
+        let mut next = Self::new(settings);
+        (next.wall, next.now, next.offset) = (self.wall, self.now, position.offset);
+        next.operator.assign(partition.clone(), Some(position.metadata.parse().unwrap()), self.now);
+        assert_eq!(self.offset - position.offset, again.len() as i64, "rows to read again");
+        next.replay = true;
+        next.push(again);
+        next.replay = false;
+        *self = next;
     }
 
     pub fn wakeup(&self) -> Option<Duration> {
@@ -87,17 +109,27 @@ impl Bench {
     }
 }
 
+/// `start..end key=count ...`, a new `start` where rows have another, and `early` behind the result of a window that is open.
 fn text(batch: &Batch) -> String {
     let columns = batch.columns();
-    let time = |i: usize| columns.column(i).as_primitive::<TimestampMillisecondType>().value(0);
+    let time = |i: usize, row| columns.column(i).as_primitive::<TimestampMillisecondType>().value(row);
     let counts = columns.column(3).as_primitive::<Int64Type>().values();
-    let mut keys: Vec<String> = columns
+    let mut rows: Vec<(i64, String)> = columns
         .column(2)
         .as_string::<i32>()
         .iter()
         .zip(counts)
-        .map(|(key, count)| format!("{}={count}", key.unwrap_or("null")))
+        .enumerate()
+        .map(|(row, (key, count))| (time(0, row), format!("{}={count}", key.unwrap_or("null"))))
         .collect();
-    keys.sort();
-    format!("{}..{} {}", time(0), time(1), keys.join(" "))
+    rows.sort();
+    let texts: Vec<String> = rows
+        .chunk_by(|a, b| a.0 == b.0)
+        .map(|rows| {
+            let keys: Vec<&str> = rows.iter().map(|row| row.1.as_str()).collect();
+            format!("{}..{} {}", rows[0].0, time(1, 0), keys.join(" "))
+        })
+        .collect();
+    let early = columns.num_columns() > 4 && columns.column(4).as_boolean().value(0);
+    texts.join(" ") + if early { " early" } else { "" }
 }
