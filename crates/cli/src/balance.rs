@@ -36,6 +36,15 @@ pub(crate) fn summary(figures: &[ChainFigures], took: Duration) -> String {
         out.truncate(out.trim_end().len());
         out.push('\n');
     }
+    for chain in figures {
+        for (id, metrics) in &chain.steps {
+            let reasons: Vec<String> =
+                metrics.reasons().iter().map(|(kind, rows)| format!("{rows} {kind}")).collect();
+            if !reasons.is_empty() {
+                let _ = writeln!(out, "{}.{id} could not use: {}", chain.name, reasons.join("; "));
+            }
+        }
+    }
     if !unbalanced.is_empty() {
         let _ = writeln!(out, "the balance does not hold in: {} (please report this)", unbalanced.join(", "));
     }
@@ -59,6 +68,9 @@ pub(crate) fn log_balance(figures: &[ChainFigures]) {
                 holds = b.holds(),
                 "balance"
             );
+            for (reason, rows) in metrics.reasons() {
+                tracing::info!(chain = chain.name, step, rows, reason, "not used");
+            }
         }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Counters are relaxed atomics: one writer (the chain's loop) and readers that only show them.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 /// The counters of one step. `in = out + filtered + late + dead + in flight` holds whenever the chain is between two
 /// batches.
@@ -23,6 +24,16 @@ pub struct StepMetrics {
     pub in_flight: AtomicU64,
     /// Rows that the step made (a window's results); not part of the balance.
     pub made: AtomicU64,
+    /// The dead rows by the kind of reason.
+    reasons: Mutex<BTreeMap<String, u64>>,
+}
+
+/// The most kinds of reasons that are told apart: a reason should not, but may, have the row's own text in its kind.
+const MOST_KINDS: usize = 20;
+
+/// The kind of a reason: what stands before its first `: `.
+fn kind_of(reason: &str) -> &str {
+    reason.split_once(": ").map_or(reason, |(kind, _)| kind)
 }
 
 impl StepMetrics {
@@ -31,8 +42,34 @@ impl StepMetrics {
         counter.fetch_add(n, Relaxed);
     }
 
+    /// Counts rows that could not be used, by reason. Gives how many there were before.
+    pub(crate) fn reject<'a>(&self, reasons: impl ExactSizeIterator<Item = &'a str>) -> u64 {
+        let before = self.dead.fetch_add(reasons.len() as u64, Relaxed);
+        if let Ok(mut counts) = self.reasons.lock() {
+            for kind in reasons.map(kind_of) {
+                let room = counts.len() < MOST_KINDS;
+                match counts.get_mut(kind) {
+                    Some(count) => *count += 1,
+                    None => {
+                        let kind = if room { kind } else { "other reasons" };
+                        *counts.entry(kind.to_owned()).or_default() += 1;
+                    }
+                }
+            }
+        }
+        before
+    }
+
+    /// How many rows could not be used, by the kind of reason: what stands before the first `: ` of it.
+    pub fn reasons(&self) -> BTreeMap<String, u64> {
+        self.reasons.lock().map(|reasons| reasons.clone()).unwrap_or_default()
+    }
+
     /// Goes back to earlier figures: what came after them was thrown away and is read again.
-    pub(crate) fn restore(&self, balance: &Balance) {
+    pub(crate) fn restore(&self, balance: &Balance, reasons: &BTreeMap<String, u64>) {
+        if let Ok(mut own) = self.reasons.lock() {
+            own.clone_from(reasons);
+        }
         self.rows_in.store(balance.rows_in, Relaxed);
         self.rows_out.store(balance.rows_out, Relaxed);
         self.filtered.store(balance.filtered, Relaxed);

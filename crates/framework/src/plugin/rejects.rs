@@ -22,7 +22,8 @@ pub fn dead_schema() -> SchemaRef {
 pub struct Reject {
     /// The row's index in the batch that the step was given (for a format: the record's index).
     pub row: usize,
-    /// Why, in one sentence without a final full stop, such as `not a number: "abc"`.
+    /// Why, in one sentence without a final full stop, such as `not a number: "abc"`. What stands before the first `: ` is the kind of
+    /// reason, by which rows are counted; the row's own text stands behind it.
     pub reason: String,
 }
 

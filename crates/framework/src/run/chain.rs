@@ -367,7 +367,7 @@ impl Chain {
         if rejects.is_empty() {
             return Ok(());
         }
-        let seen = self.steps[0].dead.fetch_add(rejects.len() as u64, Relaxed);
+        let seen = self.steps[0].reject(rejects.iter().map(|r| r.reason.as_str()));
         let place = format!("{}.{}", self.name, self.source_id);
         let now = self.environment.options.clock.now();
         match apply_policy(self.on_error, partition, rejects, seen, &place, now)? {

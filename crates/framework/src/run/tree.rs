@@ -1,6 +1,6 @@
 //! The steps behind a source: pushes batches through them and keeps each step's record balance.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -125,8 +125,7 @@ impl Tree {
                 let dead = dead::of_rows(&before, self.rejects.rows());
                 let outputs = std::mem::take(&mut self.nodes[index].outputs);
                 self.enqueue(&outputs.main, given);
-                let rejected =
-                    if replay { Ok(()) } else { self.rejected(index, &partition, dead, rejected, &outputs) };
+                let rejected = if replay { Ok(()) } else { self.rejected(index, &partition, dead, &outputs) };
                 self.nodes[index].outputs = outputs;
                 rejected
             }
@@ -159,7 +158,7 @@ impl Tree {
                 }
                 let dead = dead::of_rows(&batch, self.rejects.rows());
                 let outputs = std::mem::take(&mut self.nodes[index].outputs);
-                let result = self.rejected(index, &partition, dead, rejected as u64, &outputs);
+                let result = self.rejected(index, &partition, dead, &outputs);
                 self.nodes[index].outputs = outputs;
                 result
             }
@@ -197,7 +196,7 @@ impl Tree {
         let rejected = match pushed {
             Some(batch) if !output.rejected.is_empty() && !replay => {
                 let dead = dead::of_rows(batch, output.rejected.rows());
-                self.rejected(index, partition, dead, output.rejected.rows().len() as u64, &outputs)
+                self.rejected(index, partition, dead, &outputs)
             }
             _ => Ok(()),
         };
@@ -211,14 +210,13 @@ impl Tree {
         index: usize,
         partition: &Partition,
         rejects: Vec<SourceReject>,
-        count: u64,
         outputs: &Outputs,
     ) -> Result<()> {
-        if count == 0 {
+        if rejects.is_empty() {
             return Ok(());
         }
         let policy = self.nodes[index].on_error;
-        let seen = self.metrics[index].dead.fetch_add(count, Relaxed);
+        let seen = self.metrics[index].reject(rejects.iter().map(|r| r.reason.as_str()));
         let place = self.place(index);
         let Some(batch) = apply_policy(policy, partition, &rejects, seen, &place, self.clock.now())? else {
             return Ok(());
@@ -418,16 +416,16 @@ fn fresh_rows(batch: &Batch) -> u64 {
 }
 
 /// The counters of every step at a commit, to go back to when what came after it is thrown away.
-pub(crate) struct Checkpoint(VecDeque<Balance>);
+pub(crate) struct Checkpoint(VecDeque<(Balance, BTreeMap<String, u64>)>);
 
 impl Checkpoint {
     pub(crate) fn take<'a>(metrics: impl Iterator<Item = &'a Arc<StepMetrics>>) -> Self {
-        Self(metrics.map(|m| m.balance()).collect())
+        Self(metrics.map(|m| (m.balance(), m.reasons())).collect())
     }
 
     pub(crate) fn restore<'a>(&self, metrics: impl Iterator<Item = &'a Arc<StepMetrics>>) {
-        for (metrics, balance) in metrics.zip(&self.0) {
-            metrics.restore(balance);
+        for (metrics, (balance, reasons)) in metrics.zip(&self.0) {
+            metrics.restore(balance, reasons);
             metrics.hand_over(0);
         }
     }

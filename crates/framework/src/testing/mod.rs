@@ -71,7 +71,10 @@ impl Graph {
     pub fn feed(&mut self, source: &str, rows: &[Value]) -> Result<(), String> {
         let feed =
             self.feeds.get_mut(source).ok_or_else(|| format!("there is no source `{source}` to feed"))?;
+        // Outside the runtime the clock would be the system's.
+        let inside = self.runtime.enter();
         feed.send(rows)?;
+        drop(inside);
         self.settle();
         Ok(())
     }

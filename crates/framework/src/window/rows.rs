@@ -60,8 +60,7 @@ impl WindowOperator {
         let mut incoming = Incoming { batch, partition: number, closed_until, now, wall };
         // What is read again had room before.
         if self.is_full() && !incoming.replay() {
-            let reason =
-                format!("the step holds more than its `max_state`, {} bytes", self.settings.max_state);
+            let reason = format!("no room for the row: `max_state` is {} bytes", self.settings.max_state);
             (0..batch.rows()).for_each(|row| out.rejected.push(row, &reason));
             return Ok(());
         }
@@ -322,7 +321,7 @@ impl WindowOperator {
     ) -> bool {
         let near = t <= incoming.wall.saturating_add(self.settings.max_skew);
         if !near {
-            rejected.push(row, format!("its time {t} ms is more than `max_skew` in the future"));
+            rejected.push(row, format!("its time is more than `max_skew` in the future: {t} ms"));
         }
         near
     }
@@ -330,7 +329,7 @@ impl WindowOperator {
     /// True where a row's key has a group; else it is rejected.
     pub(super) fn is_known(&self, row: usize, group: u32, rejected: &mut Rejects) -> bool {
         if group == NONE {
-            rejected.push(row, format!("more than {} keys (`max_keys`)", self.settings.max_keys));
+            rejected.push(row, format!("no room for its key: `max_keys` is {}", self.settings.max_keys));
         }
         group != NONE
     }

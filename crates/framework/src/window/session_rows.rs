@@ -71,7 +71,7 @@ impl WindowOperator {
                     into
                 }
                 Slot::None => {
-                    out.rejected.push(row, format!("more than {most} sessions (`max_keys`)"));
+                    out.rejected.push(row, format!("no room for its session: `max_keys` is {most}"));
                     continue;
                 }
             };
