@@ -139,6 +139,34 @@ impl Node {
     }
 }
 
+/// Serde's words about a value that is part of another's settings, as a problem at its path.
+pub(crate) fn serde_problem(path: &str, message: &str) -> Problem {
+    let path = if path == "." { "" } else { path };
+    if let Some((name, expected)) = quoted(message, "unknown field ") {
+        let names = names(&expected);
+        let problem = Problem::new(path, format!("unknown key `{name}`"));
+        return match names.is_empty() {
+            true => problem.label("no key may stand here"),
+            false => problem.label(format!("the keys are: {}", names.join(", "))),
+        }
+        .suggest(&name, names.iter().map(String::as_str));
+    }
+    if let Some((name, expected)) = quoted(message, "unknown variant ") {
+        let names = names(&expected);
+        return Problem::new(path, format!("`{name}` cannot stand here"))
+            .label(format!("one of: {}", names.join(", ")))
+            .suggest(&name, names.iter().map(String::as_str));
+    }
+    if let Some((name, _)) = quoted(message, "missing field ") {
+        return Problem::new(path, format!("the key `{name}` is missing")).help(format!("add `{name}: ...`"));
+    }
+    let wanted = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
+    match wanted.and_then(|m| m.split_once(", expected ")) {
+        Some((_, expected)) => Problem::new(path, format!("expected {}", plain(expected))),
+        None => Problem::new(path, message.to_owned()),
+    }
+}
+
 /// Removes the value at `path`, or the key `unknown` of the mapping there; false where there is no such entry of a mapping.
 fn take_out(json: &mut serde_json::Value, path: &str, unknown: Option<&str>) -> bool {
     let mut parts: Vec<&str> =

@@ -15,6 +15,7 @@ mod set;
 mod suggest;
 mod yaml;
 
+pub(crate) use de::serde_problem;
 pub use diagnostic::{Diagnostic, Label, Severity, render, render_json};
 pub use document::{
     ChainDecl, ConnectionDecl, Document, Head, Kind, OnErrorDecl, Output, StepDecl, StepRef, Written,

@@ -11,7 +11,7 @@ use super::{
     BoundSink, BoundSource, BoundTransform, BoundWindow, ConnectionPlugin, Decoder, Encoder, FormatPlugin,
     FormatSpec, Input, SinkPlugin, SourcePlugin, TransformPlugin, WindowPlugin,
 };
-use crate::config::{Diagnostic, Kind, Node, Problem};
+use crate::config::{Diagnostic, Kind, Node, Problem, serde_problem};
 use crate::log::Log;
 
 /// What a plugin can do; a chain's guarantees are derived from those of its ends.
@@ -92,7 +92,7 @@ fn read<C: DeserializeOwned, T>(node: &Node, bind: impl FnOnce(C) -> Result<T, P
 fn read_value<C: DeserializeOwned>(settings: &serde_json::Value) -> Result<C, Problem> {
     serde_path_to_error::deserialize(settings).map_err(|e| {
         let path = e.path().to_string();
-        Problem::new(if path == "." { "" } else { &path }, e.into_inner().to_string())
+        serde_problem(&path, &e.into_inner().to_string())
     })
 }
 

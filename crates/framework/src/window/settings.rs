@@ -11,14 +11,41 @@ use crate::config::{ByteSize, Diagnostic, DurationText, Node, Problem};
 use crate::time::WindowGrid;
 
 /// Which time a row counts at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, JsonSchema)]
+#[schemars(rename_all = "snake_case")]
 pub enum TimeMode {
     /// The record's own time: a topic's timestamp, or what the source stamped. A replay then gives the same windows.
     #[default]
     Record,
     /// The time at which it arrives here.
     Processing,
+}
+
+impl<'de> Deserialize<'de> for TimeMode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = TimeMode;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "`record` or `processing` (a time that stands in a field is named at the source, beside \
+                     its `with:`, such as `time: { field: created_at }`)",
+                )
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<TimeMode, E> {
+                match text {
+                    "record" => Ok(TimeMode::Record),
+                    "processing" => Ok(TimeMode::Processing),
+                    other => Err(E::unknown_variant(other, &["record", "processing"])),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
 }
 
 /// What a window gives for keys without a row in it.

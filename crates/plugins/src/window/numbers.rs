@@ -24,7 +24,8 @@ struct OfNumbers {
 
 impl OfNumbers {
     fn bind<Integers: Fold, Floats: Fold>(self, input: &Input, name: &str) -> Result<BoundWindow, Problem> {
-        let column = input.number_column("field", &self.field).map_err(needs_cast)?;
+        let column =
+            input.number_column("field", &self.field).map_err(|problem| needs_cast(problem, &self.field))?;
         let name = self.r#as.as_deref().unwrap_or(name);
         let aggregate: Box<dyn Aggregate> = match input.schema.field(column).data_type() {
             DataType::Int64 => fold::aggregate::<Integers>(name, column),
@@ -35,9 +36,11 @@ impl OfNumbers {
 }
 
 /// A text that should be a number is the commonest mistake: every cell of a CSV file is text.
-pub(super) fn needs_cast(problem: Problem) -> Problem {
+pub(super) fn needs_cast(problem: Problem, field: &str) -> Problem {
     if problem.message.ends_with("is not a number") {
-        problem.help("make it one before, with `- transform: cast` and `with: { fields: { NAME: number } }`")
+        problem.help(format!(
+            "make it one before: `- transform: cast` with `with: {{ fields: {{ {field}: number }} }}`"
+        ))
     } else {
         problem
     }

@@ -51,7 +51,8 @@ impl WindowPlugin for Quantiles {
         "- window: quantiles\n  with: { field: latency_ms, of: [0.5, 0.99], size: 1m }";
 
     fn bind(self, input: &Input, _context: &BindContext<'_>) -> Result<BoundWindow, Problem> {
-        let column = input.number_column("field", &self.field).map_err(needs_cast)?;
+        let column =
+            input.number_column("field", &self.field).map_err(|problem| needs_cast(problem, &self.field))?;
         if self.of.is_empty() {
             return Err(Problem::new("of", "no quantile is asked for").help("such as `of: [0.5, 0.99]`"));
         }
