@@ -14,6 +14,7 @@ use arrow_array::{Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use hashbrown::HashMap;
 use pipectl_framework::batch::{Batch, Origin, Partition};
+use pipectl_framework::plugin::fold::{self, Fold, Text};
 use pipectl_framework::plugin::{BindContext, Input, Registry, WindowPlugin};
 use pipectl_framework::time::WindowGrid;
 use pipectl_framework::window::{Shape, WindowOperator, WindowOutput, WindowSettings};
@@ -49,38 +50,109 @@ fn input(keys: &[String], batches: usize, per_second: i64) -> Vec<Batch> {
         .collect()
 }
 
-fn operator(schema: &SchemaRef, size: i64, slide: i64) -> WindowOperator {
-    let mut settings = WindowSettings::tumbling(size).unwrap();
-    settings.shape = Shape::Grid(WindowGrid::new(size, slide, 0).unwrap());
+/// The greatest length of a text: an aggregate that cannot be taken back.
+#[derive(Default, Clone)]
+struct Longest(Option<i64>);
+
+impl Fold for Longest {
+    type Value = Text;
+    type Output = i64;
+
+    fn add(&mut self, text: &str) {
+        self.0 = self.0.max(Some(text.len() as i64));
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.0 = self.0.max(other.0);
+    }
+
+    fn finish(&self) -> Option<i64> {
+        self.0
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Count,
+    Longest,
+}
+
+fn operator(schema: &SchemaRef, shape: Shape, kind: Kind) -> WindowOperator {
+    let mut settings = WindowSettings::tumbling(1).unwrap();
+    settings.shape = shape;
     settings.key = vec!["value".into()];
-    let plugin: count_by_key::CountByKey = serde_json::from_str("{}").unwrap();
     let input = Input { schema: schema.clone(), given_by: "the benchmark".into() };
-    let context = BindContext { registry: &Registry::default(), base: Path::new("."), connections: &[] };
-    let bound = plugin.bind(&input, &context).unwrap();
-    let mut operator = WindowOperator::new(settings, bound.aggregate, &input).unwrap();
+    let aggregate = match kind {
+        Kind::Count => {
+            let plugin: count_by_key::CountByKey = serde_json::from_str("{}").unwrap();
+            let context =
+                BindContext { registry: &Registry::default(), base: Path::new("."), connections: &[] };
+            plugin.bind(&input, &context).unwrap().aggregate
+        }
+        Kind::Longest => fold::aggregate::<Longest>("longest", 0),
+    };
+    let mut operator = WindowOperator::new(settings, aggregate, &input).unwrap();
     operator.assign(Partition::new("t", 0), None, Duration::ZERO);
     operator
 }
 
-/// The operator over all batches: nanoseconds a row, and the rows that the results count.
-fn windowed(batches: &[Batch], size: i64, slide: i64) -> (f64, usize) {
+fn grid(size: i64, slide: i64) -> Shape {
+    Shape::Grid(WindowGrid::new(size, slide, 0).unwrap())
+}
+
+/// The batches as they come from a source: nobody has looked at their times yet.
+fn fresh(batches: &[Batch]) -> Vec<Batch> {
+    let fresh = |b: &Batch| b.clone().with_times(b.times().values().clone().into()).unwrap();
+    batches.iter().map(fresh).collect()
+}
+
+/// The operator over all batches: nanoseconds a row, and the results.
+fn windowed(batches: &[Batch], shape: Shape, kind: Kind) -> (f64, usize) {
     let mut best = f64::MAX;
     let mut results = 0;
     for _ in 0..ROUNDS {
-        let mut operator = operator(&batches[0].schema(), size, slide);
+        let mut operator = operator(&batches[0].schema(), shape, kind);
+        let batches = fresh(batches);
         let mut out = WindowOutput::default();
         let partition = Partition::new("t", 0);
         results = 0;
         let started = Instant::now();
-        for batch in batches {
+        for batch in &batches {
             operator.push(batch, Duration::ZERO, i64::MAX / 2, &mut out).unwrap();
             operator.observe(&partition, batch.times(), Duration::ZERO, i64::MAX / 2);
             operator.tick(Duration::ZERO, i64::MAX / 2, &mut out).unwrap();
             results += std::mem::take(&mut out).results.len();
         }
-        best = best.min(per_row(started, batches));
+        best = best.min(per_row(started, &batches));
     }
     (best, results)
+}
+
+/// What a key costs, in bytes of resident memory: in the operator, in a plain hash map that owns its keys, and in one that borrows them.
+fn memory(batches: &[Batch], keys: usize) -> [f64; 3] {
+    let resident = || {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        statm.split(' ').nth(1).and_then(|pages| pages.parse::<f64>().ok()).unwrap_or(0.0) * 4096.0
+    };
+    let before = resident();
+    let mut operator = operator(&batches[0].schema(), grid(86_400_000, 86_400_000), Kind::Count);
+    let mut out = WindowOutput::default();
+    for batch in batches {
+        operator.push(batch, Duration::ZERO, i64::MAX / 2, &mut out).unwrap();
+    }
+    let windowed = resident();
+    let mut owned: HashMap<String, u64, foldhash::fast::FixedState> = HashMap::default();
+    for key in batches.iter().flat_map(|batch| batch.column(0).as_string::<i32>()).flatten() {
+        *owned.entry_ref(key).or_default() += 1;
+    }
+    let with_owned = resident();
+    let mut borrowed: HashMap<&str, u64, foldhash::fast::FixedState> = HashMap::default();
+    for key in batches.iter().flat_map(|batch| batch.column(0).as_string::<i32>()).flatten() {
+        *borrowed.entry(key).or_default() += 1;
+    }
+    let with_borrowed = resident();
+    black_box((operator.in_flight_rows(), owned.len(), borrowed.len()));
+    [windowed - before, with_owned - windowed, with_borrowed - with_owned].map(|bytes| bytes / keys as f64)
 }
 
 /// A bare loop: a table for keys of one byte, else a hash map from key to count; no windows, no time.
@@ -121,24 +193,46 @@ fn main() {
     let many: Vec<String> = (0..1_000_000).map(|k| format!("user-{k}")).collect();
     println!("ns a row, best of {ROUNDS}; batches of {BATCH}; 50,000 rows a second of event time");
     for (name, keys, batches) in
-        [("3 keys", &short, 600), ("34 keys", &provinces, 300), ("1M keys", &many, 150)]
+        [("3 keys", &short, 600), ("34 keys", &provinces, 300), ("1M keys", &many, 250)]
     {
         let batches = input(keys, batches, 50_000);
         let bare = bare(&batches, keys.len() == 3);
-        println!("{name:<8} bare loop            {bare:7.2}");
-        let (tumbling, results) = windowed(&batches, 1000, 1000);
-        println!(
-            "{name:<8} tumbling 1s          {tumbling:7.2}  {:5.2} x bare, {results} results",
-            tumbling / bare
-        );
+        println!("{name:<8} bare loop              {bare:7.2}");
+        let say = |what: &str, (ns, results): (f64, usize), tumbling: f64| {
+            let beside =
+                if tumbling > 0.0 { format!(", {:5.2} x tumbling", ns / tumbling) } else { String::new() };
+            println!("{name:<8} {what:<22} {ns:7.2}  {:5.2} x bare{beside}, {results} results", ns / bare);
+            ns
+        };
+        let tumbling = say("tumbling 1s", windowed(&batches, grid(1000, 1000), Kind::Count), 0.0);
+        say("tumbling 1h", windowed(&batches, grid(3_600_000, 3_600_000), Kind::Count), 0.0);
         if keys.len() > 1000 {
+            say("sessions, gap 10s", windowed(&batches, Shape::Session { gap: 10_000 }, Kind::Count), 0.0);
             continue;
         }
-        let (sliding, results) = windowed(&batches, 3_600_000, 1000);
-        println!(
-            "{name:<8} sliding 1h/1s        {sliding:7.2}  {:5.2} x bare, {:5.2} x tumbling, {results} results",
-            sliding / bare,
-            sliding / tumbling
-        );
+        say("sliding 1h/1s", windowed(&batches, grid(3_600_000, 1000), Kind::Count), tumbling);
+        let longest = windowed(&batches, grid(1000, 1000), Kind::Longest);
+        let longest = say("longest, tumbling 1s", longest, 0.0);
+        say("longest, sliding 1h/1s", windowed(&batches, grid(3_600_000, 1000), Kind::Longest), longest);
+        say("sessions, gap 10s", windowed(&batches, Shape::Session { gap: 10_000 }, Kind::Count), 0.0);
     }
+    let keys: Vec<String> = (0..1_000_000).map(|k| format!("user-{k}")).collect();
+    let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("value", DataType::Utf8, true)]));
+    let batches: Vec<Batch> = keys
+        .chunks(BATCH)
+        .enumerate()
+        .map(|(b, keys)| {
+            let column: StringArray = keys.iter().map(Some).collect();
+            let columns = RecordBatch::try_new(schema.clone(), vec![Arc::new(column)]).unwrap();
+            let offsets = (0..keys.len() as i64).map(|i| (b * BATCH) as i64 + i).collect();
+            let origin = Origin { partition: Partition::new("t", 0), offsets, replay: false };
+            Batch::new(columns, vec![0; keys.len()].into(), origin).unwrap()
+        })
+        .collect();
+    let [windowed, owned, borrowed] = memory(&batches, keys.len());
+    println!(
+        "1M keys  bytes a key: operator {windowed:.0}; hash map of String {owned:.0} ({:.2} x), of &str {borrowed:.0} ({:.2} x)",
+        windowed / owned,
+        windowed / borrowed
+    );
 }

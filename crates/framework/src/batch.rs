@@ -1,6 +1,6 @@
 //! The record model: a [`Batch`] is Arrow columns, a time per row, and where each row came from.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow_buffer::ScalarBuffer;
@@ -42,13 +42,83 @@ pub struct Origin {
     pub replay: bool,
 }
 
+/// The event time of each row, in milliseconds since 1970.
+///
+/// Cloning copies no times, and what was found out about them is found out once.
+#[derive(Debug, Clone)]
+pub struct Times {
+    values: ScalarBuffer<Millis>,
+    span: Arc<OnceLock<Option<Span>>>,
+}
+
+/// The least and the greatest of some times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The least.
+    pub least: Millis,
+    /// The greatest.
+    pub greatest: Millis,
+    /// True where no time is less than the one before.
+    pub rising: bool,
+}
+
+impl Times {
+    /// The times.
+    pub fn values(&self) -> &ScalarBuffer<Millis> {
+        &self.values
+    }
+
+    /// The least and the greatest; `None` where there is no time.
+    ///
+    /// ```
+    /// use pipectl_framework::batch::{Span, Times};
+    /// let span = |times: Vec<i64>| Times::from(times).span();
+    /// assert_eq!(span(vec![1, 1, 3]), Some(Span { least: 1, greatest: 3, rising: true }));
+    /// assert_eq!(span(vec![2, 3, 1]), Some(Span { least: 1, greatest: 3, rising: false }));
+    /// assert_eq!(span(vec![]), None);
+    /// ```
+    pub fn span(&self) -> Option<Span> {
+        *self.span.get_or_init(|| {
+            let times = &self.values[..];
+            let (first, last) = (*times.first()?, *times.last()?);
+            // No early exit in the loop, so that it takes many rows at a time.
+            let rising = !times.iter().zip(&times[1..]).fold(false, |falls, (a, b)| falls | (a > b));
+            let (least, greatest) = match rising {
+                true => (first, last),
+                false => times.iter().fold((first, first), |(l, g), t| (l.min(*t), g.max(*t))),
+            };
+            Some(Span { least, greatest, rising })
+        })
+    }
+}
+
+impl<T: Into<ScalarBuffer<Millis>>> From<T> for Times {
+    fn from(values: T) -> Self {
+        Self { values: values.into(), span: Arc::default() }
+    }
+}
+
+impl FromIterator<Millis> for Times {
+    fn from_iter<I: IntoIterator<Item = Millis>>(times: I) -> Self {
+        times.into_iter().collect::<ScalarBuffer<Millis>>().into()
+    }
+}
+
+impl std::ops::Deref for Times {
+    type Target = ScalarBuffer<Millis>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.values
+    }
+}
+
 /// Rows on their way through a chain: columns, event times and origin, all of the same length.
 ///
 /// Cloning copies no rows.
 #[derive(Debug, Clone)]
 pub struct Batch {
     columns: RecordBatch,
-    times: ScalarBuffer<Millis>,
+    times: Times,
     origin: Origin,
 }
 
@@ -57,11 +127,7 @@ impl Batch {
     ///
     /// # Errors
     /// Where `times` or the origin's offsets are not as many as the rows.
-    pub fn new(
-        columns: RecordBatch,
-        times: ScalarBuffer<Millis>,
-        origin: Origin,
-    ) -> Result<Self, ArrowError> {
+    pub fn new(columns: RecordBatch, times: Times, origin: Origin) -> Result<Self, ArrowError> {
         let rows = columns.num_rows();
         if times.len() != rows || origin.offsets.len() != rows {
             return Err(ArrowError::InvalidArgumentError(format!(
@@ -89,7 +155,7 @@ impl Batch {
     }
 
     /// The event time of each row.
-    pub fn times(&self) -> &ScalarBuffer<Millis> {
+    pub fn times(&self) -> &Times {
         &self.times
     }
 
@@ -120,7 +186,7 @@ impl Batch {
     ///
     /// # Errors
     /// Where `times` are not as many as the rows.
-    pub fn with_times(self, times: ScalarBuffer<Millis>) -> Result<Self, ArrowError> {
+    pub fn with_times(self, times: Times) -> Result<Self, ArrowError> {
         Self::new(self.columns, times, self.origin)
     }
 
@@ -142,7 +208,7 @@ impl Batch {
             Ok(int64_values(&arrow_select::filter::filter(&array, keep)?))
         };
         let origin = Origin { offsets: pick(&self.origin.offsets)?, ..self.origin.clone() };
-        Self::new(columns, pick(&self.times)?, origin)
+        Self::new(columns, pick(&self.times)?.into(), origin)
     }
 
     /// The rows at `rows`, in that order; a row may be taken more than once.
@@ -156,7 +222,7 @@ impl Batch {
             Ok(int64_values(&arrow_select::take::take(&array, rows, None)?))
         };
         let origin = Origin { offsets: pick(&self.origin.offsets)?, ..self.origin.clone() };
-        Self::new(columns, pick(&self.times)?, origin)
+        Self::new(columns, pick(&self.times)?.into(), origin)
     }
 
     /// `length` rows from `start` on, without copying.
@@ -167,14 +233,14 @@ impl Batch {
     pub fn slice(&self, start: usize, length: usize) -> Self {
         Self {
             columns: self.columns.slice(start, length),
-            times: self.times.slice(start, length),
+            times: self.times.slice(start, length).into(),
             origin: Origin { offsets: self.origin.offsets.slice(start, length), ..self.origin.clone() },
         }
     }
 
     /// The greatest event time of the batch; `None` where it is empty.
     pub fn max_time(&self) -> Option<Millis> {
-        self.times.iter().copied().max()
+        self.times.span().map(|span| span.greatest)
     }
 }
 

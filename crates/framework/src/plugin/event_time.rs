@@ -155,7 +155,7 @@ impl Stamper {
     pub fn stamp(&self, batch: &Batch, rejects: &mut Rejects) -> crate::error::Result<Batch> {
         let broken = |e| crate::error::Error::fatal("rows could not be given their times").caused_by(e);
         if let Some(times) = self.as_they_are(batch) {
-            return batch.clone().with_times(times).map_err(broken);
+            return batch.clone().with_times(times.into()).map_err(broken);
         }
         let (mut times, mut rows) = (Vec::with_capacity(batch.rows()), Vec::new());
         let mut text = String::new();

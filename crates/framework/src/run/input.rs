@@ -314,7 +314,7 @@ fn decode(
     };
     let next = records.offsets.last().map_or(0, |last| last + 1);
     let origin = Origin { partition: records.partition.clone(), offsets, replay };
-    let batch = Batch::new(decoded.columns, times, origin)
+    let batch = Batch::new(decoded.columns, times.into(), origin)
         .map_err(|e| Error::fatal("a format gave rows that do not match its records").caused_by(e))?;
     let position = Position { partition: records.partition.clone(), offset: next, metadata: String::new() };
     Ok(InputEvent::Batch { batch, rejects: rejected, position })

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::commit::Writers;
 use super::dead;
-use crate::batch::{Batch, Partition};
+use crate::batch::{Batch, Partition, Times};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::graph::{Node, NodeBody, OnError, Outputs};
@@ -265,7 +265,7 @@ impl Tree {
     }
 
     /// A batch with rows of these times has been pushed.
-    pub(crate) fn observe(&mut self, partition: &Partition, times: &[i64], now: Duration) {
+    pub(crate) fn observe(&mut self, partition: &Partition, times: &Times, now: Duration) {
         let wall = self.clock.now();
         for window in windows(&mut self.nodes) {
             window.observe(partition, times, now, wall);

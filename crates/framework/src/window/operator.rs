@@ -12,7 +12,7 @@ use super::sessions::Sessions;
 use super::settings::{Shape, TimeMode, WindowSettings};
 use super::sliding::Running;
 use super::tally::Tally;
-use crate::batch::{Batch, Partition};
+use crate::batch::{Batch, Partition, Times};
 use crate::clock::Millis;
 use crate::config::Problem;
 use crate::log::Position;
@@ -236,9 +236,9 @@ impl WindowOperator {
 
     /// Rows of these times were read; called after the batch was pushed, also where all of its rows were filtered out. A time too far in the
     /// future does not count, so that one wrong clock does not turn everybody else's rows late.
-    pub fn observe(&mut self, partition: &Partition, times: &[Millis], now: Duration, wall: Millis) {
+    pub fn observe(&mut self, partition: &Partition, times: &Times, now: Duration, wall: Millis) {
         let latest = wall.saturating_add(self.settings.max_skew);
-        let Some(span) = Span::of(times) else { return };
+        let Some(span) = times.span() else { return };
         let mut time = span.greatest;
         if time > latest {
             let Some(usable) = times.iter().copied().filter(|t| *t <= latest).max() else { return };
@@ -381,25 +381,4 @@ impl WindowOperator {
 
 fn names(fields: &[Field]) -> String {
     fields.iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")
-}
-
-/// The least and the greatest of some times.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Span {
-    pub(super) least: Millis,
-    pub(super) greatest: Millis,
-    pub(super) rising: bool,
-}
-
-impl Span {
-    pub(super) fn of(times: &[Millis]) -> Option<Self> {
-        let (first, last) = (*times.first()?, *times.last()?);
-        // No early exit in the loop, so that it takes many rows at a time.
-        let rising = !times.iter().zip(&times[1..]).fold(false, |falls, (a, b)| falls | (a > b));
-        let (least, greatest) = match rising {
-            true => (first, last),
-            false => times.iter().fold((first, first), |(l, g), t| (l.min(*t), g.max(*t))),
-        };
-        Some(Self { least, greatest, rising })
-    }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::fire::Purpose;
 use super::keys::NONE;
-use super::operator::{Part, Span, WindowOperator, WindowOutput};
+use super::operator::{Part, WindowOperator, WindowOutput};
 use super::settings::TimeMode;
 use super::tally::Tally;
-use crate::batch::Batch;
+use crate::batch::{Batch, Span};
 use crate::clock::Millis;
 use crate::error::{Error, Result};
 use crate::plugin::{Groups, Rejects, Rows};
@@ -148,7 +148,7 @@ impl WindowOperator {
             let closed = incoming.closed_until.filter(|c| incoming.replay() && grid.last_end(wall) <= *c);
             return closed.is_none().then_some(Span { least: wall, greatest: wall, rising: true });
         }
-        let span = Span::of(batch.times())?;
+        let span = batch.times().span()?;
         // A row cannot make one of its own pane, or a later one, late.
         let closed = self
             .watermark

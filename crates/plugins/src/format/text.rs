@@ -115,7 +115,7 @@ impl Encoder for TextEncoder {
         Ok(Encoded {
             keys: self.key.as_ref().map(|key| key.keys(batch)).transpose()?,
             values: BinaryArray::from(text(batch, self.column)?.clone()),
-            timestamps: batch.times().clone(),
+            timestamps: batch.times().values().clone(),
         })
     }
 }

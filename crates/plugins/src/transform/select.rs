@@ -107,7 +107,10 @@ mod tests {
         assert_eq!(out.schema().fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>(), ["c", "x"]);
         let cells: Vec<_> = (0..2).map(|c| out.column(c).as_string::<i32>().value(0)).collect();
         assert_eq!(cells, ["3", "1"]);
-        assert_eq!((out.times(), &out.origin().offsets), (batch.times(), &batch.origin().offsets));
+        assert_eq!(
+            (out.times().values(), &out.origin().offsets),
+            (batch.times().values(), &batch.origin().offsets)
+        );
     }
 
     #[test]

@@ -198,7 +198,7 @@ impl Encoder for JsonEncoder {
         Ok(Encoded {
             keys: self.key.as_ref().map(|key| key.keys(batch)).transpose()?,
             values: values.finish_binary(),
-            timestamps: batch.times().clone(),
+            timestamps: batch.times().values().clone(),
         })
     }
 }
