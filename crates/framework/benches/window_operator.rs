@@ -187,7 +187,32 @@ fn per_row(started: Instant, batches: &[Batch]) -> f64 {
     started.elapsed().as_nanos() as f64 / (batches.len() * BATCH) as f64
 }
 
+/// A million keys, each once.
+fn print_memory() {
+    let keys: Vec<String> = (0..1_000_000).map(|k| format!("user-{k}")).collect();
+    let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("value", DataType::Utf8, true)]));
+    let batches: Vec<Batch> = keys
+        .chunks(BATCH)
+        .enumerate()
+        .map(|(b, keys)| {
+            let column: StringArray = keys.iter().map(Some).collect();
+            let columns = RecordBatch::try_new(schema.clone(), vec![Arc::new(column)]).unwrap();
+            let offsets = (0..keys.len() as i64).map(|i| (b * BATCH) as i64 + i).collect();
+            let origin = Origin { partition: Partition::new("t", 0), offsets, replay: false };
+            Batch::new(columns, vec![0; keys.len()].into(), origin).unwrap()
+        })
+        .collect();
+    let [windowed, owned, borrowed] = memory(&batches, keys.len());
+    println!(
+        "1M keys  bytes a key: operator {windowed:.0}; hash map of String {owned:.0} ({:.2} x), of &str {borrowed:.0} ({:.2} x)",
+        windowed / owned,
+        windowed / borrowed
+    );
+}
+
 fn main() {
+    // First, while no memory is left over from anything else.
+    print_memory();
     let short: Vec<String> = ["0", "1", "2"].map(String::from).to_vec();
     let provinces: Vec<String> = (0..34).map(|k| format!("省份{k}")).collect();
     let many: Vec<String> = (0..1_000_000).map(|k| format!("user-{k}")).collect();
@@ -216,23 +241,4 @@ fn main() {
         say("longest, sliding 1h/1s", windowed(&batches, grid(3_600_000, 1000), Kind::Longest), longest);
         say("sessions, gap 10s", windowed(&batches, Shape::Session { gap: 10_000 }, Kind::Count), 0.0);
     }
-    let keys: Vec<String> = (0..1_000_000).map(|k| format!("user-{k}")).collect();
-    let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("value", DataType::Utf8, true)]));
-    let batches: Vec<Batch> = keys
-        .chunks(BATCH)
-        .enumerate()
-        .map(|(b, keys)| {
-            let column: StringArray = keys.iter().map(Some).collect();
-            let columns = RecordBatch::try_new(schema.clone(), vec![Arc::new(column)]).unwrap();
-            let offsets = (0..keys.len() as i64).map(|i| (b * BATCH) as i64 + i).collect();
-            let origin = Origin { partition: Partition::new("t", 0), offsets, replay: false };
-            Batch::new(columns, vec![0; keys.len()].into(), origin).unwrap()
-        })
-        .collect();
-    let [windowed, owned, borrowed] = memory(&batches, keys.len());
-    println!(
-        "1M keys  bytes a key: operator {windowed:.0}; hash map of String {owned:.0} ({:.2} x), of &str {borrowed:.0} ({:.2} x)",
-        windowed / owned,
-        windowed / borrowed
-    );
 }

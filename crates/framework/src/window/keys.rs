@@ -91,13 +91,19 @@ impl KeyTable {
 
     /// The groups of a batch's rows; `NONE` for a key beyond the most that are held.
     pub(super) fn groups(&mut self, batch: &RecordBatch, groups: &mut Vec<u32>) {
-        if let Some(bytes) = self.one_byte_keys(batch) {
-            groups.clear();
-            if self.groups_of_bytes(bytes, groups) {
-                return;
-            }
+        let texts = match self.columns[..] {
+            [column] => batch.column(column).as_string_opt::<i32>().filter(|keys| keys.null_count() == 0),
+            _ => None,
+        };
+        let Some(texts) = texts else { return self.groups_where(batch, |_| true, groups) };
+        groups.clear();
+        if bytes_of_one(texts).is_some_and(|bytes| self.groups_of_bytes(bytes, groups)) {
+            return;
         }
-        self.groups_where(batch, |_| true, groups);
+        groups.clear();
+        let bytes = texts.value_data();
+        let slices = texts.value_offsets().windows(2).map(|w| &bytes[w[0] as usize..w[1] as usize]);
+        groups.extend(slices.map(|key| self.look_up(Some(key), true)));
     }
 
     /// The groups of a batch's rows; `NONE` for a key beyond the most that are held, and for one that is not known of a row that is not to

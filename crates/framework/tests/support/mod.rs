@@ -5,3 +5,4 @@
 pub mod aggregates;
 pub mod bench;
 pub mod model;
+pub mod svg;
