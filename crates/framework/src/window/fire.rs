@@ -241,8 +241,12 @@ impl WindowOperator {
             self.may_forget = true;
             let bytes: usize = pane.parts.iter().map(|p| p.tally.bytes()).sum();
             self.pane_bytes = self.pane_bytes.saturating_sub(bytes);
-            if let Some(running) = &mut self.running {
-                running.retire(start, pane);
+            let pane = match &mut self.running {
+                Some(running) => running.retire(start, pane),
+                None => Some(pane),
+            };
+            if let Some(part) = pane.and_then(|mut pane| pane.parts.pop()) {
+                self.spare = Some(part.tally.into_spare());
             }
         }
         if self.panes.is_empty() && !self.settings.keep_seen {

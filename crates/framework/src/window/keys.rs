@@ -3,7 +3,8 @@
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
-use arrow_schema::DataType;
+use arrow_buffer::{NullBufferBuilder, OffsetBuffer};
+use arrow_schema::{ArrowError, DataType};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
@@ -296,20 +297,38 @@ impl KeyTable {
     }
 
     /// The keys of these groups, a column for each field.
-    pub(super) fn columns(&self, groups: &[u32]) -> Vec<StringArray> {
-        // Keys come from text columns, or from numbers that were written as text.
-        let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
-        let whole = |group: &u32| slice(&self.bytes, &self.ends, *group);
+    ///
+    /// # Errors
+    /// Where they take more than a column can hold, 2 GiB.
+    pub(super) fn columns(&self, groups: &[u32]) -> Result<Vec<StringArray>, ArrowError> {
+        let whole = |group: u32| slice(&self.bytes, &self.ends, group);
         match self.columns.len() {
-            0 => Vec::new(),
+            0 => Ok(Vec::new()),
             1 => {
-                vec![groups.iter().map(|g| (*g != self.null).then(|| text(whole(g)))).collect()]
+                let keys = groups.iter().map(|g| (*g != self.null).then(|| whole(*g)));
+                Ok(vec![texts(keys)?])
             }
-            fields => (0..fields)
-                .map(|field| groups.iter().map(|g| field_of(whole(g), field).map(text)).collect())
-                .collect(),
+            fields => {
+                (0..fields).map(|field| texts(groups.iter().map(|g| field_of(whole(*g), field)))).collect()
+            }
         }
     }
+}
+
+/// A text column. Its bytes are checked all at once: one by one took half of a result's time.
+fn texts<'a>(keys: impl ExactSizeIterator<Item = Option<&'a [u8]>>) -> Result<StringArray, ArrowError> {
+    let mut values: Vec<u8> = Vec::new();
+    let mut ends: Vec<i32> = Vec::with_capacity(keys.len() + 1);
+    let mut nulls = NullBufferBuilder::new(keys.len());
+    ends.push(0);
+    for key in keys {
+        values.extend_from_slice(key.unwrap_or_default());
+        nulls.append(key.is_some());
+        let end = i32::try_from(values.len())
+            .map_err(|_| ArrowError::InvalidArgumentError("the keys take more than 2 GiB".into()))?;
+        ends.push(end);
+    }
+    StringArray::try_new(OffsetBuffer::new(ends.into()), values.into(), nulls.finish())
 }
 
 impl Entry {

@@ -11,7 +11,7 @@ use super::restored::Restored;
 use super::sessions::Sessions;
 use super::settings::{Shape, TimeMode, WindowSettings};
 use super::sliding::Running;
-use super::tally::Tally;
+use super::tally::{Counts, Tally};
 use crate::batch::{Batch, Partition, Times};
 use crate::clock::Millis;
 use crate::config::Problem;
@@ -97,6 +97,8 @@ pub struct WindowOperator {
     pub(super) changed: BTreeSet<Millis>,
     /// When updates were last given.
     pub(super) updated: Option<Duration>,
+    /// The counts of a pane that was dropped: with a million keys, fresh memory for each pane costs as much as counting.
+    pub(super) spare: Option<Counts>,
     /// 0, 1, 2, ...: as many as there were groups.
     pub(super) same: Vec<u32>,
     pub(super) groups: Vec<u32>,
@@ -169,6 +171,7 @@ impl WindowOperator {
             may_forget: false,
             changed: BTreeSet::new(),
             updated: None,
+            spare: None,
             same: Vec::new(),
             groups: Vec::new(),
             order: Vec::new(),

@@ -84,7 +84,8 @@ impl Give<'_> {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
         columns.push(times(slots.starts.to_vec()));
         columns.push(times(vec![slots.end; slots.groups.len()]));
-        columns.extend(keys.columns(slots.keys).into_iter().map(|column| Arc::new(column) as ArrayRef));
+        let keys = keys.columns(slots.keys).map_err(broken)?;
+        columns.extend(keys.into_iter().map(|column| Arc::new(column) as ArrayRef));
         if let Some(rows) = results.rows {
             let rows = UInt32Array::from(rows);
             for column in &mut columns {

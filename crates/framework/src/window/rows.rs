@@ -407,7 +407,8 @@ impl WindowOperator {
         }
         let parts = &mut self.panes.entry(pane).or_default().parts;
         let index = parts.iter().position(|p| p.partition == partition).unwrap_or_else(|| {
-            let tally = Tally::new(&*self.aggregate);
+            let tally = Tally::reusing(&*self.aggregate, self.spare.take());
+            self.pane_bytes += tally.bytes();
             parts.push(Part { partition, tally, rows: 0, first_offset: offset });
             parts.len() - 1
         });

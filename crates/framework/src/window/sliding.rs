@@ -85,13 +85,15 @@ impl Running {
         true
     }
 
-    /// Keeps a pane that was dropped while it is still in the state.
-    pub(super) fn retire(&mut self, start: Millis, pane: Pane) {
+    /// Keeps a pane that was dropped while it is still in the state; gives it back where it is not.
+    pub(super) fn retire(&mut self, start: Millis, pane: Pane) -> Option<Pane> {
         if let Held::Whole { retired, .. } = &mut self.held
             && start >= self.start
         {
             retired.push(pane);
+            return None;
         }
+        Some(pane)
     }
 
     /// Moves on to the window from `start` to `end`, which begins in this one.

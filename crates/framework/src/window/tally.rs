@@ -52,7 +52,17 @@ impl Counts {
 
     /// The groups that have a row, rising.
     pub(super) fn filled(&self) -> impl Iterator<Item = u32> + '_ {
-        self.0.iter().enumerate().filter(|(_, rows)| **rows > 0).map(|(group, _)| group as u32)
+        // Most groups of a short window among many keys have none: eight are passed over at a time.
+        let eights = self.0.chunks(8).zip((0..).step_by(8)).filter(|(rows, _)| rows.iter().any(|r| *r != 0));
+        eights.flat_map(|(rows, first): (&[i64], u32)| {
+            rows.iter().zip(first..).filter(|(rows, _)| **rows > 0).map(|(_, group)| group)
+        })
+    }
+
+    /// No rows, with the memory of these counts.
+    fn cleared(mut self) -> Self {
+        self.0.fill(0);
+        self
     }
 }
 
@@ -66,6 +76,16 @@ impl Tally {
     pub(super) fn new(aggregate: &dyn Aggregate) -> Self {
         let state = (!aggregate.only_counts()).then(|| aggregate.state());
         Self { rows: Counts::default(), state }
+    }
+
+    /// As `new`, with the memory of counts that are of no more use.
+    pub(super) fn reusing(aggregate: &dyn Aggregate, spare: Option<Counts>) -> Self {
+        Self { rows: spare.unwrap_or_default(), ..Self::new(aggregate) }
+    }
+
+    /// The memory of the counts, for another tally.
+    pub(super) fn into_spare(self) -> Counts {
+        self.rows.cleared()
     }
 
     /// The number of rows of a group.
