@@ -82,7 +82,7 @@ impl Times {
             let times = &self.values[..];
             let (first, last) = (*times.first()?, *times.last()?);
             // No early exit in the loop, so that it takes many rows at a time.
-            let rising = !times.iter().zip(&times[1..]).fold(false, |falls, (a, b)| falls | (a > b));
+            let rising = times.iter().zip(&times[1..]).fold(0, |falls, (a, b)| falls | u8::from(a > b)) == 0;
             let (least, greatest) = match rising {
                 true => (first, last),
                 false => times.iter().fold((first, first), |(l, g), t| (l.min(*t), g.max(*t))),

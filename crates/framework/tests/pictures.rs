@@ -36,7 +36,10 @@ fn read(result: &str) -> Vec<(i64, i64, String)> {
             Some((start, end)) => windows.push((start.parse().unwrap(), end.parse().unwrap(), String::new())),
             None => {
                 let label = &mut windows.last_mut().unwrap().2;
-                *label = format!("{label} {}", word.replace('=', ": ")).trim().to_owned();
+                if !label.is_empty() {
+                    label.push(' ');
+                }
+                label.push_str(&word.replace('=', ": "));
             }
         }
     }

@@ -267,7 +267,9 @@ impl Stamper {
 fn millis(column: &ArrayRef) -> Option<&ScalarBuffer<Millis>> {
     match column.as_primitive_opt::<Int64Type>() {
         Some(integers) => Some(integers.values()),
-        None => column.as_primitive_opt::<TimestampMillisecondType>().map(|times| times.values()),
+        None => {
+            column.as_primitive_opt::<TimestampMillisecondType>().map(arrow_array::PrimitiveArray::values)
+        }
     }
 }
 

@@ -77,12 +77,11 @@ impl ExactSum {
 
     /// The sum, rounded once, to the nearest number.
     pub(super) fn value(&self) -> f64 {
-        match (self.nan != 0, self.infinite) {
-            (true, _) => f64::NAN,
-            (false, [0, 0]) => self.rounded(),
-            (false, [0, _]) => f64::INFINITY,
-            (false, [_, 0]) => f64::NEG_INFINITY,
-            (false, _) => f64::NAN,
+        match self.infinite {
+            [0, 0] if self.nan == 0 => self.rounded(),
+            [0, _] if self.nan == 0 => f64::INFINITY,
+            [_, 0] if self.nan == 0 => f64::NEG_INFINITY,
+            _ => f64::NAN,
         }
     }
 
@@ -118,6 +117,7 @@ impl ExactSum {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "an exact sum is exactly that")]
 mod tests {
     use super::*;
     use proptest::prelude::*;
