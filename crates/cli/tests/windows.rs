@@ -189,8 +189,12 @@ fn what_has_no_room_is_the_steps_to_deal_with() {
     let many: Vec<Value> = (0..1000).map(|i| row(&format!("user-{i}"), 0, 1)).collect();
     state.feed("count.generate", &many).unwrap();
     state.feed("count.generate", &[row("a", 0, 1)]).unwrap();
+    state.advance(Duration::from_secs(15));
+    state.feed("count.generate", &[row("b", 0, 1)]).unwrap();
     let balance = state.finish().unwrap();
     assert_eq!(balance["count.count-by-key"].dead, 1, "the batch that fills it is taken, the next is not");
+    let last = brief(&state).pop().unwrap();
+    assert_eq!(last, "10.0 20.0 b 1", "there is room again when the window has closed");
     assert!(balance.values().all(Balance::holds), "{balance:?}");
 }
 

@@ -81,13 +81,10 @@ impl KeyTable {
         self.null = NONE;
     }
 
-    /// The bytes held.
+    /// The bytes that the keys take, the table as if it were half full; not memory that is only kept for later ones.
     pub(super) fn bytes(&self) -> usize {
-        self.table.capacity() * (size_of::<Entry>() + 1)
-            + self.bytes.capacity()
-            + self.ends.capacity() * size_of::<usize>()
-            + self.owners.capacity() * size_of::<u32>()
-            + self.seen.capacity()
+        let each = 2 * (size_of::<Entry>() + 1) + size_of::<usize>() + size_of::<u32>() + 1;
+        self.ends.len() * each + self.bytes.len()
     }
 
     /// The groups of a batch's rows; `NONE` for a key beyond the most that are held.

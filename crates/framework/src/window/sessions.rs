@@ -64,7 +64,7 @@ pub(super) struct Session {
 /// All sessions of a step.
 pub(super) struct Sessions {
     gap: Millis,
-    /// By the key's group.
+    /// By the key's group; each in the order of partitions and starts.
     keys: Vec<Vec<Fragment>>,
     pub(super) tally: Tally,
     unused: Vec<u32>,
@@ -161,14 +161,18 @@ impl Sessions {
         let gap = self.gap;
         let end = t.saturating_add(gap);
         let fragments = &mut self.keys[group as usize];
-        let near = |f: &Fragment| f.partition == partition && f.start < end && t < f.end;
-        let Some(first) = fragments.iter().position(near) else {
+        // A partition's fragments are apart from each other, and none is shorter than a gap: at most two touch the row's.
+        let behind = fragments.partition_point(|f| (f.partition, f.start) < (partition, end));
+        let touches = |i: usize| fragments.get(i).is_some_and(|f| f.partition == partition && t < f.end);
+        let last = behind.checked_sub(1).filter(|i| touches(*i));
+        let before = last.and_then(|i| i.checked_sub(1)).filter(|i| touches(*i));
+        let Some(first) = before.or(last) else {
             let Some(slot) = self.unused.pop().or_else(|| (self.slots < most).then_some(self.slots)) else {
                 return Slot::None;
             };
             self.slots = self.slots.max(slot + 1);
             self.open += 1;
-            fragments.push(Fragment {
+            let fragment = Fragment {
                 partition,
                 start: t,
                 end,
@@ -179,13 +183,14 @@ impl Sessions {
                 given: false,
                 replayed: replay,
                 changed: !replay,
-            });
+            };
+            let at = fragments.partition_point(|f| (f.partition, f.start) < (partition, t));
+            fragments.insert(at, fragment);
             *self.offsets.entry((partition, offset)).or_default() += 1;
             self.due.push(Reverse((end, group)));
             return Slot::In(slot);
         };
-        let second =
-            fragments.iter().skip(first + 1).position(near).map(|i| fragments.swap_remove(first + 1 + i));
+        let second = before.and(last).map(|i| fragments.remove(i));
         let f = &mut fragments[first];
         let was_due = f.given;
         f.start = f.start.min(t);
@@ -276,6 +281,7 @@ impl Sessions {
                     kept.append(&mut session);
                 }
             }
+            in_order(&mut kept);
             self.keys[group as usize] = kept;
             if next < Millis::MAX {
                 self.due.push(Reverse((next, group)));
@@ -316,6 +322,7 @@ impl Sessions {
                 }
                 kept.append(&mut session);
             }
+            in_order(&mut kept);
             *fragments = kept;
         }
         given.sort_by_key(|s| (s.end, s.start, s.group));
@@ -338,6 +345,7 @@ impl Sessions {
                     kept.append(&mut session);
                 }
             }
+            in_order(&mut kept);
             *fragments = kept;
         }
         self.open -= over.len();
@@ -395,6 +403,10 @@ impl Sessions {
             .iter_mut()
             .for_each(|group| *group = into.get(*group as usize).copied().unwrap_or(*group));
     }
+}
+
+fn in_order(fragments: &mut [Fragment]) {
+    fragments.sort_unstable_by_key(|f| (f.partition, f.start));
 }
 
 /// Fragments of one key, those that hang together put together, in the order of their starts.
