@@ -290,3 +290,76 @@ fn with_json_logs_every_line_is_an_object() {
         }
     }
 }
+
+/// A file of unique rows goes to a topic through any number of kills; each row is there once.
+#[test]
+fn a_file_goes_on_where_a_killed_run_had_committed() {
+    let Ok(brokers) = std::env::var("PIPECTL_TEST_KAFKA") else {
+        eprintln!("SKIPPED the killed run over Kafka: set PIPECTL_TEST_KAFKA to host:port of a broker");
+        return;
+    };
+    const ROWS: usize = 20_000;
+    let (folder, suffix) = (tempfile::tempdir().unwrap(), suffix());
+    let csv = folder.path().join("rows.csv");
+    let rows: String = (0..ROWS).map(|row| format!("row-{row},{}\n", row % 7)).collect();
+    std::fs::write(&csv, format!("id,key\n{rows}")).unwrap();
+    let file = folder.path().join("pipeline.yaml");
+    // A window as well: its open sessions are read again from the file.
+    let yaml = format!(
+        "name: killed{suffix}
+connections: {{ kafka: {{ brokers: '{brokers}' }} }}
+pipelines:
+  rows:
+    - source: csv
+      with: {{ path: rows.csv, rate: 10000/s }}
+    - sink: kafka
+      with: {{ topic: rows{suffix}, value: id }}
+  counts:
+    - source: csv
+      with: {{ path: rows.csv, rate: 10000/s }}
+    - window: count-by-key
+      with: {{ key: key, size: 100ms }}
+    - sink: kafka
+      with: {{ topic: counts{suffix}, encode: pairs }}
+"
+    );
+    std::fs::write(&file, yaml).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = pipectl(&["run", file.to_str().unwrap()]);
+        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    for kill in 0..3 {
+        let mut child = run(&[]);
+        // The rows are due within two seconds; a run needs some of that to start.
+        std::thread::sleep(std::time::Duration::from_millis(700 + 150 * kill));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let output = run(&["--once"]).wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && !said.contains("does not hold"), "{said}");
+    assert!(said.contains("goes on behind row"), "{said}");
+    let read = |topic: &str, format: &str| {
+        let yaml = format!(
+            "name: reads-{topic}{suffix}
+connections: {{ kafka: {{ brokers: '{brokers}' }} }}
+pipelines:
+  show:
+    - source: kafka
+      with: {{ topic: {topic}{suffix}, format: {format} }}
+    - sink: stdout
+"
+        );
+        let output = run_once(&yaml, None);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let rows = String::from_utf8(output.stdout).unwrap();
+        rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect::<Vec<serde_json::Value>>()
+    };
+    let rows = read("rows", "text");
+    let mut ids: Vec<&str> = rows.iter().map(|row| row["value"].as_str().unwrap()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!((rows.len(), ids.len()), (ROWS, ROWS), "rows sent, and different ones among them");
+    let counted: i64 = read("counts", "pairs").iter().map(|row| row["count"].as_i64().unwrap()).sum();
+    assert_eq!(counted, ROWS as i64, "rows counted");
+}

@@ -146,6 +146,9 @@ fn tell(notice: &Notice, status: &Status, terminal: &Terminal) {
         Notice::Retrying { chain, error, help, after } => {
             tracing::warn!(chain, help, again_in_seconds = after.as_secs_f64(), "{error}");
         }
+        Notice::Resumed { chain, source, row } => {
+            tracing::info!(chain, source, row, "goes on where an earlier run stopped");
+        }
         Notice::Recovered { chain } => tracing::info!(chain, "works again"),
     }
 }
@@ -156,6 +159,9 @@ fn told(notice: &Notice, terminal: &Terminal) -> String {
         Notice::Retrying { chain, error, help, after } => {
             let help = help.as_ref().map(|h| format!("\n  = help: {h}")).unwrap_or_default();
             format!("warning: {chain}: {error}; again in {:.1} s{help}", after.as_secs_f64())
+        }
+        Notice::Resumed { chain, source, row } => {
+            format!("{chain}: goes on behind row {row} of {source}, where an earlier run stopped")
         }
         Notice::Recovered { chain } => format!("{chain}: works again"),
     }

@@ -53,6 +53,8 @@ pub struct SourcePlan {
     pub plugin: String,
     /// What it gives, and the part that does the work.
     pub bound: BoundSource,
+    /// True where it can start again at a position.
+    pub replayable: bool,
     /// Gives its rows their times, where those stand in their fields.
     pub stamper: Option<Stamper>,
     /// What becomes of records that it cannot use.

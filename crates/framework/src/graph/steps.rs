@@ -61,6 +61,7 @@ impl Planner<'_> {
             id: step.id.clone(),
             plugin: plugin.name.to_owned(),
             bound,
+            replayable: plugin.capabilities.contains(&Capability::Replayable),
             stamper,
             on_error,
             outputs: super::Outputs::default(),

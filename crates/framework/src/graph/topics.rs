@@ -45,7 +45,7 @@ fn topic<'t>(topics: &'t mut Vec<TopicUse>, connection: usize, name: &str) -> &'
     let index = found.unwrap_or_else(|| {
         topics.push(TopicUse {
             connection,
-            spec: TopicSpec { name: name.to_owned(), partitions: None, create: false },
+            spec: TopicSpec { name: name.to_owned(), partitions: None, create: false, compacted: false },
             writers: Vec::new(),
             readers: Vec::new(),
         });

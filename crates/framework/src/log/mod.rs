@@ -182,6 +182,8 @@ pub struct TopicSpec {
     pub partitions: Option<u32>,
     /// True where the topic may be made; otherwise its absence is an error.
     pub create: bool,
+    /// True where, if it is made, only the last record of each key need be kept.
+    pub compacted: bool,
 }
 
 /// What a log is, for `explain` and the start-up lines.

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use super::backoff::Backoff;
 use super::commit::Writers;
 use super::input::{Input, InputEvent};
+use super::keeper::{Keeper, Note, Resumed};
 use super::tree::{Checkpoint, Tree, apply_policy};
 use super::{Command, Notice, Phase, RunOptions, passing};
 use crate::batch::Partition;
@@ -62,6 +63,8 @@ struct Chain {
     input: Input,
     /// The connection that keeps the source's positions.
     home: Option<usize>,
+    /// Keeps the positions of a plugin's source, where the chain writes to a log that can.
+    keeper: Option<Keeper>,
     /// True where positions outlive the process: a stopped run goes on there.
     durable: bool,
     transactional_id: String,
@@ -85,7 +88,7 @@ struct Progressed {
     /// The last that was committed.
     committed: Option<Position>,
     /// What the windows want back with it, where the source is a plugin's: a topic's position carries it.
-    note: Option<String>,
+    note: Option<Note>,
     /// A plugin's source cannot be asked for the position of a row in the middle: those after each batch since the oldest open
     /// pane, to choose from.
     history: VecDeque<Position>,
@@ -141,6 +144,18 @@ impl Chain {
         let clock = environment.options.clock.clone();
         let tree = Tree::new(plan.nodes, steps[1..].to_vec(), clock);
         let written = tree.connections().into_iter().map(|c| environment.connections[c].1.describe());
+        let keeper = match &plan.source.bound.body {
+            SourceBody::Custom(..) if plan.source.replayable => {
+                let keeps = |c: &usize| {
+                    let log = environment.connections[*c].1.describe();
+                    log.durable && log.transactional
+                };
+                tree.connections().into_iter().find(keeps).map(|c| {
+                    Keeper::new(c, environment.connections[c].1.clone(), &environment.pipeline, &plan.name)
+                })
+            }
+            _ => None,
+        };
         let commit_interval = written.map(|log| log.commit_interval).max().unwrap_or(COMMIT_INTERVAL);
         Ok(Self {
             checkpoint: Checkpoint::take(steps.iter()),
@@ -152,6 +167,7 @@ impl Chain {
             outputs: plan.source.outputs,
             input: Input::new(plan.source.bound.body, plan.source.stamper, log, group)?,
             home,
+            keeper,
             durable,
             transactional_id,
             tree,
@@ -229,11 +245,20 @@ impl Chain {
         };
         let sink_context =
             SinkContext { clock: options.clock.clone(), figures: self.environment.figures.clone() };
-        let committed = self.positions.values().find_map(|p| p.committed.clone());
         let connections = self.tree.connections();
+        let logs = &self.environment.connections;
+        // Once the writers are open, earlier ones are fenced and what they committed is settled: then it can be read.
+        let first = self.keeper.is_some();
+        if first {
+            self.writers.open(&connections, logs, &self.transactional_id).await?;
+            self.resume().await?;
+        }
+        let committed = self.positions.values().find_map(|p| p.committed.clone());
+        let logs = &self.environment.connections;
+        let connections = if first { Vec::new() } else { connections };
         let (input, writers, addresses) = tokio::join!(
             self.input.open(&source_context, committed.as_ref()),
-            self.writers.open(&connections, &self.environment.connections, &self.transactional_id),
+            self.writers.open(&connections, logs, &self.transactional_id),
             self.tree.open(&sink_context),
         );
         input?;
@@ -252,6 +277,22 @@ impl Chain {
             // An error means that the chain is gone, which is as good as ended.
             let _ = downstream.wait_for(|p| *p >= Phase::Open).await;
         }
+        Ok(())
+    }
+
+    /// Takes up where the last run, or the last try, stood by its last commit.
+    async fn resume(&mut self) -> Result<()> {
+        let Some(keeper) = &mut self.keeper else { return Ok(()) };
+        let resumed = keeper.load().await?;
+        let known = std::mem::take(&mut self.positions);
+        let Some(Resumed { partition, position, note }) = resumed else { return Ok(()) };
+        if let Some(position) = position.as_ref().filter(|_| known.is_empty()) {
+            let (source, row) = (partition.source.to_string(), position.offset);
+            self.notify(Notice::Resumed { chain: self.name.clone(), source, row });
+        }
+        let nothing = Position { partition: partition.clone(), offset: 0, metadata: String::new() };
+        let read = position.clone().unwrap_or(nothing);
+        self.positions.insert(partition, Progressed { note, ..Progressed::new(read, position) });
         Ok(())
     }
 
@@ -326,7 +367,11 @@ impl Chain {
                     // A plugin's source is announced anew after each failure; what it has committed stays known.
                     let known = self.positions.remove(&assignment.partition);
                     let (committed, note) = known.map_or((None, None), |p| (p.committed, p.note));
-                    let metadata = assignment.committed.as_ref().map(|p| p.metadata.clone()).or(note.clone());
+                    let windows = note.as_ref().map(|note| note.windows.clone());
+                    let metadata = assignment.committed.as_ref().map(|p| p.metadata.clone()).or(windows);
+                    if let Some(note) = &note {
+                        self.input.skip(note.low);
+                    }
                     if let Some(until) = self.tree.assign(&assignment.partition, metadata.as_deref())? {
                         self.input.replay(&assignment.partition, until);
                     }
@@ -419,7 +464,7 @@ impl Chain {
                 if self.home.is_some() {
                     Some(Position { partition: partition.clone(), offset, metadata })
                 } else {
-                    notes.push((partition.clone(), metadata));
+                    notes.push((partition.clone(), Note { low: offset, windows: metadata }));
                     progressed.before(offset)
                 }
             } else {
@@ -433,6 +478,19 @@ impl Chain {
             }
             _ => None,
         };
+        if let Some(keeper) = &mut self.keeper {
+            let now = self.environment.options.clock.now();
+            for (partition, progressed) in &self.positions {
+                let position = positions.iter().find(|p| p.partition == *partition);
+                let note = notes.iter().find(|(of, _)| of == partition).map(|(_, note)| note);
+                let note = note.or(progressed.note.as_ref());
+                let record =
+                    keeper.record(partition, position.or(progressed.committed.as_ref()), note, now)?;
+                if let Some(record) = record {
+                    self.writers.append(keeper.connection, record).await?;
+                }
+            }
+        }
         let joined = self.writers.commit(self.home, with_results).await?;
         if !joined && !positions.is_empty() {
             self.input.commit(&positions).await?;

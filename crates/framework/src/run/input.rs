@@ -48,6 +48,8 @@ pub(crate) struct CustomInput {
     announced: bool,
     /// Rows below this offset have been dealt with before a failure; they only rebuild open panes.
     replay_until: i64,
+    /// Rows below this offset are in no open pane.
+    skip_until: i64,
     pending: Option<(Batch, Position)>,
 }
 
@@ -77,6 +79,7 @@ impl Input {
                 partition,
                 announced: false,
                 replay_until: i64::MIN,
+                skip_until: i64::MIN,
                 pending: None,
             }),
             SourceBody::Log(settings) => Reading::Topic(TopicInput {
@@ -103,6 +106,7 @@ impl Input {
             Reading::Custom(custom) => {
                 custom.announced = false;
                 custom.replay_until = i64::MIN;
+                custom.skip_until = i64::MIN;
                 custom.pending = None;
                 custom.source.open(context, committed).await
             }
@@ -155,6 +159,13 @@ impl Input {
             Reading::Topic(topic) => {
                 topic.replay_until.insert(partition.clone(), until);
             }
+        }
+    }
+
+    /// Rows of a plugin's source below `until` were dealt with for good: they are left out when they are read again.
+    pub(crate) fn skip(&mut self, until: i64) {
+        if let Reading::Custom(custom) = &mut self.reading {
+            custom.skip_until = until;
         }
     }
 
@@ -234,10 +245,14 @@ impl CustomInput {
     /// Cuts a batch at the boundary between rows that are read again and rows that are new.
     fn split_replay(
         &mut self,
-        batch: Batch,
+        mut batch: Batch,
         mut rejects: Vec<SourceReject>,
         position: Position,
     ) -> InputEvent {
+        let skipped = batch.origin().offsets.partition_point(|offset| *offset < self.skip_until);
+        if skipped > 0 {
+            batch = batch.slice(skipped, batch.rows() - skipped);
+        }
         rejects.retain(|r| r.offset >= self.replay_until);
         let again = batch.origin().offsets.partition_point(|offset| *offset < self.replay_until);
         if again == 0 {

@@ -11,6 +11,7 @@ mod chain;
 mod commit;
 mod dead;
 mod input;
+mod keeper;
 mod tree;
 
 use std::sync::Arc;
@@ -80,6 +81,15 @@ pub enum Notice {
         help: Option<String>,
         /// When it tries again.
         after: Duration,
+    },
+    /// A source goes on where an earlier run stopped.
+    Resumed {
+        /// The chain.
+        chain: String,
+        /// The source, such as a file's path.
+        source: String,
+        /// How many of its rows were dealt with.
+        row: i64,
     },
     /// A chain works again after a fault.
     Recovered {

@@ -122,7 +122,8 @@ impl Harness {
 
     async fn topic(&self, name: &str, partitions: u32) -> Result<Arc<str>> {
         let name = self.name(name);
-        let spec = TopicSpec { name: name.clone(), partitions: Some(partitions), create: true };
+        let spec =
+            TopicSpec { name: name.clone(), partitions: Some(partitions), create: true, compacted: false };
         let made = self.log.ensure_topics(&[spec]).await?;
         assert_eq!(made, [partitions], "partitions of the new topic {name}");
         Ok(name.into())

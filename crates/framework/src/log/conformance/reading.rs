@@ -312,7 +312,7 @@ pub(super) async fn topics_are_made_or_missed(h: Harness) -> Result<()> {
         assert_eq!(error, Some((Consequence::Fatal, true)), "a missing topic is fatal, with a remedy");
     };
     let absent = h.name("absent");
-    let spec = TopicSpec { name: absent.clone(), partitions: None, create: false };
+    let spec = TopicSpec { name: absent.clone(), partitions: None, create: false, compacted: false };
     fatal(h.log.ensure_topics(std::slice::from_ref(&spec)).await.err());
 
     let mut read = h.log.reader(Harness::options(&absent, None)).await;
@@ -333,9 +333,9 @@ pub(super) async fn topics_are_made_or_missed(h: Harness) -> Result<()> {
     fatal(written.err());
 
     let made = h.topic("made", 3).await?;
-    let again = TopicSpec { name: made.to_string(), partitions: Some(9), create: true };
+    let again = TopicSpec { name: made.to_string(), partitions: Some(9), create: true, compacted: false };
     assert_eq!(h.log.ensure_topics(&[again]).await?, [3], "a topic that is there stays as it is");
-    let default = TopicSpec { name: h.name("default"), partitions: None, create: true };
+    let default = TopicSpec { name: h.name("default"), partitions: None, create: true, compacted: false };
     assert!(h.log.ensure_topics(&[default]).await?[0] > 0);
     Ok(())
 }

@@ -20,7 +20,12 @@ const BOUND: usize = 10_000;
 async fn log_with(topics: &[(&str, u32)]) -> MemoryLog {
     let log = MemoryLog::new(MemoryOptions { topic_bytes: BOUND, ..MemoryOptions::default() });
     for (name, partitions) in topics {
-        let spec = TopicSpec { name: (*name).to_owned(), partitions: Some(*partitions), create: true };
+        let spec = TopicSpec {
+            name: (*name).to_owned(),
+            partitions: Some(*partitions),
+            create: true,
+            compacted: false,
+        };
         log.ensure_topics(&[spec]).await.expect("a topic");
     }
     log
@@ -322,7 +327,7 @@ proptest! {
         runtime.expect("a runtime").block_on(async {
             let log = MemoryLog::default();
             for (name, partitions) in [("in", 4), ("out", 2)] {
-                let spec = TopicSpec { name: name.into(), partitions: Some(partitions), create: true };
+                let spec = TopicSpec { name: name.into(), partitions: Some(partitions), create: true, compacted: false };
                 log.ensure_topics(&[spec]).await.expect("a topic");
             }
             let mut input = writer(&log, Some("input")).await;
@@ -389,7 +394,7 @@ async fn small_batches_are_joined_for_a_reader_that_is_behind() {
 async fn an_illegal_name_is_refused_with_a_reason() {
     let log: Arc<dyn Log> = Arc::new(MemoryLog::default());
     for name in ["", "a b", "ü", &"x".repeat(250)] {
-        let spec = TopicSpec { name: name.into(), partitions: None, create: true };
+        let spec = TopicSpec { name: name.into(), partitions: None, create: true, compacted: false };
         let error = log.ensure_topics(&[spec]).await.expect_err("illegal");
         assert!(error.help().is_some(), "{error}");
     }

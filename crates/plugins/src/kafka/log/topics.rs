@@ -151,7 +151,8 @@ async fn create(settings: &KafkaSettings, topics: &[&TopicSpec]) -> Result<()> {
         .iter()
         .map(|topic| {
             let partitions = topic.partitions.or(settings.partitions).map_or(-1, u32::cast_signed);
-            NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(replication))
+            let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(replication));
+            if topic.compacted { new.set("cleanup.policy", "compact") } else { new }
         })
         .collect();
     let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));

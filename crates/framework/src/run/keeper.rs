@@ -1,0 +1,158 @@
+//! Where a plugin's source stands, kept in the log that its chain writes: a record of a compacted topic, in the same transaction as the rows. So
+//! a restart neither skips nor repeats a row of a file.
+
+use std::sync::Arc;
+
+use arrow_array::BinaryArray;
+use serde::{Deserialize, Serialize};
+
+use crate::batch::Partition;
+use crate::clock::Millis;
+use crate::error::{Error, Result};
+use crate::log::{Append, Log, Position, ReadEvent, ReaderOptions, Start, TopicSpec};
+
+/// The form of a record that this version writes and reads.
+const VERSION: u8 = 1;
+
+/// A topic of positions; the last record of a chain's key counts.
+pub(crate) struct Keeper {
+    /// The connection, among those of the run.
+    pub(crate) connection: usize,
+    log: Arc<dyn Log>,
+    topic: Arc<str>,
+    /// The chain.
+    key: String,
+    /// The record as it was last written or read.
+    last: Option<String>,
+}
+
+/// What is kept of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    v: u8,
+    source: String,
+    partition: i32,
+    /// `None` where everything is to be read again.
+    position: Option<KeptPosition>,
+    /// What the chain's windows want back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    note: Option<Note>,
+}
+
+/// What the windows of a chain want back from a plugin's source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Note {
+    /// No row before this one is in an open pane. The position may be of an earlier row: a source can only be asked for one
+    /// between two batches.
+    pub(crate) low: i64,
+    /// The windows' own.
+    pub(crate) windows: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct KeptPosition {
+    offset: i64,
+    metadata: String,
+}
+
+/// Where a source goes on.
+pub(crate) struct Resumed {
+    pub(crate) partition: Partition,
+    pub(crate) position: Option<Position>,
+    pub(crate) note: Option<Note>,
+}
+
+impl Keeper {
+    pub(crate) fn new(connection: usize, log: Arc<dyn Log>, pipeline: &str, chain: &str) -> Self {
+        let topic = format!("{pipeline}.positions").into();
+        Self { connection, log, topic, key: chain.to_owned(), last: None }
+    }
+
+    /// Reads what was last committed; to be called once the chain's writer is open, so that no commit is under way.
+    pub(crate) async fn load(&mut self) -> Result<Option<Resumed>> {
+        let spec =
+            TopicSpec { name: self.topic.to_string(), partitions: Some(1), create: true, compacted: true };
+        self.log.ensure_topics(&[spec]).await?;
+        let options = ReaderOptions {
+            topics: vec![self.topic.to_string()],
+            group: None,
+            start: Start::Earliest,
+            max_records: 1024,
+            max_bytes: 1 << 20,
+        };
+        let mut reader = self.log.reader(options).await?;
+        self.last = None;
+        let mut bounded = false;
+        let read = loop {
+            match reader.next().await {
+                Ok(ReadEvent::Assigned(_)) if !bounded => {
+                    bounded = true;
+                    if let Err(error) = reader.bound().await {
+                        break Err(error);
+                    }
+                }
+                Ok(ReadEvent::Records(records)) => {
+                    let keys = records.keys.iter().zip(records.values.iter());
+                    for (_, value) in keys.filter(|(key, _)| *key == Some(self.key.as_bytes())) {
+                        self.last = value.map(|value| String::from_utf8_lossy(value).into_owned());
+                    }
+                }
+                Ok(ReadEvent::End) => break Ok(()),
+                Ok(_) => {}
+                Err(error) => break Err(error),
+            }
+        };
+        reader.close().await?;
+        read?;
+        self.last.as_deref().map(|text| self.parse(text)).transpose()
+    }
+
+    fn parse(&self, text: &str) -> Result<Resumed> {
+        let unreadable = |what: String| {
+            Error::fatal(format!("topic `{}` has a position for `{}` that {what}", self.topic, self.key))
+                .remedy("give the pipeline another name to read its sources from their beginning")
+        };
+        let kept: Kept =
+            serde_json::from_str(text).map_err(|e| unreadable(format!("cannot be read ({e}): {text}")))?;
+        if kept.v != VERSION {
+            return Err(unreadable(format!("is of version {}, not {VERSION}", kept.v)));
+        }
+        let partition = Partition::new(kept.source, kept.partition);
+        let position = kept.position.map(|kept| Position {
+            partition: partition.clone(),
+            offset: kept.offset,
+            metadata: kept.metadata,
+        });
+        Ok(Resumed { partition, position, note: kept.note })
+    }
+
+    /// The record to append with the rows; `None` where the source stands where it stood.
+    pub(crate) fn record(
+        &mut self,
+        partition: &Partition,
+        position: Option<&Position>,
+        note: Option<&Note>,
+        now: Millis,
+    ) -> Result<Option<Append>> {
+        let kept = Kept {
+            v: VERSION,
+            source: partition.source.to_string(),
+            partition: partition.index,
+            position: position.map(|p| KeptPosition { offset: p.offset, metadata: p.metadata.clone() }),
+            note: note.cloned(),
+        };
+        let text = serde_json::to_string(&kept)
+            .map_err(|e| Error::fatal("a position could not be written").caused_by(e))?;
+        if self.last.as_ref() == Some(&text) {
+            return Ok(None);
+        }
+        let append = Append {
+            topic: self.topic.clone(),
+            keys: Some(BinaryArray::from_vec(vec![self.key.as_bytes()])),
+            values: BinaryArray::from_vec(vec![text.as_bytes()]),
+            timestamps: vec![now].into(),
+        };
+        self.last = Some(text);
+        Ok(Some(append))
+    }
+}
