@@ -35,6 +35,7 @@ pub(super) fn join(
         topic(&mut topics, connection, &source.topic).readers.push(chain);
     }
     formats(&topics, drafts, warnings);
+    keys(&topics, drafts, connections, warnings);
     unwritten(&topics, drafts, connections, problems, warnings);
     circles(&topics, drafts, problems);
     topics
@@ -83,6 +84,66 @@ fn formats(topics: &[TopicUse], drafts: &[Draft], warnings: &mut Vec<Diagnostic>
                         "read it with `format: {format}`, or write it with `encode: {}`",
                         source.format
                     )),
+                );
+            }
+        }
+    }
+}
+
+/// A window over a topic whose records are not keyed by what it counts by: right with one worker, wrong with several, for each would
+/// count a part of a key. A log of this process has one worker.
+fn keys(
+    topics: &[TopicUse],
+    drafts: &[Draft],
+    connections: &[(String, Arc<dyn Log>)],
+    warnings: &mut Vec<Diagnostic>,
+) {
+    let durable =
+        |t: &&TopicUse| connections.get(t.connection).is_some_and(|(_, log)| log.describe().durable);
+    for topic in topics.iter().filter(durable) {
+        for (reader, writer) in
+            topic.readers.iter().flat_map(|r| topic.writers.iter().map(move |w| (&drafts[*r], &drafts[*w])))
+        {
+            let SourceBody::Log(source) = &reader.source.bound.body else { continue };
+            let windows = reader.nodes.iter().filter_map(|entry| match &entry.node.body {
+                NodeBody::Window(window) if !window.key().is_empty() => Some((&entry.node, window.key())),
+                _ => None,
+            });
+            let sinks = || {
+                writer.nodes.iter().filter_map(|entry| match &entry.node.body {
+                    NodeBody::Topic(connection, sink)
+                        if *connection == topic.connection
+                            && sink.topic == topic.spec.name
+                            && sink.format == source.format =>
+                    {
+                        Some(sink)
+                    }
+                    _ => None,
+                })
+            };
+            for (node, key) in windows {
+                // A field that the topic does not have was made on the way: nobody can tell what it is keyed by.
+                let known = key.iter().all(|name| reader.source.bound.schema.index_of(name).is_ok());
+                let keyed = |by: Option<&str>| by.is_some_and(|by| key.iter().any(|name| name == by));
+                let other = sinks().find(|sink| known && !keyed(sink.encoder.keyed_by()));
+                let (Some(sink), Some(place)) = (other, reader.source_topic.clone()) else { continue };
+                let by = sink
+                    .encoder
+                    .keyed_by()
+                    .map_or("without a key".to_owned(), |by| format!("keyed by `{by}`"));
+                warnings.push(
+                    Diagnostic::warning(
+                        place,
+                        format!(
+                            "topic `{}` is not keyed by `{}`, which `{}.{}` counts by",
+                            topic.spec.name,
+                            key.join("`, `"),
+                            node.chain,
+                            node.id
+                        ),
+                    )
+                    .label(format!("the chain `{}` writes it {by}", writer.name))
+                    .help("one worker counts right; of several, each would count a part: write it with `key:` of that field"),
                 );
             }
         }

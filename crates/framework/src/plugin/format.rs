@@ -63,6 +63,13 @@ pub trait Encoder: Send {
     /// Which columns it looks at.
     fn reads(&self) -> Reads;
 
+    /// The column in which a reader of the same format finds what the records are keyed by: records of one value of it are in one
+    /// partition. `None` where there is no key, or it is not among what is written. A window that counts by another column, shared by
+    /// several workers, would count a part at each.
+    fn keyed_by(&self) -> Option<&str> {
+        None
+    }
+
     /// Called once per batch. A row that cannot be written is rejected, and the others go on.
     ///
     /// # Errors

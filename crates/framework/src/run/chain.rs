@@ -301,9 +301,10 @@ impl Chain {
         let mut upstream = self.environment.upstream.clone();
         let mut bounded = false;
         loop {
-            if self.draining() && (self.durable || !self.input.is_topic()) {
-                // Open windows of a durable topic are read again; those of anything else would be lost.
-                break if self.durable { Ok(()) } else { self.finish().await };
+            let goes_on = self.durable || self.keeper.is_some();
+            if self.draining() && (goes_on || !self.input.is_topic()) {
+                // Where positions are kept, the rows of open windows are read again; else they would be lost.
+                break if goes_on { Ok(()) } else { self.finish().await };
             }
             let ends = !bounded && (self.environment.options.once || self.draining());
             let wake_at = self.wake_at();

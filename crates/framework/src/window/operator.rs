@@ -188,6 +188,11 @@ impl WindowOperator {
         }
     }
 
+    /// The fields that make the key.
+    pub fn key(&self) -> &[String] {
+        &self.settings.key
+    }
+
     /// The schema of the results: `window_start`, `window_end`, `key` (or the key's fields), what the aggregate adds, and `early` where
     /// updates are given.
     pub fn output_schema(&self) -> SchemaRef {

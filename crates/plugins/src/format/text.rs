@@ -111,6 +111,10 @@ impl Encoder for TextEncoder {
         Reads::Only(std::iter::once(self.name.clone()).chain(key).collect())
     }
 
+    fn keyed_by(&self) -> Option<&str> {
+        self.key.as_ref().filter(|key| key.name == self.name).map(|_| VALUE)
+    }
+
     fn encode(&mut self, batch: &Batch, _rejects: &mut Rejects) -> Result<Encoded> {
         Ok(Encoded {
             keys: self.key.as_ref().map(|key| key.keys(batch)).transpose()?,

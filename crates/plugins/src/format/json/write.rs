@@ -171,6 +171,11 @@ impl Encoder for JsonEncoder {
         Reads::Only(names)
     }
 
+    fn keyed_by(&self) -> Option<&str> {
+        let key = self.key.as_ref()?;
+        self.writer.columns.iter().any(|c| c.name == key.name).then_some(key.name.as_str())
+    }
+
     fn encode(&mut self, batch: &Batch, rejects: &mut Rejects) -> Result<Encoded> {
         let mut values = TextColumn::with_capacity(batch.rows(), batch.rows() * 64);
         let mut kept = Vec::new();
