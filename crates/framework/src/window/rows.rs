@@ -59,7 +59,8 @@ impl WindowOperator {
         let wall = if self.settings.time == TimeMode::Processing { self.advance_wall(wall) } else { wall };
         let mut incoming = Incoming { batch, partition: number, closed_until, now, wall };
         // What is read again had room before.
-        if !incoming.replay() && self.is_full() && !(self.forget_keys() && !self.is_full()) {
+        let full = !incoming.replay() && self.is_full() && (!self.forget_keys() || self.is_full());
+        if full {
             let reason = format!("no room for the row: `max_state` is {} bytes", self.settings.max_state);
             (0..batch.rows()).for_each(|row| out.rejected.push(row, &reason));
             return Ok(());
