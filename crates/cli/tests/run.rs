@@ -291,6 +291,8 @@ fn with_json_logs_every_line_is_an_object() {
     }
 }
 
+const ROWS: usize = 20_000;
+
 /// A file of unique rows goes to a topic through any number of kills; each row is there once.
 #[test]
 fn a_file_goes_on_where_a_killed_run_had_committed() {
@@ -298,7 +300,6 @@ fn a_file_goes_on_where_a_killed_run_had_committed() {
         eprintln!("SKIPPED the killed run over Kafka: set PIPECTL_TEST_KAFKA to host:port of a broker");
         return;
     };
-    const ROWS: usize = 20_000;
     let (folder, suffix) = (tempfile::tempdir().unwrap(), suffix());
     let csv = folder.path().join("rows.csv");
     let rows: String = (0..ROWS).map(|row| format!("row-{row},{}\n", row % 7)).collect();
