@@ -293,35 +293,40 @@ fn with_json_logs_every_line_is_an_object() {
 
 const ROWS: usize = 20_000;
 
-/// A file of unique rows goes to a topic through any number of kills; each row is there once.
-#[test]
-fn a_file_goes_on_where_a_killed_run_had_committed() {
-    let Ok(brokers) = std::env::var("PIPECTL_TEST_KAFKA") else {
-        eprintln!("SKIPPED the killed run over Kafka: set PIPECTL_TEST_KAFKA to host:port of a broker");
-        return;
-    };
+/// A file of unique rows goes to a topic, and the topic's rows are counted, through any number of kills: each row is there once, and counts once.
+fn a_killed_run_goes_on(brokers: &str) {
     let (folder, suffix) = (tempfile::tempdir().unwrap(), suffix());
     let csv = folder.path().join("rows.csv");
     let rows: String = (0..ROWS).map(|row| format!("row-{row},{}\n", row % 7)).collect();
     std::fs::write(&csv, format!("id,key\n{rows}")).unwrap();
     let file = folder.path().join("pipeline.yaml");
-    // A window as well: its open sessions are read again from the file.
+    let connections = format!("connections: {{ kafka: {{ brokers: '{brokers}' }} }}");
+    // The file also goes straight into a window: its open windows are read again from the file.
     let yaml = format!(
         "name: killed{suffix}
-connections: {{ kafka: {{ brokers: '{brokers}' }} }}
+{connections}
 pipelines:
   rows:
     - source: csv
       with: {{ path: rows.csv, rate: 10000/s }}
     - sink: kafka
       with: {{ topic: rows{suffix}, value: id }}
-  counts:
+    - sink: kafka
+      with: {{ topic: keys{suffix}, value: key }}
+  from-the-file:
     - source: csv
       with: {{ path: rows.csv, rate: 10000/s }}
     - window: count-by-key
       with: {{ key: key, size: 100ms }}
     - sink: kafka
-      with: {{ topic: counts{suffix}, encode: pairs }}
+      with: {{ topic: file{suffix}, encode: pairs }}
+  from-the-topic:
+    - source: kafka
+      with: {{ topic: keys{suffix}, format: text }}
+    - window: count-by-key
+      with: {{ key: value, gap: 20ms, out_of_orderness: 5s, lateness: 1h }}
+    - sink: kafka
+      with: {{ topic: topic{suffix}, encode: json }}
 "
     );
     std::fs::write(&file, yaml).unwrap();
@@ -343,7 +348,7 @@ pipelines:
     let read = |topic: &str, format: &str| {
         let yaml = format!(
             "name: reads-{topic}{suffix}
-connections: {{ kafka: {{ brokers: '{brokers}' }} }}
+{connections}
 pipelines:
   show:
     - source: kafka
@@ -351,7 +356,9 @@ pipelines:
     - sink: stdout
 "
         );
-        let output = run_once(&yaml, None);
+        let file = folder.path().join("read.yaml");
+        std::fs::write(&file, yaml).unwrap();
+        let output = pipectl(&["run", file.to_str().unwrap(), "--once"]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let rows = String::from_utf8(output.stdout).unwrap();
         rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect::<Vec<serde_json::Value>>()
@@ -361,6 +368,73 @@ pipelines:
     ids.sort_unstable();
     ids.dedup();
     assert_eq!((rows.len(), ids.len()), (ROWS, ROWS), "rows sent, and different ones among them");
-    let counted: i64 = read("counts", "pairs").iter().map(|row| row["count"].as_i64().unwrap()).sum();
-    assert_eq!(counted, ROWS as i64, "rows counted");
+    let counted: i64 = read("file", "pairs").iter().map(|row| row["count"].as_i64().unwrap()).sum();
+    assert_eq!(counted, ROWS as i64, "rows counted from the file");
+    let sessions = read(
+        "topic",
+        "{ json: { fields: { key: text, window_start: time, window_end: time, count: integer } } }",
+    );
+    // A session that grew was given again, whole: the last of each start and key counts.
+    let last: BTreeMap<(String, String), i64> = sessions
+        .iter()
+        .map(|row| {
+            let start = row["window_start"].as_str().unwrap().to_owned();
+            ((row["key"].as_str().unwrap().to_owned(), start), row["count"].as_i64().unwrap())
+        })
+        .collect();
+    assert_eq!(last.values().sum::<i64>(), ROWS as i64, "rows counted from the topic");
+}
+
+#[test]
+fn a_killed_run_over_kafka_goes_on_where_it_had_committed() {
+    match std::env::var("PIPECTL_TEST_KAFKA") {
+        Ok(brokers) => a_killed_run_goes_on(&brokers),
+        Err(_) => {
+            eprintln!("SKIPPED the killed run over Kafka: set PIPECTL_TEST_KAFKA to host:port of a broker")
+        }
+    }
+}
+
+#[test]
+fn a_killed_run_on_the_log_on_disk_goes_on_where_it_had_committed() {
+    a_killed_run_goes_on("embedded:log");
+}
+
+#[test]
+fn a_log_on_disk_has_one_process_at_a_time_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pipeline.yaml");
+    let yaml = "name: twice
+connections: { kafka: { brokers: 'embedded:log' } }
+pipelines:
+  make:
+    - source: generate
+      with: { rate: 10/s, fields: { key: { values: ['0'] } } }
+    - sink: kafka
+      with: { topic: t, value: key }
+  show:
+    - source: kafka
+      with: { topic: t, format: text }
+    - sink: stdout
+";
+    std::fs::write(&file, yaml).unwrap();
+    let checked = pipectl(&["check", file.to_str().unwrap()]).output().unwrap();
+    assert!(checked.status.success() && !folder.path().join("log").exists(), "checking a file makes nothing");
+    let mut first = pipectl(&["run", file.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    BufReader::new(first.stdout.as_mut().unwrap()).lines().next().unwrap().unwrap();
+    let second = pipectl(&["run", file.to_str().unwrap()]).output().unwrap();
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(1), "{said}");
+    assert!(said.contains("another process has the log in log open"), "{said}");
+    std::fs::write(folder.path().join("log/log.redb"), "not a log").unwrap();
+    let strange = pipectl(&["run", file.to_str().unwrap()]).output().unwrap();
+    let said = String::from_utf8_lossy(&strange.stderr);
+    assert_eq!(strange.status.code(), Some(1), "{said}");
+    assert!(said.contains("is not a log of pipectl"), "{said}");
 }

@@ -4,6 +4,7 @@
 //! | module | what it registers |
 //! |---|---|
 //! | `csv` | source `csv` |
+//! | [`disk`] | the embedded log on disk |
 //! | `format` | formats `text`, `json`, `pairs` |
 //! | `generate` | source `generate` |
 //! | [`kafka`] | connection `kafka`, source `kafka`, sink `kafka` |
@@ -27,6 +28,7 @@
 mod columns;
 mod condition;
 mod csv;
+pub mod disk;
 mod format;
 mod generate;
 pub mod kafka;

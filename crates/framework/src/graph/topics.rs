@@ -98,9 +98,8 @@ fn keys(
     connections: &[(String, Arc<dyn Log>)],
     warnings: &mut Vec<Diagnostic>,
 ) {
-    let durable =
-        |t: &&TopicUse| connections.get(t.connection).is_some_and(|(_, log)| log.describe().durable);
-    for topic in topics.iter().filter(durable) {
+    let shared = |t: &&TopicUse| connections.get(t.connection).is_some_and(|(_, log)| log.describe().shared);
+    for topic in topics.iter().filter(shared) {
         for (reader, writer) in
             topic.readers.iter().flat_map(|r| topic.writers.iter().map(move |w| (&drafts[*r], &drafts[*w])))
         {

@@ -193,6 +193,8 @@ pub struct LogDescription {
     pub name: String,
     /// True where records outlive the process.
     pub durable: bool,
+    /// True where other processes read and write it too.
+    pub shared: bool,
     /// True where [`WriterOptions::transactional_id`] is honoured.
     pub transactional: bool,
     /// The shortest time between two commits of a chain, by what a commit costs here: what a reader of its results waits for

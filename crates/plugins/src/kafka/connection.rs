@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::log::{KafkaLog, KafkaSettings};
 use super::properties;
+use crate::disk::DiskLog;
 
 /// The word for the log in this process.
 const EMBEDDED: &str = "embedded";
@@ -24,8 +25,8 @@ const LEAST_TOPIC_BYTES: usize = 64 << 10;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Kafka {
-    /// `embedded` for the log inside this process (it forgets everything when the process ends), or the brokers of a
-    /// cluster as `host:port`, several with commas between.
+    /// `embedded` for the log inside this process (it forgets everything when the process ends), `embedded:DIR` for the same log kept in a
+    /// directory, or the brokers of a cluster as `host:port`, several with commas between.
     brokers: String,
     /// TLS and SASL. Without it the connection is plain, and nothing is proved to the brokers.
     #[serde(default)]
@@ -161,6 +162,16 @@ impl ConnectionPlugin for Kafka {
         if self.brokers.trim() == EMBEDDED {
             let partitions = self.partitions.unwrap_or(defaults.partitions);
             return Ok(Arc::new(MemoryLog::new(MemoryOptions { topic_bytes, partitions, ..defaults })));
+        }
+        if let Some(directory) = self.brokers.trim().strip_prefix("embedded:") {
+            // `embedded:9092` is a broker of that name, if anything.
+            if directory.is_empty() || directory.parse::<u16>().is_ok() {
+                return Err(Problem::new("brokers", "`embedded:` needs a directory")
+                    .help("such as `embedded:data/log`, or `embedded` for a log in memory alone"));
+            }
+            let partitions = self.partitions.unwrap_or(defaults.partitions);
+            let options = MemoryOptions { topic_bytes, partitions, ..defaults };
+            return Ok(Arc::new(DiskLog::new(context.path(directory), directory, options)));
         }
         Ok(Arc::new(KafkaLog::new(KafkaSettings {
             brokers: brokers(&self.brokers)?,

@@ -1,7 +1,7 @@
 //! The log inside this process: what `brokers: embedded` stands for.
 //!
 //! It behaves like a broker as far as the contract goes (transactions, read committed, groups, fencing, positions that are
-//! committed with the results) and forgets everything when the process ends.
+//! committed with the results) and forgets everything when the process ends, unless a `journal` keeps it.
 //!
 //! | file | what is in it |
 //! |---|---|
@@ -9,6 +9,7 @@
 //! | `group` | members, their cursors, who has which partition |
 //! | `room` | the bound of a topic: who waits, what may be dropped |
 //! | `state` | all of it behind one lock |
+//! | `journal` | the contract of what keeps it on disk |
 //! | `reader`, `writer` | the two ends |
 //!
 //! # Bounds
@@ -22,6 +23,7 @@
 //! partitions when it commits; so [`WriterOptions::transaction_timeout`] has nothing to do here.
 
 mod group;
+pub mod journal;
 mod reader;
 mod room;
 mod state;
@@ -45,6 +47,9 @@ use crate::error::Result;
 /// A commit costs microseconds here; the interval lets a busy chain put several batches into one.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(5);
 
+/// With a journal a commit waits for the disk: milliseconds.
+pub const DURABLE_COMMIT_INTERVAL: Duration = Duration::from_millis(50);
+
 /// The measures of a [`MemoryLog`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryOptions {
@@ -67,6 +72,8 @@ impl Default for MemoryOptions {
 #[derive(Debug, Clone)]
 pub struct MemoryLog {
     shared: Arc<Shared>,
+    /// Where a journal keeps it.
+    place: Option<Arc<str>>,
 }
 
 impl Default for MemoryLog {
@@ -78,7 +85,17 @@ impl Default for MemoryLog {
 impl MemoryLog {
     /// An empty log.
     pub fn new(options: MemoryOptions) -> Self {
-        Self { shared: Arc::new(Shared::new(options)) }
+        Self { shared: Arc::new(Shared::new(options)), place: None }
+    }
+
+    /// A log that outlives the process: what `journal` has kept, and what it will keep from now on. `place` says where, for people.
+    ///
+    /// A commit returns once the journal has made it durable, and holds the other chains up as long.
+    ///
+    /// # Errors
+    /// Those of [`Journal::load`](journal::Journal::load).
+    pub fn open(options: MemoryOptions, place: &str, journal: Box<dyn journal::Journal>) -> Result<Self> {
+        Ok(Self { shared: Arc::new(Shared::open(options, journal)?), place: Some(place.into()) })
     }
 
     /// Throws every reader of a group out, as a broker does with members it has not heard of for too long: each is told
@@ -92,11 +109,21 @@ impl MemoryLog {
 #[async_trait]
 impl Log for MemoryLog {
     fn describe(&self) -> LogDescription {
-        LogDescription {
-            name: "embedded".to_owned(),
-            durable: false,
-            transactional: true,
-            commit_interval: COMMIT_INTERVAL,
+        match &self.place {
+            None => LogDescription {
+                name: "embedded".to_owned(),
+                durable: false,
+                shared: false,
+                transactional: true,
+                commit_interval: COMMIT_INTERVAL,
+            },
+            Some(place) => LogDescription {
+                name: format!("embedded in {place}"),
+                durable: true,
+                shared: false,
+                transactional: true,
+                commit_interval: DURABLE_COMMIT_INTERVAL,
+            },
         }
     }
 

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::MemoryOptions;
 use super::group::{Cursor, Group, Hold, Member, Place, ReaderId, range};
+use super::journal::{Change, Journal, KeptBatch};
 use super::storage::{PartitionLog, Segment, Topic};
 use crate::batch::Partition;
 use crate::error::{Error, Result};
@@ -22,6 +23,14 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(options: MemoryOptions) -> Self {
         Self { state: Mutex::new(State::new(options)), changed: watch::Sender::new(()) }
+    }
+
+    /// With what a journal has kept, and what it will keep.
+    pub(super) fn open(options: MemoryOptions, mut journal: Box<dyn Journal>) -> Result<Self> {
+        let mut state = State::new(options);
+        state.restore(journal.load()?)?;
+        state.journal = Some(journal);
+        Ok(Self { state: Mutex::new(state), changed: watch::Sender::new(()) })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -50,6 +59,7 @@ pub(super) struct State {
     /// The newest writer of each transactional id.
     epochs: HashMap<String, u64>,
     next_reader: ReaderId,
+    journal: Option<Box<dyn Journal>>,
 }
 
 /// What stands behind a [`Membership`] of this log.
@@ -69,7 +79,81 @@ impl State {
             groups: BTreeMap::new(),
             epochs: HashMap::new(),
             next_reader: 0,
+            journal: None,
         }
+    }
+
+    /// Takes up what a journal has kept.
+    fn restore(&mut self, kept: Change) -> Result<()> {
+        for (name, partitions) in &kept.topics {
+            self.add_topic(name, *partitions).dropped = Some(Vec::new());
+        }
+        for batch in kept.batches {
+            let topic = self.topic(&batch.topic)?;
+            let segment = Segment::from_bytes(&batch.bytes)?;
+            self.topics[topic].restore(batch.partition, batch.first, segment)?;
+        }
+        for (topic, partition, end) in kept.ends {
+            let topic = self.topic(&topic)?;
+            self.topics[topic].restore_end(partition, end);
+        }
+        for (name, position) in kept.positions {
+            if let Some(place) = self.place(&position.partition) {
+                let group = self.groups.entry(name).or_default();
+                group.topics.insert(place.topic);
+                group.committed.insert(place, position);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_topic(&mut self, name: &str, partitions: u32) -> &mut Topic {
+        let index = self.topics.len();
+        let topic = Topic::new(name, partitions);
+        self.names.insert(Arc::clone(&topic.name), index);
+        self.topics.push(topic);
+        &mut self.topics[index]
+    }
+
+    /// Has the journal keep a commit, and forget what was dropped meanwhile.
+    fn keep(
+        &mut self,
+        pending: &[(usize, i32, Segment)],
+        positions: Option<(&str, &[Position])>,
+    ) -> Result<()> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let mut change = Change::default();
+        let mut ends: BTreeMap<(usize, i32), i64> = BTreeMap::new();
+        for (topic, index, segment) in pending {
+            let of = &self.topics[*topic];
+            let end = || of.partitions.get(*index as usize).map_or(0, PartitionLog::end);
+            let first = ends.entry((*topic, *index)).or_insert_with(end);
+            change.batches.push(KeptBatch {
+                topic: of.name.to_string(),
+                partition: *index,
+                first: *first,
+                bytes: segment.to_bytes(),
+            });
+            *first += segment.len() as i64;
+        }
+        change.ends = ends
+            .into_iter()
+            .map(|((topic, index), end)| (self.topics[topic].name.to_string(), index, end))
+            .collect();
+        if let Some((group, positions)) = positions {
+            change.positions = positions.iter().map(|p| (group.to_owned(), p.clone())).collect();
+        }
+        for topic in &self.topics {
+            let dropped = topic.dropped.iter().flatten();
+            change.dropped.extend(dropped.map(|(index, first)| (topic.name.to_string(), *index, *first)));
+        }
+        if !change.is_empty() {
+            journal.commit(&change)?;
+        }
+        for dropped in self.topics.iter_mut().filter_map(|topic| topic.dropped.as_mut()) {
+            dropped.clear();
+        }
+        Ok(())
     }
 
     // Topics.
@@ -88,9 +172,11 @@ impl State {
                 .remedy("use at most 249 of the characters a-z, A-Z, 0-9, `.`, `_` and `-`"));
         }
         let partitions = spec.partitions.unwrap_or(self.options.partitions).max(1);
-        let topic = Topic::new(&spec.name, partitions);
-        self.names.insert(Arc::clone(&topic.name), self.topics.len());
-        self.topics.push(topic);
+        if let Some(journal) = &mut self.journal {
+            journal.commit(&Change { topics: vec![(spec.name.clone(), partitions)], ..Change::default() })?;
+        }
+        let kept = self.journal.is_some();
+        self.add_topic(&spec.name, partitions).dropped = kept.then(Vec::new);
         Ok(partitions)
     }
 
@@ -273,6 +359,11 @@ impl State {
         positions: Option<&GroupPositions>,
     ) -> Result<()> {
         let checked = positions.map(|positions| self.check(positions)).transpose()?;
+        let kept = checked.as_ref().zip(positions);
+        self.keep(
+            &pending,
+            kept.map(|((name, _), positions)| (name.as_str(), positions.positions.as_slice())),
+        )?;
         for (topic, index, segment) in pending {
             self.topics[topic].store(index, segment);
         }

@@ -8,6 +8,7 @@ use arrow_array::types::Int64Type;
 use arrow_array::{Array, BinaryArray, Int64Array, UInt32Array};
 use arrow_buffer::ScalarBuffer;
 
+use super::journal::bytes;
 use crate::batch::Partition;
 use crate::clock::Millis;
 use crate::error::{Error, Result};
@@ -30,8 +31,25 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.timestamps.len()
+    }
+
+    /// The batch as a journal keeps it.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut all = Vec::with_capacity(self.bytes());
+        bytes::put_numbers(&mut all, &self.timestamps);
+        bytes::put_cells(&mut all, &self.keys);
+        bytes::put_cells(&mut all, &self.values);
+        all
+    }
+
+    /// The batch that a journal has kept.
+    pub(super) fn from_bytes(mut all: &[u8]) -> Result<Self> {
+        let timestamps = bytes::numbers(&mut all)?;
+        let keys = bytes::cells(&mut all, timestamps.len())?;
+        let values = bytes::cells(&mut all, timestamps.len())?;
+        Ok(Self { timestamps: timestamps.into(), keys, values })
     }
 
     /// What the batch counts against the topic's bound.
@@ -229,6 +247,8 @@ pub(super) struct Topic {
     sequence: u64,
     /// Where the next append without keys goes.
     keyless: u32,
+    /// The batches that were dropped, partition and first offset, since a journal was told; `None` without one.
+    pub(super) dropped: Option<Vec<(i32, i64)>>,
 }
 
 impl Topic {
@@ -240,6 +260,25 @@ impl Topic {
             warned: false,
             sequence: 0,
             keyless: 0,
+            dropped: None,
+        }
+    }
+
+    /// Puts a batch that a journal has kept in its place.
+    pub(super) fn restore(&mut self, index: i32, first: i64, segment: Segment) -> Result<()> {
+        let partition = self.partitions.get_mut(index as usize);
+        match partition.filter(|p| p.stored.is_empty() || p.end == first) {
+            Some(partition) => partition.end = first,
+            None => return Err(Error::fatal(format!("the log on disk has a gap in topic `{}`", self.name))),
+        }
+        self.store(index, segment);
+        Ok(())
+    }
+
+    /// The offset that a partition's next record gets, where its last batches were dropped.
+    pub(super) fn restore_end(&mut self, index: i32, end: i64) {
+        if let Some(partition) = self.partitions.get_mut(index as usize) {
+            partition.end = partition.end.max(end);
         }
     }
 
@@ -268,11 +307,16 @@ impl Topic {
             .partitions
             .iter_mut()
             .zip(low)
-            .filter(|(partition, low)| partition.stored.front().is_some_and(|front| front.end() <= **low))
-            .min_by_key(|(partition, _)| partition.stored.front().map(|front| front.sequence));
-        let Some(dropped) = oldest.and_then(|(partition, _)| partition.stored.pop_front()) else {
-            return false;
-        };
+            .enumerate()
+            .filter(|(_, (partition, low))| {
+                partition.stored.front().is_some_and(|front| front.end() <= **low)
+            })
+            .min_by_key(|(_, (partition, _))| partition.stored.front().map(|front| front.sequence));
+        let Some((index, (partition, _))) = oldest else { return false };
+        let Some(dropped) = partition.stored.pop_front() else { return false };
+        if let Some(all) = &mut self.dropped {
+            all.push((index as i32, dropped.base));
+        }
         self.bytes -= dropped.segment.bytes();
         true
     }

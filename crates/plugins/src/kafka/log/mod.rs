@@ -58,6 +58,7 @@ impl Log for KafkaLog {
         LogDescription {
             name: format!("Kafka at {}", self.settings.brokers),
             durable: true,
+            shared: true,
             transactional: true,
             commit_interval: COMMIT_INTERVAL,
         }

@@ -1,0 +1,136 @@
+//! The embedded log on disk against the conformance suite, and what it has kept when it is opened again.
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test prints its cases and fails by panicking"
+)]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::BinaryArray;
+use pipectl_framework::error::Result;
+use pipectl_framework::log::conformance::{Harness, cases};
+use pipectl_framework::log::memory::MemoryOptions;
+use pipectl_framework::log::{
+    Append, GroupPositions, Log, LogReader, Position, ReadEvent, ReaderOptions, Start, TopicSpec,
+    WriterOptions,
+};
+use pipectl_plugins::disk::DiskLog;
+
+fn log(directory: &Path) -> DiskLog {
+    DiskLog::new(directory.to_owned(), "the log", MemoryOptions::default())
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+}
+
+#[test]
+fn conforms() {
+    for (name, case) in cases() {
+        println!("{name}");
+        let folder = tempfile::tempdir().unwrap();
+        let harness = Harness::new(Arc::new(log(folder.path())), name);
+        if let Err(error) = runtime().block_on(case(harness)) {
+            panic!("{name}: {error}");
+        }
+    }
+}
+
+fn append(topic: &str, rows: &[(Option<&str>, &str)]) -> Append {
+    let keys: Vec<Option<&[u8]>> = rows.iter().map(|row| row.0.map(str::as_bytes)).collect();
+    let values: Vec<&[u8]> = rows.iter().map(|row| row.1.as_bytes()).collect();
+    Append {
+        topic: topic.into(),
+        keys: Some(BinaryArray::from_opt_vec(keys)),
+        values: BinaryArray::from_vec(values),
+        timestamps: (0..rows.len() as i64).collect(),
+    }
+}
+
+async fn reader(log: &DiskLog, group: Option<&str>) -> Result<Box<dyn LogReader>> {
+    let options = ReaderOptions {
+        topics: vec!["t".into()],
+        group: group.map(str::to_owned),
+        start: Start::Earliest,
+        max_records: 100,
+        max_bytes: 1 << 20,
+    };
+    log.reader(options).await
+}
+
+/// All that the reader gives up to the end: (partition, offset, value).
+async fn rest(reader: &mut Box<dyn LogReader>) -> Result<Vec<(i32, i64, String)>> {
+    reader.bound().await?;
+    let mut rows = Vec::new();
+    loop {
+        match reader.next().await? {
+            ReadEvent::Records(records) => {
+                let index = records.partition.index;
+                let values = records.values.iter().zip(records.offsets.iter());
+                rows.extend(values.map(|(value, offset)| {
+                    (index, *offset, String::from_utf8_lossy(value.unwrap_or_default()).into_owned())
+                }));
+            }
+            ReadEvent::End => return Ok(rows),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn what_was_committed_is_there_again_and_nothing_else() -> Result<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = TopicSpec { name: "t".into(), partitions: Some(2), create: true, compacted: false };
+    let writer = WriterOptions {
+        transactional_id: Some("w".into()),
+        transaction_timeout: std::time::Duration::from_secs(10),
+    };
+    runtime().block_on(async {
+        let log = log(folder.path());
+        log.ensure_topics(std::slice::from_ref(&spec)).await?;
+        let mut reading = reader(&log, Some("g")).await?;
+        reading.next().await?;
+        let mut writing = log.writer(writer.clone()).await?;
+        writing.append(append("t", &[(Some("a"), "1"), (Some("b"), "2"), (None, "")])).await?;
+        let partition = pipectl_framework::batch::Partition::new("t", 0);
+        let positions = vec![Position { partition, offset: 1, metadata: "note".into() }];
+        let membership = reading.membership().unwrap();
+        writing.commit(Some(GroupPositions { membership, positions })).await?;
+        // This is never committed.
+        writing.append(append("t", &[(Some("a"), "lost")])).await?;
+        Ok::<_, pipectl_framework::error::Error>(())
+    })?;
+    for again in 0..2 {
+        runtime().block_on(async {
+            let log = log(folder.path());
+            assert_eq!(log.ensure_topics(std::slice::from_ref(&spec)).await?, [2]);
+            let mut alone = reader(&log, None).await?;
+            let mut values: Vec<String> = rest(&mut alone).await?.into_iter().map(|row| row.2).collect();
+            values.sort();
+            let expected: &[&str] = if again == 0 { &["", "1", "2"] } else { &["", "1", "2", "3"] };
+            assert_eq!(values, expected);
+            let mut reading = reader(&log, Some("g")).await?;
+            let ReadEvent::Assigned(assigned) = reading.next().await? else { panic!("nothing was assigned") };
+            let committed: Vec<_> = assigned.iter().filter_map(|a| a.committed.clone()).collect();
+            assert_eq!(
+                (committed.len(), committed[0].offset, committed[0].metadata.as_str()),
+                (1, 1, "note")
+            );
+            // Offsets go on where they were.
+            if again == 0 {
+                let mut writing = log.writer(writer.clone()).await?;
+                writing.append(append("t", &[(Some("a"), "3")])).await?;
+                writing.commit(None).await?;
+                let mut alone = reader(&log, None).await?;
+                let rows = rest(&mut alone).await?;
+                let (index, offset, _) = rows.iter().find(|row| row.2 == "3").unwrap();
+                assert_eq!(*offset, rows.iter().filter(|row| row.0 == *index).count() as i64 - 1);
+            }
+            Ok::<_, pipectl_framework::error::Error>(())
+        })?;
+    }
+    Ok(())
+}
