@@ -181,6 +181,30 @@ fn what_has_no_room_is_the_steps_to_deal_with() {
     let balance = keys.finish().unwrap();
     assert_eq!(brief(&keys), ["0.0 10.0 a 2"]);
     assert_eq!(balance["count.count-by-key"].dead, 1);
+    // Many rows of known keys are counted at once, and the one behind them is still found.
+    let mut many = graph(
+        "time: { field: at, format: epoch_ms }",
+        "    - window: count-by-key\n      on_error: dead_letter\n      with: { key: user, size: 10s, max_keys: 2 }",
+        "  refused:\n    - from: count.count-by-key.dead\n    - sink: stdout\n",
+    );
+    many.feed("count.generate", &[row("a", 0, 1), row("b", 0, 1)]).unwrap();
+    let mut rows: Vec<Value> = (0..900).map(|i| row(if i % 2 == 0 { "a" } else { "b" }, i * 30, i)).collect();
+    rows[850] = row("c", 850 * 30, 850);
+    many.feed("count.generate", &rows).unwrap();
+    let refused = many.rows("refused.stdout").unwrap();
+    assert_eq!((refused.len(), &refused[0]["offset"]), (1, &json!(852)), "{refused:?}");
+    many.finish().unwrap();
+    assert_eq!(
+        brief(&many),
+        [
+            "0.0 10.0 a 168",
+            "0.0 10.0 b 168",
+            "10.0 20.0 a 167",
+            "10.0 20.0 b 166",
+            "20.0 30.0 a 115",
+            "20.0 30.0 b 117"
+        ]
+    );
     let mut state = graph(
         "",
         "    - window: count-by-key\n      on_error: skip\n      with: { key: user, size: 10s, max_state: 1KiB }",

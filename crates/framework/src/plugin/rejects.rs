@@ -51,6 +51,11 @@ impl Rejects {
         self.rows.is_empty()
     }
 
+    /// Those from the `from`th on were rows of a part of the batch that begins at row `start`.
+    pub(crate) fn behind(&mut self, from: usize, start: usize) {
+        self.rows.iter_mut().skip(from).for_each(|reject| reject.row += start);
+    }
+
     /// Forgets them, keeping the memory.
     pub fn clear(&mut self) {
         self.rows.clear();

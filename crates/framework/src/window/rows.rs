@@ -76,6 +76,7 @@ impl WindowOperator {
             }
             incoming.batch = &rest;
         }
+        let rejected = out.rejected.rows().len();
         let mut groups = std::mem::take(&mut self.groups);
         let usable = if span.is_some() { Vec::new() } else { self.usable(incoming) };
         self.find_groups(incoming, &usable, &mut groups);
@@ -96,6 +97,7 @@ impl WindowOperator {
             None => self.push_each(incoming, &groups, out),
         };
         self.groups = groups;
+        out.rejected.behind(rejected, counted);
         out.again_rows += std::mem::take(&mut self.again);
         result
     }
