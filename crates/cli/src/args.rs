@@ -15,6 +15,7 @@ Examples:
   pipectl run pipeline.yaml              run until Ctrl-C
   pipectl run pipeline.yaml --once       run to the end of the data, print the balance
   pipectl check pipeline.yaml            find every mistake without starting anything
+  pipectl explain pipeline.yaml          what a crash can lose or repeat
   pipectl plugins                        what a pipeline can be made of
 
 Exit codes: 0 done, 1 the run failed, 2 wrong usage, 3 the file is not valid, 4 fenced or refused by the broker,
@@ -88,6 +89,9 @@ The first Ctrl-C (or SIGTERM) stops in order: closed windows are written, positi
     /// Find every mistake in a file without starting anything.
     #[command(after_help = "Example:\n  pipectl check pipeline.yaml")]
     Check(Check),
+    /// Say what each chain promises: what a crash can lose or repeat, and why.
+    #[command(after_help = "Example:\n  pipectl explain pipeline.yaml")]
+    Explain(Explain),
     /// List the plugins: what a pipeline can be made of.
     #[command(after_help = "Example:\n  pipectl plugins --format json")]
     Plugins(Plugins),
@@ -119,6 +123,16 @@ pub(crate) struct Run {
 /// `pipectl check`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) file: File,
+    /// How the result is written.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// `pipectl explain`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Explain {
     #[command(flatten)]
     pub(crate) file: File,
     /// How the result is written.

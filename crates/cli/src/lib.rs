@@ -31,6 +31,7 @@ pub fn main() -> ExitCode {
     let code = match args.command {
         args::Command::Run(run) => commands::run::main(&run, &args.global, &terminal),
         args::Command::Check(check) => commands::check::main(&check, &terminal),
+        args::Command::Explain(explain) => commands::explain::main(&explain, &terminal),
         args::Command::Plugins(plugins) => commands::plugins::main(&plugins, &terminal),
     };
     code.into()

@@ -2,6 +2,7 @@
 //! topics joined. All problems of a file are found in one pass.
 
 mod describe;
+mod explain;
 mod narrow;
 mod plan;
 mod planning;
@@ -9,5 +10,6 @@ mod steps;
 mod topics;
 
 pub use describe::describe;
+pub use explain::{Delivery, Explained, explain};
 pub use plan::{ChainPlan, Node, NodeBody, OnError, Outputs, Plan, SourcePlan, TopicUse};
 pub use planning::{PlanOptions, plan};

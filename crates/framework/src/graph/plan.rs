@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 
 use crate::log::{Log, TopicSpec};
-use crate::plugin::{BoundSource, LogSink, Sink, Stamper, Transform};
+use crate::plugin::{BoundSource, LogSink, Sink, SourceBody, Stamper, Transform};
 use crate::window::WindowOperator;
 
 /// Everything that a run needs, with all names resolved.
@@ -114,6 +114,27 @@ pub enum NodeBody {
     Sink(Box<dyn Sink>),
     /// Writes rows to a topic; the index is into [`Plan::connections`].
     Topic(usize, LogSink),
+}
+
+impl ChainPlan {
+    /// The connection in whose log the chain keeps the position of a plugin's source, in the transaction of its rows: the first that it writes to and
+    /// that can. `None` for a topic, which keeps positions itself, and where nothing does.
+    pub fn keeps_position_in(&self, connections: &[(String, Arc<dyn Log>)]) -> Option<usize> {
+        if !self.source.replayable || matches!(self.source.bound.body, SourceBody::Log(_)) {
+            return None;
+        }
+        let written = self.nodes.iter().filter_map(|node| match &node.body {
+            NodeBody::Topic(connection, _) => Some(*connection),
+            _ => None,
+        });
+        let keeps = |c: &usize| {
+            connections
+                .get(*c)
+                .map(|(_, log)| log.describe())
+                .is_some_and(|log| log.durable && log.transactional)
+        };
+        written.filter(keeps).min()
+    }
 }
 
 impl Plan {

@@ -141,21 +141,12 @@ impl Chain {
                 format!("{name}.{}-{}", std::process::id(), environment.options.clock.now())
             }
         };
+        let keeper = plan
+            .keeps_position_in(&environment.connections)
+            .map(|c| Keeper::new(c, environment.connections[c].1.clone(), &environment.pipeline, &plan.name));
         let clock = environment.options.clock.clone();
         let tree = Tree::new(plan.nodes, steps[1..].to_vec(), clock);
         let written = tree.connections().into_iter().map(|c| environment.connections[c].1.describe());
-        let keeper = match &plan.source.bound.body {
-            SourceBody::Custom(..) if plan.source.replayable => {
-                let keeps = |c: &usize| {
-                    let log = environment.connections[*c].1.describe();
-                    log.durable && log.transactional
-                };
-                tree.connections().into_iter().find(keeps).map(|c| {
-                    Keeper::new(c, environment.connections[c].1.clone(), &environment.pipeline, &plan.name)
-                })
-            }
-            _ => None,
-        };
         let commit_interval = written.map(|log| log.commit_interval).max().unwrap_or(COMMIT_INTERVAL);
         Ok(Self {
             checkpoint: Checkpoint::take(steps.iter()),

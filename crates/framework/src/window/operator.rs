@@ -188,6 +188,13 @@ impl WindowOperator {
         }
     }
 
+    /// How far apart in time two rows of open windows can be; `None` for sessions, which go on as long as rows come.
+    pub fn longest(&self) -> Option<Duration> {
+        let Shape::Grid(grid) = self.settings.shape else { return None };
+        let millis = grid.size() + self.settings.lateness + self.settings.out_of_orderness;
+        Some(Duration::from_millis(millis.max(0) as u64))
+    }
+
     /// The fields that make the key.
     pub fn key(&self) -> &[String] {
         &self.settings.key

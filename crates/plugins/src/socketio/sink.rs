@@ -25,8 +25,8 @@ impl SinkPlugin for SocketIoSink {
     labels: { \"0\": Women, \"1\": Men }
     leave_out: [\"2\", \"\"]
 ";
-    // A result that comes again changes nothing: see `Hub`.
-    const CAPABILITIES: &'static [Capability] = &[Capability::Idempotent];
+    // A result that comes again changes nothing: see `Hub`. Each copy of the program has a page, and each page wants all results.
+    const CAPABILITIES: &'static [Capability] = &[Capability::Idempotent, Capability::PerInstance];
 
     fn bind(self, input: &Input, context: &BindContext<'_>) -> Result<BoundSink, Problem> {
         let columns = Columns::find(input, &self.key, &self.value)?;

@@ -1,0 +1,40 @@
+//! What `pipectl explain` says of every shipped file, kept by a snapshot.
+
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::path::Path;
+use std::process::Command;
+
+fn explain(file: &str, brokers: Option<&str>, arguments: &[&str]) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pipectl"));
+    command.args(["explain", file]).args(arguments).current_dir(root).env_remove("KAFKA_BROKERS");
+    if let Some(brokers) = brokers {
+        command.env("KAFKA_BROKERS", brokers);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_shipped_file_on_every_log() {
+    insta::assert_snapshot!("memory", explain("pipeline.yaml", None, &[]));
+    insta::assert_snapshot!("disk", explain("pipeline.yaml", Some("embedded:log"), &[]));
+    insta::assert_snapshot!("kafka", explain("pipeline.yaml", Some("kafka.example.com:9092"), &[]));
+}
+
+#[test]
+fn the_examples() {
+    for name in ["province-top5", "conversion-rate", "sessions"] {
+        insta::assert_snapshot!(name, explain(&format!("examples/{name}.yaml"), None, &[]));
+    }
+}
+
+#[test]
+fn for_a_program() {
+    let said = explain("pipeline.yaml", Some("kafka.example.com:9092"), &["--format", "json"]);
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&said["ok"], &said["chains"][0]["delivery"]), (&true.into(), &"exactly_once".into()));
+}

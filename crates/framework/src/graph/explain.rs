@@ -1,0 +1,179 @@
+//! What a plan promises: per chain, what a crash can lose or repeat, and what more workers would change. Derived from the ends of the chain, never
+//! written down anywhere.
+
+use std::time::Duration;
+
+use arrow_schema::Schema;
+
+use super::plan::{ChainPlan, NodeBody, OnError, Plan};
+use crate::plugin::{SourceBody, type_name};
+use crate::window::WindowOperator;
+
+/// What a crash does to the results of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// Nothing is lost and nothing is there twice.
+    ExactlyOnce,
+    /// Nothing is lost; what was not committed may be written again.
+    AtLeastOnce,
+    /// Nothing is kept: the next run begins anew.
+    Anew,
+    /// Every copy shows what it reads while it runs.
+    Live,
+}
+
+impl Delivery {
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ExactlyOnce => "exactly once",
+            Self::AtLeastOnce => "at least once",
+            Self::Anew => "begins anew",
+            Self::Live => "live",
+        }
+    }
+}
+
+/// A chain, explained.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Explained {
+    /// Its name.
+    pub chain: String,
+    /// What a crash does to its results.
+    pub delivery: Delivery,
+    /// Sentences: why, and what else a crash or more workers do.
+    pub because: Vec<String>,
+    /// Each step's id with the fields that come in to it, or, for the source, that it gives.
+    pub steps: Vec<(String, String)>,
+}
+
+/// Explains every chain of a plan.
+pub fn explain(plan: &Plan) -> Vec<Explained> {
+    plan.chains.iter().map(|chain| explain_chain(plan, chain)).collect()
+}
+
+fn explain_chain(plan: &Plan, chain: &ChainPlan) -> Explained {
+    let (delivery, mut because) = delivery(plan, chain);
+    for node in &chain.nodes {
+        if let NodeBody::Window(window) = &node.body
+            && delivery != Delivery::Live
+        {
+            because.push(windows(&node.id, window, delivery));
+        }
+    }
+    let policies = std::iter::once((&chain.source.id, chain.source.on_error))
+        .chain(chain.nodes.iter().map(|node| (&node.id, node.on_error)));
+    because.extend(policies.filter_map(|(id, policy)| match policy {
+        OnError::Fail => None,
+        OnError::Skip => Some(format!("`{id}` counts records that it cannot use, and drops them.")),
+        OnError::DeadLetter => Some(format!(
+            "Records that `{id}` cannot use go to `{}.{id}.dead`, and commit with the others.",
+            chain.name
+        )),
+    }));
+    because.push(workers(plan, chain));
+    let mut steps = vec![(chain.source.id.clone(), fields(&chain.source.bound.schema))];
+    steps.extend(chain.nodes.iter().map(|node| (node.id.clone(), fields(&node.input))));
+    Explained { chain: chain.name.clone(), delivery, because, steps }
+}
+
+fn delivery(plan: &Plan, chain: &ChainPlan) -> (Delivery, Vec<String>) {
+    if chain.per_instance {
+        let why = "Each copy of the program reads every partition from where it starts, and keeps no position: after a crash it shows what comes then.";
+        return (Delivery::Live, vec![why.to_owned()]);
+    }
+    let home = match &chain.source.bound.body {
+        SourceBody::Log(source) => plan.connections.iter().position(|(name, _)| *name == source.connection),
+        SourceBody::Custom(..) => chain.keeps_position_in(&plan.connections),
+    };
+    let Some((name, log)) = home.and_then(|home| plan.connections.get(home)) else {
+        let why = if chain.source.replayable {
+            format!(
+                "Nothing keeps the position of `{}`: the next run reads it from its beginning.",
+                chain.source.id
+            )
+        } else {
+            format!(
+                "What `{}` gave and was not written yet is lost in a crash; it cannot be read again.",
+                chain.source.id
+            )
+        };
+        return (Delivery::Anew, vec![why]);
+    };
+    let described = log.describe();
+    if !described.durable {
+        let why = format!("`{name}` is in memory: after a crash or a stop everything begins anew.");
+        return (Delivery::Anew, vec![why]);
+    }
+    // The sinks that do not commit together with the position.
+    let elsewhere: Vec<&str> = chain
+        .nodes
+        .iter()
+        .filter(|node| match &node.body {
+            NodeBody::Sink(_) => true,
+            NodeBody::Topic(connection, _) => Some(*connection) != home,
+            NodeBody::Transform(_) | NodeBody::Window(_) => false,
+        })
+        .map(|node| node.id.as_str())
+        .collect();
+    let position = match &chain.source.bound.body {
+        SourceBody::Log(_) => "the position in the topic".to_owned(),
+        SourceBody::Custom(..) => format!("the position (in topic `{}.positions`)", plan.name),
+    };
+    if elsewhere.is_empty() && described.transactional {
+        let why =
+            format!("Results and {position} are one transaction: a crash loses nothing and repeats nothing.");
+        return (Delivery::ExactlyOnce, vec![why]);
+    }
+    let why = format!(
+        "`{}` is not part of the transaction that commits {position}: after a crash it gets again what came since the last commit.",
+        elsewhere.join("`, `")
+    );
+    (Delivery::AtLeastOnce, vec![why])
+}
+
+fn windows(id: &str, window: &WindowOperator, delivery: Delivery) -> String {
+    if delivery == Delivery::Anew {
+        return format!("Open windows of `{id}` are lost in a crash; a stop closes them first.");
+    }
+    match window.longest() {
+        Some(longest) => {
+            format!("After a restart `{id}` reads its open windows again: up to {} of rows.", length(longest))
+        }
+        None => {
+            format!("After a restart `{id}` reads its open sessions again, from the first row of the oldest.")
+        }
+    }
+}
+
+fn workers(plan: &Plan, chain: &ChainPlan) -> String {
+    match &chain.source.bound.body {
+        _ if chain.per_instance => "Any number of copies may run; each has all of it.".to_owned(),
+        SourceBody::Custom(..) if chain.keeps_position_in(&plan.connections).is_some() => {
+            "One worker: a second copy takes its place, and fences it.".to_owned()
+        }
+        SourceBody::Custom(..) => "One worker: a second copy reads everything as well.".to_owned(),
+        SourceBody::Log(source) => {
+            let shared = plan
+                .connections
+                .iter()
+                .any(|(name, log)| *name == source.connection && log.describe().shared);
+            match shared {
+                true => format!("As many workers as topic `{}` has partitions can share it.", source.topic),
+                false => "One process: nobody else can read its log.".to_owned(),
+            }
+        }
+    }
+}
+
+/// A length of time in its greatest whole unit.
+fn length(length: Duration) -> String {
+    crate::config::DurationText(length).to_string()
+}
+
+fn fields(schema: &Schema) -> String {
+    let field =
+        |f: &std::sync::Arc<arrow_schema::Field>| format!("{} {}", f.name(), type_name(f.data_type()));
+    schema.fields().iter().map(field).collect::<Vec<_>>().join(", ")
+}
