@@ -82,6 +82,7 @@ async fn fill(log: &KafkaLog, topic: &str, records: u64) {
         let timestamps = part.iter().map(|n| base() + (*n as i64) * SECONDS * 1000 / records as i64);
         let append = Append {
             topic: topic.into(),
+            partition: None,
             keys: Some(keys.clone()),
             values: keys,
             timestamps: timestamps.collect(),
@@ -97,6 +98,7 @@ async fn ours(log: &KafkaLog, input: &str, output: &str, id: &str, records: u64)
     let mut writer = log.writer(options).await.expect("a writer");
     let options = ReaderOptions {
         topics: vec![input.to_owned()],
+        partitions: None,
         group: Some(id.to_owned()),
         start: Start::Earliest,
         max_records: 65_536,
@@ -172,6 +174,7 @@ fn position((partition, offset): (&Partition, &i64)) -> Position {
 fn result(topic: &Arc<str>) -> Append {
     Append {
         topic: Arc::clone(topic),
+        partition: None,
         keys: None,
         values: BinaryArray::from_iter([Some(b"[{\"0\":5},{\"2\":1},{\"1\":7}]")]),
         timestamps: vec![base()].into(),

@@ -59,6 +59,7 @@ async fn ours(log: &KafkaLog, topic: &str, records: u64, id: Option<String>) -> 
     let keys: BinaryArray = (0..10_000).map(|n| Some(KEYS[n % 3])).collect();
     let batch = Append {
         topic: topic.into(),
+        partition: None,
         keys: Some(keys.clone()),
         values: keys,
         timestamps: vec![base(); 10_000].into(),

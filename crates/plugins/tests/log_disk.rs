@@ -44,6 +44,7 @@ fn append(topic: &str, rows: &[(Option<&str>, &str)]) -> Append {
     let values: Vec<&[u8]> = rows.iter().map(|row| row.1.as_bytes()).collect();
     Append {
         topic: topic.into(),
+        partition: None,
         keys: Some(BinaryArray::from_opt_vec(keys)),
         values: BinaryArray::from_vec(values),
         timestamps: (0..rows.len() as i64).collect(),
@@ -53,6 +54,7 @@ fn append(topic: &str, rows: &[(Option<&str>, &str)]) -> Append {
 async fn reader(log: &DiskLog, group: Option<&str>) -> Result<Box<dyn LogReader>> {
     let options = ReaderOptions {
         topics: vec!["t".into()],
+        partitions: None,
         group: group.map(str::to_owned),
         start: Start::Earliest,
         max_records: 100,

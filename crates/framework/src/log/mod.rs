@@ -138,6 +138,8 @@ pub enum Start {
 pub struct ReaderOptions {
     /// The topics.
     pub topics: Vec<String>,
+    /// Without a group: only the partitions of these numbers; `None` reads all. A number that a topic does not have is passed over.
+    pub partitions: Option<Vec<i32>>,
     /// The consumer group that shares the partitions and keeps the positions; `None` reads all partitions, alone, and
     /// commits nothing.
     pub group: Option<String>,
@@ -164,6 +166,8 @@ pub struct WriterOptions {
 pub struct Append {
     /// The topic, which must be there.
     pub topic: Arc<str>,
+    /// The partition that all of these records go to, whatever their keys; `None` leaves it to the keys.
+    pub partition: Option<i32>,
     /// The key of each record; `None`, or a null, has none. Records with the same key go to the same partition (Java's
     /// `murmur2`), those without are spread.
     pub keys: Option<BinaryArray>,
@@ -182,7 +186,8 @@ pub struct TopicSpec {
     pub partitions: Option<u32>,
     /// True where the topic may be made; otherwise its absence is an error.
     pub create: bool,
-    /// True where, if it is made, only the last record of each key need be kept.
+    /// True where only the last record of each key need be kept, and none of a key whose last record has no value. Whether it is made so
+    /// is decided when the topic is made.
     pub compacted: bool,
 }
 

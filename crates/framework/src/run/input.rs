@@ -120,6 +120,7 @@ impl Input {
                 });
                 let options = ReaderOptions {
                     topics: vec![topic.settings.topic.clone()],
+                    partitions: None,
                     group: topic.group.clone(),
                     start,
                     max_records: context.batch_rows.max(1) * 8,

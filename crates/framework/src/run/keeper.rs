@@ -75,6 +75,7 @@ impl Keeper {
         self.log.ensure_topics(&[spec]).await?;
         let options = ReaderOptions {
             topics: vec![self.topic.to_string()],
+            partitions: None,
             group: None,
             start: Start::Earliest,
             max_records: 1024,
@@ -148,6 +149,7 @@ impl Keeper {
         }
         let append = Append {
             topic: self.topic.clone(),
+            partition: None,
             keys: Some(BinaryArray::from_vec(vec![self.key.as_bytes()])),
             values: BinaryArray::from_vec(vec![text.as_bytes()]),
             timestamps: vec![now].into(),

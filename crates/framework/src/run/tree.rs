@@ -146,6 +146,7 @@ impl Tree {
                 let rejected = self.rejects.rows().len();
                 let append = Append {
                     topic: sink.topic.as_str().into(),
+                    partition: None,
                     keys: encoded.keys,
                     values: encoded.values,
                     timestamps: encoded.timestamps,

@@ -63,6 +63,9 @@ pub fn cases() -> Vec<(&'static str, Case)> {
         reading::records_without_a_key_lose_nothing,
         reading::a_large_transaction_keeps_the_order_of_each_partition,
         reading::without_a_group_a_reader_has_all_partitions,
+        reading::an_append_may_name_its_partition,
+        reading::a_reader_of_one_partition,
+        reading::a_compacted_topic_keeps_the_last_of_each_key,
         reading::earliest_and_latest,
         reading::seeking_reads_again,
         reading::a_paused_reader_gives_no_records,
@@ -132,6 +135,7 @@ impl Harness {
     fn options(topic: &str, group: Option<String>) -> ReaderOptions {
         ReaderOptions {
             topics: vec![topic.to_owned()],
+            partitions: None,
             group,
             start: Start::Earliest,
             max_records: 8192,
@@ -172,6 +176,7 @@ impl Harness {
 fn append(topic: &Arc<str>, values: &[&str]) -> Append {
     Append {
         topic: Arc::clone(topic),
+        partition: None,
         keys: Some(values.iter().map(|v| Some(v.get(..1).unwrap_or_default().as_bytes())).collect()),
         values: values.iter().map(|v| Some(v.as_bytes())).collect(),
         timestamps: (0..values.len() as i64).map(|i| recent() + i).collect(),

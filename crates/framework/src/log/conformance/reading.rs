@@ -11,7 +11,7 @@ use super::{
 use crate::batch::Partition;
 use crate::error::{Consequence, Result};
 use crate::log::partitioner::partition_of;
-use crate::log::{Append, ReadEvent, Start, TopicSpec};
+use crate::log::{Append, ReadEvent, ReaderOptions, Start, TopicSpec};
 
 pub(super) async fn columns_come_back_as_they_were_written(h: Harness) -> Result<()> {
     let topic = h.topic("t", 1).await?;
@@ -24,6 +24,7 @@ pub(super) async fn columns_come_back_as_they_were_written(h: Harness) -> Result
     writer
         .append(Append {
             topic: Arc::clone(&topic),
+            partition: None,
             keys: Some(BinaryArray::from_iter(keys)),
             values: BinaryArray::from_iter(values),
             timestamps: timestamps.to_vec().into(),
@@ -47,6 +48,7 @@ pub(super) async fn a_key_goes_to_its_partition(h: Harness) -> Result<()> {
     writer
         .append(Append {
             topic: Arc::clone(&topic),
+            partition: None,
             keys: Some(keys.iter().map(|k| Some(k.as_bytes())).collect()),
             values: keys.iter().map(|k| Some(k.as_bytes())).collect(),
             timestamps: vec![recent(); keys.len()].into(),
@@ -69,6 +71,7 @@ pub(super) async fn records_without_a_key_lose_nothing(h: Harness) -> Result<()>
         writer
             .append(Append {
                 topic: Arc::clone(&topic),
+                partition: None,
                 keys: None,
                 values: part.iter().map(|v| Some(v.as_bytes())).collect(),
                 timestamps: vec![recent(); part.len()].into(),
@@ -92,6 +95,7 @@ pub(super) async fn a_large_transaction_keeps_the_order_of_each_partition(h: Har
         writer
             .append(Append {
                 topic: Arc::clone(&topic),
+                partition: None,
                 keys: Some(part.iter().map(|n| Some([n[7] % 7])).collect()),
                 values: part.iter().map(Some).collect(),
                 timestamps: vec![recent(); part.len()].into(),
@@ -224,6 +228,70 @@ pub(super) async fn a_bounded_reader_of_empty_partitions_ends(h: Harness) -> Res
         reader.close().await?;
     }
     Ok(())
+}
+
+pub(super) async fn an_append_may_name_its_partition(h: Harness) -> Result<()> {
+    let topic = h.topic("t", 3).await?;
+    let mut writer = h.writer("w").await?;
+    for partition in [2, 0] {
+        let values = [format!("a{partition}"), format!("b{partition}")];
+        let refs = values.each_ref().map(String::as_str);
+        writer.append(Append { partition: Some(partition), ..append(&topic, &refs) }).await?;
+    }
+    writer.commit(None).await?;
+    writer.close().await?;
+    let mut reader = h.reader(&topic).await?;
+    let mut got = read(&mut reader, 4).await?;
+    got.sort_by_key(|row| (row.partition, row.offset));
+    assert_eq!(texts(&got), ["a0", "b0", "a2", "b2"]);
+    assert!(got.iter().map(|row| row.partition).eq([0, 0, 2, 2]));
+    reader.close().await
+}
+
+pub(super) async fn a_reader_of_one_partition(h: Harness) -> Result<()> {
+    let topic = h.topic("t", 3).await?;
+    let mut writer = h.writer("w").await?;
+    for (partition, value) in [(0, "a"), (1, "b"), (2, "c")] {
+        writer.append(Append { partition: Some(partition), ..append(&topic, &[value]) }).await?;
+    }
+    writer.commit(None).await?;
+    writer.close().await?;
+    let options = ReaderOptions { partitions: Some(vec![1, 7]), ..Harness::options(&topic, None) };
+    let mut reader = h.log.reader(options).await?;
+    let assigned = assigned(&mut reader).await?;
+    assert_eq!(assigned.iter().map(|a| a.partition.index).collect::<Vec<_>>(), [1]);
+    reader.bound().await?;
+    assert_eq!(texts(&read_to_end(&mut reader).await?), ["b"]);
+    reader.close().await
+}
+
+pub(super) async fn a_compacted_topic_keeps_the_last_of_each_key(h: Harness) -> Result<()> {
+    let name = h.name("compacted");
+    let spec = TopicSpec { name: name.clone(), partitions: Some(1), create: true, compacted: true };
+    h.log.ensure_topics(&[spec]).await?;
+    let topic: Arc<str> = name.into();
+    let mut writer = h.writer("w").await?;
+    let rounds = 40;
+    for round in 0..rounds {
+        let values = [format!("a{round}"), format!("b{round}"), "x".repeat(100_000)];
+        let refs = values.each_ref().map(String::as_str);
+        writer.append(append(&topic, &refs)).await?;
+        if round == 0 {
+            writer.append(append(&topic, &["once"])).await?;
+        }
+        writer.commit(None).await?;
+    }
+    writer.close().await?;
+    let mut reader = h.reader(&topic).await?;
+    assigned(&mut reader).await?;
+    reader.bound().await?;
+    let mut last = std::collections::BTreeMap::new();
+    for row in read_to_end(&mut reader).await? {
+        last.insert(row.key.clone(), row.text());
+    }
+    let last: Vec<String> = last.into_values().collect();
+    assert_eq!(last[..3], [format!("a{}", rounds - 1), format!("b{}", rounds - 1), "once".to_owned()]);
+    reader.close().await
 }
 
 pub(super) async fn caught_up_is_told_each_time(h: Harness) -> Result<()> {

@@ -162,6 +162,7 @@ pub(super) async fn a_record_that_is_too_large_is_refused(h: Harness) -> Result<
     let mut refused = writer
         .append(Append {
             topic: Arc::clone(&topic),
+            partition: None,
             keys: None,
             values: BinaryArray::from_iter([Some(&large)]),
             timestamps: vec![recent()].into(),

@@ -49,6 +49,8 @@ pub(super) struct Cursor {
 pub(super) struct Member {
     pub(super) group: Option<String>,
     pub(super) topics: Vec<usize>,
+    /// Without a group: the partitions that it reads, where that is not all of them.
+    pub(super) partitions: Option<Vec<i32>>,
     pub(super) start: Start,
     pub(super) max_records: usize,
     pub(super) cursors: BTreeMap<Place, Cursor>,

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `storage` | topics, partitions and their batches |
 //! | `group` | members, their cursors, who has which partition |
+//! | `compaction` | topics that keep the last record of each key |
 //! | `room` | the bound of a topic: who waits, what may be dropped |
 //! | `state` | all of it behind one lock |
 //! | `journal` | the contract of what keeps it on disk |
@@ -22,6 +23,7 @@
 //! the patience of a writer that can never get room. An open transaction holds nobody up, as its records enter their
 //! partitions when it commits; so [`WriterOptions::transaction_timeout`] has nothing to do here.
 
+mod compaction;
 mod group;
 pub mod journal;
 mod reader;

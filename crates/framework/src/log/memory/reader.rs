@@ -32,6 +32,7 @@ impl MemoryReader {
         let id = state.join(Member {
             group: options.group,
             topics,
+            partitions: options.partitions,
             start: options.start,
             max_records: options.max_records,
             cursors: BTreeMap::new(),

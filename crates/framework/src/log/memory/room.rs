@@ -9,6 +9,7 @@
 //! - every reader has been given everything, and only its open windows keep the records: the topic grows beyond its bound, up to
 //!   [`OUTGROW`] times, and the log says so once. Waiting would be waiting in a circle here: the window may close only with
 //!   the very records that wait for room;
+//! - a compacted topic is bounded by its keys (see `compaction`), and never waits;
 //! - beyond even that: the writer waits for a commit, and gives up with an error after its patience.
 //!
 //! # Why nobody waits in a circle
@@ -72,7 +73,7 @@ impl State {
     pub(super) fn trim(&mut self, topic: usize) {
         let keep = self.options.topic_bytes / PAST;
         let Some((low, _)) = self.needs(topic) else { return };
-        let Some(topic) = self.topics.get_mut(topic) else { return };
+        let Some(topic) = self.topics.get_mut(topic).filter(|topic| !topic.compacted) else { return };
         let most = topic.needed(&low) + keep;
         while topic.bytes > most && topic.drop_oldest(&low) {}
     }
@@ -81,7 +82,9 @@ impl State {
     pub(super) fn room(&mut self, topic: usize, bytes: usize) -> Room {
         let bound = self.options.topic_bytes;
         let needs = self.needs(topic);
-        let Some(topic) = self.topics.get_mut(topic) else { return Room::Yes };
+        let Some(topic) = self.topics.get_mut(topic).filter(|topic| !topic.compacted) else {
+            return Room::Yes;
+        };
         let Some((low, unread)) = needs else {
             let ends: Vec<i64> = topic.partitions.iter().map(super::storage::PartitionLog::end).collect();
             while topic.bytes + bytes > bound && topic.drop_oldest(&ends) {

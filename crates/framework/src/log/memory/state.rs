@@ -160,7 +160,10 @@ impl State {
 
     pub(super) fn ensure_topic(&mut self, spec: &TopicSpec) -> Result<u32> {
         if let Some(index) = self.names.get(spec.name.as_str()) {
-            return Ok(self.topics[*index].partitions.len() as u32);
+            let topic = &mut self.topics[*index];
+            // A journal does not keep it.
+            topic.compacted |= spec.compacted;
+            return Ok(topic.partitions.len() as u32);
         }
         if !spec.create {
             return Err(missing(&spec.name));
@@ -176,7 +179,9 @@ impl State {
             journal.commit(&Change { topics: vec![(spec.name.clone(), partitions)], ..Change::default() })?;
         }
         let kept = self.journal.is_some();
-        self.add_topic(&spec.name, partitions).dropped = kept.then(Vec::new);
+        let topic = self.add_topic(&spec.name, partitions);
+        topic.dropped = kept.then(Vec::new);
+        topic.compacted = spec.compacted;
         Ok(partitions)
     }
 
@@ -207,6 +212,9 @@ impl State {
         if group.is_none() {
             for topic in &member.topics {
                 for (index, log) in self.topics[*topic].partitions.iter().enumerate() {
+                    if member.partitions.as_ref().is_some_and(|some| !some.contains(&(index as i32))) {
+                        continue;
+                    }
                     let next = if member.start == Start::Latest { log.end() } else { log.start() };
                     let place = Place { topic: *topic, index: index as i32 };
                     let cursor = Cursor { next, started: next, hold: Hold::Given, told_caught_up: false };
@@ -355,15 +363,17 @@ impl State {
     /// Makes appended batches visible and positions committed, or, where the positions may not be committed, nothing of it.
     pub(super) fn commit(
         &mut self,
-        pending: Vec<(usize, i32, Segment)>,
+        mut pending: Vec<(usize, i32, Segment)>,
         positions: Option<&GroupPositions>,
     ) -> Result<()> {
         let checked = positions.map(|positions| self.check(positions)).transpose()?;
+        let cleaned = self.clean(&mut pending)?;
         let kept = checked.as_ref().zip(positions);
         self.keep(
             &pending,
             kept.map(|((name, _), positions)| (name.as_str(), positions.positions.as_slice())),
         )?;
+        self.drop_cleaned(&cleaned);
         for (topic, index, segment) in pending {
             self.topics[topic].store(index, segment);
         }

@@ -57,8 +57,17 @@ impl Segment {
         BATCH_BYTES + self.len() * RECORD_BYTES + payload(&self.keys) + payload(&self.values)
     }
 
+    pub(super) fn keys(&self) -> &BinaryArray {
+        &self.keys
+    }
+
+    /// True where a row says that its key is no more.
+    pub(super) fn is_tombstone(&self, row: usize) -> bool {
+        self.values.is_null(row)
+    }
+
     /// Takes rows out, into memory of their own.
-    fn take(&self, rows: Vec<u32>) -> Result<Self> {
+    pub(super) fn take(&self, rows: Vec<u32>) -> Result<Self> {
         let rows = UInt32Array::from(rows);
         let binary = |array: &BinaryArray| -> Result<BinaryArray> {
             Ok(arrow_select::take::take(array, &rows, None).map_err(broken)?.as_binary().clone())
@@ -127,6 +136,12 @@ pub(super) fn split(
         keys: append.keys.clone().unwrap_or_else(|| BinaryArray::new_null(rows)),
         values: append.values.clone(),
     };
+    if let Some(index) = append.partition {
+        if !(0..partitions.cast_signed()).contains(&index) {
+            return Err(Error::fatal(format!("topic `{}` has no partition {index}", append.topic)));
+        }
+        return Ok(vec![(index, whole.compact()?)]);
+    }
     if partitions == 1 {
         return Ok(vec![(0, whole.compact()?)]);
     }
@@ -162,6 +177,8 @@ pub(super) struct PartitionLog {
     end: i64,
     /// The bytes of all batches that were ever stored.
     bytes: usize,
+    /// A compacted partition is cleaned once it holds this much; the least at first.
+    pub(super) clean_at: usize,
 }
 
 impl PartitionLog {
@@ -173,6 +190,16 @@ impl PartitionLog {
     /// The offset that the next record gets.
     pub(super) fn end(&self) -> i64 {
         self.end
+    }
+
+    /// The batches, the oldest first.
+    pub(super) fn segments(&self) -> impl DoubleEndedIterator<Item = &Segment> {
+        self.stored.iter().map(|stored| &stored.segment)
+    }
+
+    /// The bytes that are held.
+    pub(super) fn held(&self) -> usize {
+        self.stored.front().map_or(0, |first| self.bytes - first.before)
     }
 
     /// Records from `from` on and below `limit`, at most `max`; `None` where there are none.
@@ -244,6 +271,8 @@ pub(super) struct Topic {
     pub(super) bytes: usize,
     /// True once the log has said that nobody reads the topic, or that it has outgrown its bound.
     pub(super) warned: bool,
+    /// True where only the last record of each key is kept.
+    pub(super) compacted: bool,
     sequence: u64,
     /// Where the next append without keys goes.
     keyless: u32,
@@ -258,6 +287,7 @@ impl Topic {
             partitions: (0..partitions).map(|_| PartitionLog::default()).collect(),
             bytes: 0,
             warned: false,
+            compacted: false,
             sequence: 0,
             keyless: 0,
             dropped: None,
@@ -312,8 +342,15 @@ impl Topic {
                 partition.stored.front().is_some_and(|front| front.end() <= **low)
             })
             .min_by_key(|(_, (partition, _))| partition.stored.front().map(|front| front.sequence));
-        let Some((index, (partition, _))) = oldest else { return false };
-        let Some(dropped) = partition.stored.pop_front() else { return false };
+        let Some((index, _)) = oldest else { return false };
+        self.drop_first(index)
+    }
+
+    /// Drops the oldest batch of a partition; false where there is none.
+    pub(super) fn drop_first(&mut self, index: usize) -> bool {
+        let Some(dropped) = self.partitions.get_mut(index).and_then(|p| p.stored.pop_front()) else {
+            return false;
+        };
         if let Some(all) = &mut self.dropped {
             all.push((index as i32, dropped.base));
         }

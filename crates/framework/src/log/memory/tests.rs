@@ -34,6 +34,7 @@ async fn log_with(topics: &[(&str, u32)]) -> MemoryLog {
 async fn reader(log: &MemoryLog, topic: &str, group: Option<&str>) -> Box<dyn LogReader> {
     let options = ReaderOptions {
         topics: vec![topic.to_owned()],
+        partitions: None,
         group: group.map(str::to_owned),
         start: Start::Earliest,
         max_records: 100,
@@ -54,6 +55,7 @@ fn numbers(topic: &str, numbers: impl IntoIterator<Item = u64>) -> Append {
     let values: Vec<[u8; 8]> = numbers.into_iter().map(u64::to_be_bytes).collect();
     Append {
         topic: topic.into(),
+        partition: None,
         keys: Some(values.iter().map(Some).collect()),
         timestamps: vec![0; values.len()].into(),
         values: values.iter().map(Some).collect(),
@@ -398,4 +400,47 @@ async fn an_illegal_name_is_refused_with_a_reason() {
         let error = log.ensure_topics(&[spec]).await.expect_err("illegal");
         assert!(error.help().is_some(), "{error}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compacted_topic_stays_as_small_as_its_keys() {
+    let log = MemoryLog::default();
+    let spec = TopicSpec { name: "c".into(), partitions: Some(1), create: true, compacted: true };
+    log.ensure_topics(&[spec]).await.expect("a topic");
+    let mut writer = writer(&log, Some("w")).await;
+    let record = |key: &str, value: Option<Vec<u8>>| Append {
+        topic: "c".into(),
+        partition: None,
+        keys: Some([Some(key)].into_iter().collect()),
+        values: [value].into_iter().collect(),
+        timestamps: vec![0].into(),
+    };
+    writer.append(record("old", Some(vec![7]))).await.expect("room");
+    writer.append(record("gone", Some(vec![7]))).await.expect("room");
+    writer.append(record("gone", None)).await.expect("room");
+    for round in 0..500_u32 {
+        let value = [round.to_be_bytes().to_vec(), vec![0; 100_000]].concat();
+        writer.append(record("busy", Some(value))).await.expect("room");
+        writer.commit(None).await.expect("a commit");
+    }
+    assert!(log.shared.lock().topics[0].bytes < 6 << 20, "50 MB were written");
+    let mut reader = reader(&log, "c", None).await;
+    reader.bound().await.expect("a bound");
+    let mut last = std::collections::BTreeMap::new();
+    loop {
+        match reader.next().await.expect("an event") {
+            ReadEvent::Records(records) => {
+                for (key, value) in records.keys.iter().zip(&records.values) {
+                    last.insert(
+                        key.unwrap_or_default().to_vec(),
+                        value.map(|v| v[..v.len().min(4)].to_vec()),
+                    );
+                }
+            }
+            ReadEvent::End => break,
+            _ => {}
+        }
+    }
+    let busy = (b"busy".to_vec(), Some(499_u32.to_be_bytes().to_vec()));
+    assert_eq!(last.into_iter().collect::<Vec<_>>(), [busy, (b"old".to_vec(), Some(vec![7]))]);
 }

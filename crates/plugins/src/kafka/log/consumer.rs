@@ -60,6 +60,8 @@ pub(super) struct Setup {
     pub(super) topic: Arc<str>,
     pub(super) settings: KafkaSettings,
     pub(super) in_group: bool,
+    /// Without a group: the partitions to read, where that is not all of them.
+    pub(super) partitions: Option<Vec<i32>>,
     pub(super) start: Start,
     pub(super) max_records: usize,
 }
@@ -150,7 +152,9 @@ impl Poller {
                     Err(e) => self.fail(error(&self.doing(), e)),
                 },
                 Ok(Some(count)) => {
-                    self.given = Some((0..count as i32).collect());
+                    let wanted =
+                        |index: &i32| self.setup.partitions.as_ref().is_none_or(|some| some.contains(index));
+                    self.given = Some((0..count as i32).filter(wanted).collect());
                     return true;
                 }
                 Ok(None) => self.fail(topics::unknown(&self.setup.topic)),

@@ -251,6 +251,7 @@ impl Producing {
                 )));
             }
             let mut record = BaseRecord::<[u8], [u8]>::to(&records.topic);
+            record.partition = records.partition;
             // librdkafka takes 0 for "now".
             record.timestamp = Some(timestamp.max(1));
             record.key = records.keys.as_ref().filter(|keys| keys.is_valid(row)).map(|keys| keys.value(row));

@@ -133,6 +133,7 @@ impl KafkaReader {
                 topic: Arc::clone(&topic),
                 settings: settings.clone(),
                 in_group,
+                partitions: options.partitions.clone(),
                 start: options.start,
                 max_records: options.max_records.max(1),
             };

@@ -152,7 +152,13 @@ async fn create(settings: &KafkaSettings, topics: &[&TopicSpec]) -> Result<()> {
         .map(|topic| {
             let partitions = topic.partitions.or(settings.partitions).map_or(-1, u32::cast_signed);
             let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(replication));
-            if topic.compacted { new.set("cleanup.policy", "compact") } else { new }
+            if !topic.compacted {
+                return new;
+            }
+            // Whoever starts reads all of it. Only closed segments are cleaned, so small ones and often.
+            new.set("cleanup.policy", "compact")
+                .set("segment.bytes", "33554432")
+                .set("min.cleanable.dirty.ratio", "0.1")
         })
         .collect();
     let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
