@@ -8,11 +8,12 @@
 
 mod backoff;
 mod chain;
-mod commit;
+
 mod dead;
 mod input;
 mod keeper;
 mod tree;
+mod writers;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::commit::Writers;
 use super::dead;
+use super::writers::Writers;
 use crate::batch::{Batch, Partition, Times};
 use crate::clock::Clock;
 use crate::error::{Error, Result};

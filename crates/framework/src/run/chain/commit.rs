@@ -1,0 +1,137 @@
+//! When a chain commits, how, and what is undone where that fails.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::{Chain, Notice};
+use crate::batch::Partition;
+use crate::error::Result;
+use crate::log::{GroupPositions, Position};
+use crate::metrics::StepMetrics;
+use crate::run::keeper::Note;
+use crate::run::tree::Checkpoint;
+
+/// How far a partition has been read.
+pub(super) struct Progressed {
+    /// The next offset, and the note of a plugin's source with it.
+    pub(super) read: Position,
+    /// The last that was committed.
+    pub(super) committed: Option<Position>,
+    /// What the windows want back with it, where the source is a plugin's: a topic's position carries it.
+    pub(super) note: Option<Note>,
+    /// A plugin's source cannot be asked for the position of a row in the middle: those after each batch since the oldest open
+    /// pane, to choose from.
+    pub(super) history: VecDeque<Position>,
+}
+
+impl Progressed {
+    pub(super) fn new(read: Position, committed: Option<Position>) -> Self {
+        Self { read, committed, note: None, history: VecDeque::new() }
+    }
+
+    /// The last position that has no row of an open pane before it.
+    pub(super) fn before(&mut self, low: i64) -> Option<Position> {
+        let reached = self.history.iter().take_while(|p| p.offset <= low).count();
+        self.history.drain(..reached).next_back().or_else(|| self.committed.clone())
+    }
+}
+
+impl Chain {
+    pub(super) fn commit_at(&self) -> Option<Duration> {
+        let options = &self.environment.options;
+        if self.tree.wrote() {
+            Some(self.last_commit + self.commit_interval)
+        } else if self.dirty {
+            Some(self.last_commit + options.position_interval)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn commit_due(&self) -> bool {
+        self.writers.full() || self.commit_at().is_some_and(|at| self.now() >= at)
+    }
+
+    /// Makes results and positions durable together.
+    pub(super) async fn commit(&mut self) -> Result<()> {
+        if !self.dirty && !self.tree.wrote() {
+            return Ok(());
+        }
+        self.tree.flush().await?;
+        let (mut positions, mut notes) = (Vec::new(), Vec::new());
+        for (partition, progressed) in &mut self.positions {
+            let position = if self.tree.has_windows() {
+                let (offset, metadata) = self.tree.position(partition, progressed.read.offset);
+                if self.home.is_some() {
+                    Some(Position { partition: partition.clone(), offset, metadata })
+                } else {
+                    notes.push((partition.clone(), Note { low: offset, windows: metadata }));
+                    progressed.before(offset)
+                }
+            } else {
+                Some(progressed.read.clone())
+            };
+            positions.extend(position.filter(|p| progressed.committed.as_ref() != Some(p)));
+        }
+        let with_results = match self.input.membership() {
+            Some(membership) if !positions.is_empty() => {
+                Some(GroupPositions { membership, positions: positions.clone() })
+            }
+            _ => None,
+        };
+        if let Some(keeper) = &mut self.keeper {
+            let now = self.environment.options.clock.now();
+            for (partition, progressed) in &self.positions {
+                let position = positions.iter().find(|p| p.partition == *partition);
+                let note = notes.iter().find(|(of, _)| of == partition).map(|(_, note)| note);
+                let note = note.or(progressed.note.as_ref());
+                let record =
+                    keeper.record(partition, position.or(progressed.committed.as_ref()), note, now)?;
+                if let Some(record) = record {
+                    self.writers.append(keeper.connection, record).await?;
+                }
+            }
+        }
+        let joined = self.writers.commit(self.home, with_results).await?;
+        if !joined && !positions.is_empty() {
+            self.input.commit(&positions).await?;
+        }
+        for position in positions {
+            if let Some(progressed) = self.positions.get_mut(&position.partition) {
+                progressed.committed = Some(position);
+            }
+        }
+        for (partition, note) in notes {
+            if let Some(progressed) = self.positions.get_mut(&partition) {
+                progressed.note = Some(note);
+            }
+        }
+        self.tree.committed();
+        self.checkpoint = Checkpoint::take(self.steps.iter());
+        self.dirty = false;
+        self.last_commit = self.now();
+        StepMetrics::add(&self.metrics.commits, 1);
+        if self.backoff.failing() {
+            self.backoff.reset();
+            self.notify(Notice::Recovered { chain: self.name.clone() });
+        }
+        Ok(())
+    }
+
+    /// Throws away everything since the last commit.
+    pub(super) async fn roll_back(&mut self) {
+        self.writers.abandon().await;
+        if let Err(error) = self.input.close().await {
+            tracing::debug!(chain = self.name, "close: {error}");
+        }
+        let partitions: Vec<Partition> = self.positions.keys().cloned().collect();
+        self.tree.reset(&partitions);
+        // A plugin's source is told where to go on; a topic's group knows.
+        if self.input.is_topic() {
+            self.positions.clear();
+        }
+        self.checkpoint.restore(self.steps.iter());
+        self.dirty = false;
+        StepMetrics::add(&self.metrics.aborts, 1);
+    }
+}

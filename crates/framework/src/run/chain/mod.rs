@@ -1,0 +1,288 @@
+//! The chain loop: read -> transform -> window -> write -> commit, in one task.
+//!
+//! There is one failure path. Whatever fails in passing: abort the transaction, drop all panes, open the source and
+//! the writers again (which reads the committed positions), and go on from there. Nothing that was not committed counts.
+
+mod commit;
+mod events;
+mod open;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use self::commit::Progressed;
+use super::backoff::Backoff;
+use super::input::{Input, InputEvent};
+use super::keeper::Keeper;
+use super::tree::{Checkpoint, Tree};
+use super::writers::Writers;
+use super::{Command, Notice, Phase, RunOptions, passing};
+use crate::batch::Partition;
+use crate::error::Result;
+use crate::graph::{ChainPlan, OnError, Outputs};
+use crate::log::{Log, TopicSpec};
+use crate::metrics::{ChainFigures, ChainMetrics, StepMetrics};
+use crate::plugin::SourceBody;
+
+/// The shortest time between two commits of a chain that writes to no log.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Everything around a chain that it shares with the others of its run.
+pub(crate) struct Environment {
+    pub(crate) pipeline: String,
+    pub(crate) connections: Vec<(String, Arc<dyn Log>)>,
+    pub(crate) topics: Arc<Vec<Vec<TopicSpec>>>,
+    pub(crate) options: RunOptions,
+    pub(crate) figures: Arc<[ChainFigures]>,
+    pub(crate) index: usize,
+    pub(crate) command: watch::Receiver<Command>,
+    pub(crate) phase: watch::Sender<Phase>,
+    pub(crate) upstream: Vec<watch::Receiver<Phase>>,
+    pub(crate) downstream: Vec<watch::Receiver<Phase>>,
+    pub(crate) notices: mpsc::UnboundedSender<Notice>,
+}
+
+/// Runs a chain to its end.
+pub(crate) async fn run(plan: ChainPlan, environment: Environment) -> Result<()> {
+    let mut chain = Chain::new(plan, environment)?;
+    let result = chain.until_done().await;
+    chain.writers.abandon().await;
+    let closed = chain.tree.close().await.and(chain.input.close().await);
+    chain.environment.phase.send_replace(Phase::Ended);
+    result.and(closed)
+}
+
+struct Chain {
+    name: String,
+    environment: Environment,
+    metrics: Arc<ChainMetrics>,
+    /// Of the source first, then of the nodes.
+    steps: Vec<Arc<StepMetrics>>,
+    source_id: String,
+    on_error: OnError,
+    outputs: Outputs,
+    input: Input,
+    /// The connection that keeps the source's positions.
+    home: Option<usize>,
+    /// Keeps the positions of a plugin's source, where the chain writes to a log that can.
+    keeper: Option<Keeper>,
+    /// True where positions outlive the process: a stopped run goes on there.
+    durable: bool,
+    transactional_id: String,
+    tree: Tree,
+    writers: Writers,
+    positions: BTreeMap<Partition, Progressed>,
+    checkpoint: Checkpoint,
+    commit_interval: Duration,
+    last_commit: Duration,
+    /// Rows read since the last commit.
+    dirty: bool,
+    backoff: Backoff,
+    /// True once the sinks' addresses have been told.
+    introduced: bool,
+}
+
+enum Wake {
+    Command,
+    UpstreamEnded,
+    Timer,
+    Event(InputEvent),
+}
+
+impl Chain {
+    fn new(plan: ChainPlan, environment: Environment) -> Result<Self> {
+        let figures = &environment.figures[environment.index];
+        let steps: Vec<_> = figures.steps.iter().map(|(_, m)| m.clone()).collect();
+        let metrics = figures.chain.clone();
+        let (log, home) = match &plan.source.bound.body {
+            SourceBody::Custom(..) => (None, None),
+            SourceBody::Log(settings) => {
+                let home = environment.connections.iter().position(|(n, _)| *n == settings.connection);
+                (home.map(|h| environment.connections[h].1.clone()), home)
+            }
+        };
+        let durable = log.as_ref().is_some_and(|l| l.describe().durable);
+        let name = format!("{}.{}", environment.pipeline, plan.name);
+        let group = match &plan.source.bound.body {
+            SourceBody::Log(settings) if !plan.per_instance => {
+                Some(settings.group.clone().unwrap_or_else(|| name.clone()))
+            }
+            _ => None,
+        };
+        // A chain that reads a topic is fenced by its group (KIP-447), so every worker has an id of its own. A chain that reads
+        // anything else has only this id to keep a second copy from writing everything twice: it is the same for all.
+        let transactional_id = match &plan.source.bound.body {
+            SourceBody::Custom(..) => name,
+            SourceBody::Log(_) => {
+                format!("{name}.{}-{}", std::process::id(), environment.options.clock.now())
+            }
+        };
+        let keeper = plan
+            .keeps_position_in(&environment.connections)
+            .map(|c| Keeper::new(c, environment.connections[c].1.clone(), &environment.pipeline, &plan.name));
+        let clock = environment.options.clock.clone();
+        let tree = Tree::new(plan.nodes, steps[1..].to_vec(), clock);
+        let written = tree.connections().into_iter().map(|c| environment.connections[c].1.describe());
+        let commit_interval = written.map(|log| log.commit_interval).max().unwrap_or(COMMIT_INTERVAL);
+        Ok(Self {
+            checkpoint: Checkpoint::take(steps.iter()),
+            name: plan.name,
+            metrics,
+            steps,
+            source_id: plan.source.id,
+            on_error: plan.source.on_error,
+            outputs: plan.source.outputs,
+            input: Input::new(plan.source.bound.body, plan.source.stamper, log, group)?,
+            home,
+            keeper,
+            durable,
+            transactional_id,
+            tree,
+            writers: Writers::default(),
+            positions: BTreeMap::new(),
+            commit_interval,
+            last_commit: Duration::ZERO,
+            dirty: false,
+            backoff: Backoff::new(),
+            introduced: false,
+            environment,
+        })
+    }
+
+    async fn until_done(&mut self) -> Result<()> {
+        loop {
+            let error = match self.attempt().await {
+                Ok(()) => return Ok(()),
+                Err(error) if passing(&error) => error,
+                Err(error) => {
+                    self.roll_back().await;
+                    return Err(error);
+                }
+            };
+            self.roll_back().await;
+            if self.draining() {
+                tracing::warn!(
+                    chain = self.name,
+                    "stopped after a fault; what was not committed is read again: {error}"
+                );
+                return Ok(());
+            }
+            let after = self.backoff.wait();
+            StepMetrics::add(&self.metrics.retries, 1);
+            self.notify(Notice::Retrying {
+                chain: self.name.clone(),
+                error: error.to_string(),
+                help: error.help().map(str::to_owned),
+                after,
+            });
+            let at = self.now() + after;
+            let clock = self.environment.options.clock.clone();
+            tokio::select! {
+                () = clock.sleep_until(at) => {}
+                () = changed_to_drain(&mut self.environment.command) => return Ok(()),
+            }
+        }
+    }
+
+    /// One try: open everything, loop until the end or a failure.
+    async fn attempt(&mut self) -> Result<()> {
+        let mut command = self.environment.command.clone();
+        tokio::select! {
+            biased;
+            opened = self.open() => opened?,
+            // Nothing has been read yet.
+            () = changed_to_drain(&mut command) => return Ok(()),
+        }
+        self.drive().await?;
+        self.commit().await?;
+        self.writers.close().await
+    }
+
+    async fn drive(&mut self) -> Result<()> {
+        let clock = self.environment.options.clock.clone();
+        let mut upstream = self.environment.upstream.clone();
+        let mut bounded = false;
+        loop {
+            let goes_on = self.durable || self.keeper.is_some();
+            if self.draining() && (goes_on || !self.input.is_topic()) {
+                // Where positions are kept, the rows of open windows are read again; else they would be lost.
+                break if goes_on { Ok(()) } else { self.finish().await };
+            }
+            let ends = !bounded && (self.environment.options.once || self.draining());
+            let wake_at = self.wake_at();
+            let wake = tokio::select! {
+                biased;
+                () = changed_to_drain(&mut self.environment.command), if !self.draining() => Wake::Command,
+                () = all_ended(&mut upstream), if ends => Wake::UpstreamEnded,
+                () = clock.sleep_until(wake_at.unwrap_or_default()), if wake_at.is_some() => Wake::Timer,
+                event = self.input.next() => Wake::Event(event?),
+            };
+            match wake {
+                Wake::Command | Wake::Timer => {}
+                Wake::UpstreamEnded => {
+                    bounded = true;
+                    self.input.bound().await?;
+                }
+                Wake::Event(InputEvent::End) => break self.finish().await,
+                Wake::Event(event) => self.event(event).await?,
+            }
+            self.tree.tick(clock.elapsed(), &mut self.writers).await?;
+            if self.commit_due() {
+                self.commit().await?;
+            }
+            self.show();
+        }
+    }
+
+    /// Closes every window: nothing follows.
+    async fn finish(&mut self) -> Result<()> {
+        self.tree.finish(&mut self.writers).await
+    }
+
+    /// When there is something to do without an event.
+    fn wake_at(&mut self) -> Option<Duration> {
+        let now = self.now();
+        let commit = self.commit_at();
+        let window = self.tree.next_wakeup(now);
+        [commit, window].into_iter().flatten().min()
+    }
+
+    fn show(&mut self) {
+        self.metrics.lag.store(self.input.lag(), Relaxed);
+        if let Some(watermark) = self.tree.watermark() {
+            self.metrics.watermark.store(watermark, Relaxed);
+        }
+        if let Some(progress) = self.input.progress() {
+            self.metrics.progress_done.store(progress.done, Relaxed);
+            self.metrics.progress_total.store(progress.total, Relaxed);
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.environment.options.clock.elapsed()
+    }
+
+    fn draining(&self) -> bool {
+        *self.environment.command.borrow() == Command::Drain
+    }
+
+    fn notify(&self, notice: Notice) {
+        // Nobody listens any more where the run was dropped.
+        let _ = self.environment.notices.send(notice);
+    }
+}
+
+async fn changed_to_drain(command: &mut watch::Receiver<Command>) {
+    // An error means that the run was dropped: stop as well.
+    let _ = command.wait_for(|c| *c == Command::Drain).await;
+}
+
+async fn all_ended(chains: &mut [watch::Receiver<Phase>]) {
+    for chain in chains {
+        let _ = chain.wait_for(|p| *p == Phase::Ended).await;
+    }
+}

@@ -1,0 +1,75 @@
+//! Opening a chain's logs, source and sinks, at its committed positions.
+
+use super::commit::Progressed;
+use super::{Chain, Notice, Phase};
+use crate::error::Result;
+use crate::log::Position;
+use crate::plugin::{SinkContext, SourceContext};
+use crate::run::keeper::Resumed;
+
+impl Chain {
+    pub(super) async fn open(&mut self) -> Result<()> {
+        for (connection, topics) in self.environment.connections.iter().zip(self.environment.topics.iter()) {
+            if !topics.is_empty() {
+                connection.1.ensure_topics(topics).await?;
+            }
+        }
+        let options = &self.environment.options;
+        let source_context = SourceContext {
+            clock: options.clock.clone(),
+            once: options.once,
+            batch_rows: options.batch_rows,
+        };
+        let sink_context =
+            SinkContext { clock: options.clock.clone(), figures: self.environment.figures.clone() };
+        let connections = self.tree.connections();
+        let logs = &self.environment.connections;
+        // Once the writers are open, earlier ones are fenced and what they committed is settled: then it can be read.
+        let first = self.keeper.is_some();
+        if first {
+            self.writers.open(&connections, logs, &self.transactional_id).await?;
+            self.resume().await?;
+        }
+        let committed = self.positions.values().find_map(|p| p.committed.clone());
+        let logs = &self.environment.connections;
+        let connections = if first { Vec::new() } else { connections };
+        let (input, writers, addresses) = tokio::join!(
+            self.input.open(&source_context, committed.as_ref()),
+            self.writers.open(&connections, logs, &self.transactional_id),
+            self.tree.open(&sink_context),
+        );
+        input?;
+        writers?;
+        let addresses = addresses?;
+        if !std::mem::replace(&mut self.introduced, true) {
+            for address in addresses {
+                self.notify(Notice::Address { chain: self.name.clone(), address });
+            }
+        }
+        self.last_commit = self.now();
+        self.environment
+            .phase
+            .send_if_modified(|p| std::mem::replace(p, (*p).max(Phase::Open)) < Phase::Open);
+        for downstream in &mut self.environment.downstream {
+            // An error means that the chain is gone, which is as good as ended.
+            let _ = downstream.wait_for(|p| *p >= Phase::Open).await;
+        }
+        Ok(())
+    }
+
+    /// Takes up where the last run, or the last try, stood by its last commit.
+    pub(super) async fn resume(&mut self) -> Result<()> {
+        let Some(keeper) = &mut self.keeper else { return Ok(()) };
+        let resumed = keeper.load().await?;
+        let known = std::mem::take(&mut self.positions);
+        let Some(Resumed { partition, position, note }) = resumed else { return Ok(()) };
+        if let Some(position) = position.as_ref().filter(|_| known.is_empty()) {
+            let (source, row) = (partition.source.to_string(), position.offset);
+            self.notify(Notice::Resumed { chain: self.name.clone(), source, row });
+        }
+        let nothing = Position { partition: partition.clone(), offset: 0, metadata: String::new() };
+        let read = position.clone().unwrap_or(nothing);
+        self.positions.insert(partition, Progressed { note, ..Progressed::new(read, position) });
+        Ok(())
+    }
+}
