@@ -12,13 +12,16 @@ mod problem;
 mod scalars;
 mod secret;
 mod set;
+mod shape;
+mod step;
 mod suggest;
 mod yaml;
 
 pub(crate) use de::serde_problem;
 pub use diagnostic::{Diagnostic, Label, Severity, render, render_json};
 pub use document::{
-    ChainDecl, ConnectionDecl, Document, Head, Kind, OnErrorDecl, Output, StepDecl, StepRef, Written,
+    ChainDecl, ConnectionDecl, DeliveryDecl, Document, Head, Kind, OnErrorDecl, Output, StepDecl, StepRef,
+    Written,
 };
 pub use place::{Place, SourceFile};
 pub use problem::Problem;

@@ -1,5 +1,5 @@
-//! What a plan promises: per chain, what a crash can lose or repeat, and what more workers would change. Derived from the ends of the chain, never
-//! written down anywhere.
+//! What a plan promises: per chain, what a crash can lose or repeat, and what more workers would change. Derived from the ends of the chain and from its
+//! `delivery`; one that is written out and cannot be kept is a problem.
 
 use std::time::Duration;
 
@@ -54,7 +54,8 @@ pub fn explain(plan: &Plan) -> Vec<Explained> {
 }
 
 fn explain_chain(plan: &Plan, chain: &ChainPlan) -> Explained {
-    let (delivery, mut because) = delivery(plan, chain);
+    let Promise { delivery, why, .. } = promise(plan, chain);
+    let mut because = vec![why];
     for node in &chain.nodes {
         if let NodeBody::Window(window) = &node.body
             && delivery != Delivery::Live
@@ -78,33 +79,74 @@ fn explain_chain(plan: &Plan, chain: &ChainPlan) -> Explained {
     Explained { chain: chain.name.clone(), delivery, because, steps }
 }
 
-fn delivery(plan: &Plan, chain: &ChainPlan) -> (Delivery, Vec<String>) {
+/// What a chain promises, and what would let it promise more.
+pub(super) struct Promise {
+    pub(super) delivery: Delivery,
+    pub(super) why: String,
+    /// What to do for exactly once.
+    pub(super) remedy: String,
+    /// True where only the end of the process breaks it: the log is in memory.
+    pub(super) in_memory: bool,
+}
+
+const ON_DISK: &str = "`brokers: embedded:DIR` keeps the log on disk, or name a Kafka cluster";
+
+impl Promise {
+    fn new(delivery: Delivery, why: String, remedy: impl Into<String>) -> Self {
+        Self { delivery, why, remedy: remedy.into(), in_memory: false }
+    }
+
+    fn in_memory(name: &str) -> Self {
+        let why = format!("`{name}` is in memory: after a crash or a stop everything begins anew.");
+        Self { in_memory: true, ..Self::new(Delivery::Anew, why, ON_DISK) }
+    }
+}
+
+/// Derives it from the ends of the chain, and from what its source says of `delivery`.
+pub(super) fn promise(plan: &Plan, chain: &ChainPlan) -> Promise {
     if chain.per_instance {
         let why = "Each copy of the program reads every partition from where it starts, and keeps no position: after a crash it shows what comes then.";
-        return (Delivery::Live, vec![why.to_owned()]);
+        let remedy = "the chain that writes its topic can promise it";
+        return Promise::new(Delivery::Live, why.to_owned(), remedy);
     }
+    let id = &chain.source.id;
     let home = match &chain.source.bound.body {
         SourceBody::Log(source) => plan.connections.iter().position(|(name, _)| *name == source.connection),
         SourceBody::Custom(..) => chain.keeps_position_in(&plan.connections),
     };
     let Some((name, log)) = home.and_then(|home| plan.connections.get(home)) else {
-        let why = if chain.source.replayable {
-            format!(
-                "Nothing keeps the position of `{}`: the next run reads it from its beginning.",
-                chain.source.id
-            )
+        if !chain.source.replayable {
+            let why = format!(
+                "What `{id}` gave and was not written yet is lost in a crash; it cannot be read again."
+            );
+            let remedy = format!(
+                "a chain that reads a topic can promise it: let one that does begin where `{id}` has been written"
+            );
+            return Promise::new(Delivery::Anew, why, remedy);
+        }
+        let why = format!("Nothing keeps the position of `{id}`: the next run reads it from its beginning.");
+        let in_memory =
+            chain.written().filter_map(|c| plan.connections.get(c)).any(|(_, log)| !log.describe().durable);
+        let remedy = if in_memory {
+            ON_DISK
         } else {
-            format!(
-                "What `{}` gave and was not written yet is lost in a crash; it cannot be read again.",
-                chain.source.id
-            )
+            "write to a topic of Kafka or of `embedded:DIR`: the position is kept there, together with the rows"
         };
-        return (Delivery::Anew, vec![why]);
+        return Promise { in_memory, ..Promise::new(Delivery::Anew, why, remedy) };
     };
     let described = log.describe();
     if !described.durable {
-        let why = format!("`{name}` is in memory: after a crash or a stop everything begins anew.");
-        return (Delivery::Anew, vec![why]);
+        return Promise::in_memory(name);
+    }
+    let position = match &chain.source.bound.body {
+        SourceBody::Log(_) => "the position in the topic".to_owned(),
+        SourceBody::Custom(..) => format!("the position (in topic `{}.positions`)", plan.name),
+    };
+    if chain.at_least_once {
+        let why = format!(
+            "`delivery: at_least_once`: results are written first, then {position}: after a crash what came since the last commit is written again."
+        );
+        return Promise::new(Delivery::AtLeastOnce, why, "take `delivery: at_least_once` away");
     }
     // The sinks that do not commit together with the position.
     let elsewhere: Vec<&str> = chain
@@ -117,20 +159,19 @@ fn delivery(plan: &Plan, chain: &ChainPlan) -> (Delivery, Vec<String>) {
         })
         .map(|node| node.id.as_str())
         .collect();
-    let position = match &chain.source.bound.body {
-        SourceBody::Log(_) => "the position in the topic".to_owned(),
-        SourceBody::Custom(..) => format!("the position (in topic `{}.positions`)", plan.name),
-    };
     if elsewhere.is_empty() && described.transactional {
         let why =
             format!("Results and {position} are one transaction: a crash loses nothing and repeats nothing.");
-        return (Delivery::ExactlyOnce, vec![why]);
+        return Promise::new(Delivery::ExactlyOnce, why, "");
     }
+    let elsewhere = elsewhere.join("`, `");
     let why = format!(
-        "`{}` is not part of the transaction that commits {position}: after a crash it gets again what came since the last commit.",
-        elsewhere.join("`, `")
+        "`{elsewhere}` is not part of the transaction that commits {position}: after a crash it gets again what came since the last commit."
     );
-    (Delivery::AtLeastOnce, vec![why])
+    let remedy = format!(
+        "write to a topic of `{name}` in place of `{elsewhere}`, and read that topic in a chain of its own"
+    );
+    Promise::new(Delivery::AtLeastOnce, why, remedy)
 }
 
 fn windows(id: &str, window: &WindowOperator, delivery: Delivery) -> String {
@@ -150,7 +191,9 @@ fn windows(id: &str, window: &WindowOperator, delivery: Delivery) -> String {
 fn workers(plan: &Plan, chain: &ChainPlan) -> String {
     match &chain.source.bound.body {
         _ if chain.per_instance => "Any number of copies may run; each has all of it.".to_owned(),
-        SourceBody::Custom(..) if chain.keeps_position_in(&plan.connections).is_some() => {
+        SourceBody::Custom(..)
+            if chain.keeps_position_in(&plan.connections).is_some() && !chain.at_least_once =>
+        {
             "One worker: a second copy takes its place, and fences it.".to_owned()
         }
         SourceBody::Custom(..) => "One worker: a second copy reads everything as well.".to_owned(),

@@ -43,6 +43,8 @@ pub struct ChainPlan {
     pub nodes: Vec<Node>,
     /// True where every sink wants all rows in every running copy: topics are read without a group.
     pub per_instance: bool,
+    /// True where its source says `delivery: at_least_once`: results are written without a transaction, and positions kept after them.
+    pub at_least_once: bool,
 }
 
 /// The source of a chain.
@@ -117,23 +119,27 @@ pub enum NodeBody {
 }
 
 impl ChainPlan {
+    /// The connections that its sinks write topics on, one entry a sink.
+    pub(super) fn written(&self) -> impl Iterator<Item = usize> {
+        self.nodes.iter().filter_map(|node| match &node.body {
+            NodeBody::Topic(connection, _) => Some(*connection),
+            _ => None,
+        })
+    }
+
     /// The connection in whose log the chain keeps the position of a plugin's source, in the transaction of its rows: the first that it writes to and
     /// that can. `None` for a topic, which keeps positions itself, and where nothing does.
     pub fn keeps_position_in(&self, connections: &[(String, Arc<dyn Log>)]) -> Option<usize> {
         if !self.source.replayable || matches!(self.source.bound.body, SourceBody::Log(_)) {
             return None;
         }
-        let written = self.nodes.iter().filter_map(|node| match &node.body {
-            NodeBody::Topic(connection, _) => Some(*connection),
-            _ => None,
-        });
         let keeps = |c: &usize| {
             connections
                 .get(*c)
                 .map(|(_, log)| log.describe())
                 .is_some_and(|log| log.durable && log.transactional)
         };
-        written.filter(keeps).min()
+        self.written().filter(keeps).min()
     }
 }
 

@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::explain::{Delivery, promise};
 use super::narrow;
 use super::plan::{ChainPlan, OnError, Outputs, Plan};
 use super::steps::{Draft, SinkUse};
 use super::topics;
-use crate::config::{ChainDecl, Diagnostic, Document, Head, Kind, OnErrorDecl, Output, StepDecl, StepRef};
+use crate::config::{
+    ChainDecl, DeliveryDecl, Diagnostic, Document, Head, Kind, OnErrorDecl, Output, StepDecl, StepRef,
+};
 use crate::log::Log;
 use crate::plugin::{BindContext, Build, Capability, Input, Plugin, Registry, dead_schema};
 
@@ -399,10 +402,13 @@ impl<'a> Planner<'a> {
         if !self.problems.is_empty() {
             return Err(self.problems);
         }
+        let said: Vec<_> = self.drafts.iter_mut().map(|draft| draft.delivery.take()).collect();
         let chains = self
             .drafts
             .into_iter()
-            .map(|draft| ChainPlan {
+            .zip(&said)
+            .map(|(draft, said)| ChainPlan {
+                at_least_once: matches!(said, Some((DeliveryDecl::AtLeastOnce, _))),
                 per_instance: !draft.sinks.is_empty() && draft.sinks.iter().all(SinkUse::per_instance),
                 name: draft.name,
                 source: draft.source,
@@ -415,7 +421,23 @@ impl<'a> Planner<'a> {
             topics,
             chains,
         };
-        Ok((plan, self.warnings))
+        for (chain, said) in plan.chains.iter().zip(said) {
+            let Some((DeliveryDecl::ExactlyOnce, place)) = said else { continue };
+            let promise = promise(&plan, chain);
+            if promise.delivery == Delivery::ExactlyOnce {
+                continue;
+            }
+            let message = format!("the chain `{}` cannot deliver exactly once", chain.name);
+            let mut why = promise.why.trim_end_matches('.').to_owned();
+            why.get_mut(..1).map(str::make_ascii_lowercase);
+            // A file must run as it is on a machine that has no broker yet.
+            if promise.in_memory {
+                self.warnings.push(Diagnostic::warning(place, message).label(why).help(promise.remedy));
+            } else {
+                self.problems.push(Diagnostic::error(place, message).label(why).help(promise.remedy));
+            }
+        }
+        if self.problems.is_empty() { Ok((plan, self.warnings)) } else { Err(self.problems) }
     }
 }
 

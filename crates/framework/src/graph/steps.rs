@@ -2,7 +2,7 @@
 
 use super::plan::{Node, NodeBody, SourcePlan};
 use super::planning::{Given, Planner};
-use crate::config::{ChainDecl, Diagnostic, Kind, Output, Place, Problem, StepDecl};
+use crate::config::{ChainDecl, DeliveryDecl, Diagnostic, Kind, Output, Place, Problem, StepDecl};
 use crate::plugin::{Build, Capability, EventTime, Input, Plugin, Reads, SinkBody, SourceBody};
 use crate::window::{WindowOperator, WindowSettings};
 
@@ -12,6 +12,8 @@ pub(super) struct Draft {
     pub(super) source: SourcePlan,
     /// Where the source names its topic.
     pub(super) source_topic: Option<Place>,
+    /// How the file says that the chain delivers.
+    pub(super) delivery: Option<(DeliveryDecl, Place)>,
     /// The fields that the rows' time stands in.
     pub(super) time_fields: Vec<String>,
     pub(super) nodes: Vec<DraftNode>,
@@ -70,6 +72,7 @@ impl Planner<'_> {
             name: chain.name.text.clone(),
             source,
             source_topic,
+            delivery: step.delivery.clone(),
             time_fields,
             nodes: Vec::new(),
             sinks: Vec::new(),

@@ -8,7 +8,6 @@
 
 mod backoff;
 mod chain;
-
 mod dead;
 mod input;
 mod keeper;

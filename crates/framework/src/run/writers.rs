@@ -22,16 +22,18 @@ pub(crate) struct Writers {
 }
 
 impl Writers {
-    /// Opens a writer on each of `connections`, which fences earlier ones of the same name.
+    /// Opens a writer on each of `connections`, which fences earlier ones of the same transactional id; without one it writes at once, and at
+    /// least once.
     pub(crate) async fn open(
         &mut self,
         connections: &[usize],
         logs: &[(String, Arc<dyn Log>)],
-        transactional_id: &str,
+        transactional_id: Option<&str>,
     ) -> Result<()> {
         for connection in connections {
             let (_, log) = logs.get(*connection).ok_or_else(|| Error::fatal("a sink has no connection"))?;
-            let transactional_id = log.describe().transactional.then(|| transactional_id.to_owned());
+            let transactional_id =
+                transactional_id.filter(|_| log.describe().transactional).map(str::to_owned);
             let options = WriterOptions { transactional_id, transaction_timeout: TRANSACTION_TIMEOUT };
             self.open.push((*connection, log.writer(options).await?));
         }

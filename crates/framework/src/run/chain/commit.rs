@@ -73,26 +73,22 @@ impl Chain {
             };
             positions.extend(position.filter(|p| progressed.committed.as_ref() != Some(p)));
         }
+        let in_transaction = self.transactional_id.is_some();
         let with_results = match self.input.membership() {
-            Some(membership) if !positions.is_empty() => {
+            Some(membership) if in_transaction && !positions.is_empty() => {
                 Some(GroupPositions { membership, positions: positions.clone() })
             }
             _ => None,
         };
-        if let Some(keeper) = &mut self.keeper {
-            let now = self.environment.options.clock.now();
-            for (partition, progressed) in &self.positions {
-                let position = positions.iter().find(|p| p.partition == *partition);
-                let note = notes.iter().find(|(of, _)| of == partition).map(|(_, note)| note);
-                let note = note.or(progressed.note.as_ref());
-                let record =
-                    keeper.record(partition, position.or(progressed.committed.as_ref()), note, now)?;
-                if let Some(record) = record {
-                    self.writers.append(keeper.connection, record).await?;
-                }
-            }
+        if in_transaction {
+            self.keep(&positions, &notes).await?;
         }
-        let joined = self.writers.commit(self.home, with_results).await?;
+        // The writer with the positions is last: what the others wrote must be durable by then.
+        let home = self.home.or(self.keeper.as_ref().map(|keeper| keeper.connection));
+        let joined = self.writers.commit(home, with_results).await?;
+        if !in_transaction && self.keep(&positions, &notes).await? {
+            self.writers.commit(home, None).await?;
+        }
         if !joined && !positions.is_empty() {
             self.input.commit(&positions).await?;
         }
@@ -116,6 +112,24 @@ impl Chain {
             self.notify(Notice::Recovered { chain: self.name.clone() });
         }
         Ok(())
+    }
+
+    /// Appends where a plugin's source stands, with the notes of its windows. False where it stands where it stood.
+    async fn keep(&mut self, positions: &[Position], notes: &[(Partition, Note)]) -> Result<bool> {
+        let Some(keeper) = &mut self.keeper else { return Ok(false) };
+        let now = self.environment.options.clock.now();
+        let mut moved = false;
+        for (partition, progressed) in &self.positions {
+            let position = positions.iter().find(|p| p.partition == *partition);
+            let note = notes.iter().find(|(of, _)| of == partition).map(|(_, note)| note);
+            let note = note.or(progressed.note.as_ref());
+            let record = keeper.record(partition, position.or(progressed.committed.as_ref()), note, now)?;
+            if let Some(record) = record {
+                self.writers.append(keeper.connection, record).await?;
+                moved = true;
+            }
+        }
+        Ok(moved)
     }
 
     /// Throws away everything since the last commit.

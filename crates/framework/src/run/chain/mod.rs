@@ -72,7 +72,8 @@ struct Chain {
     keeper: Option<Keeper>,
     /// True where positions outlive the process: a stopped run goes on there.
     durable: bool,
-    transactional_id: String,
+    /// `None` where the chain delivers at least once.
+    transactional_id: Option<String>,
     tree: Tree,
     writers: Writers,
     positions: BTreeMap<Partition, Progressed>,
@@ -140,7 +141,7 @@ impl Chain {
             home,
             keeper,
             durable,
-            transactional_id,
+            transactional_id: (!plan.at_least_once).then_some(transactional_id),
             tree,
             writers: Writers::default(),
             positions: BTreeMap::new(),

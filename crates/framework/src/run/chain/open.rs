@@ -27,7 +27,7 @@ impl Chain {
         // Once the writers are open, earlier ones are fenced and what they committed is settled: then it can be read.
         let first = self.keeper.is_some();
         if first {
-            self.writers.open(&connections, logs, &self.transactional_id).await?;
+            self.writers.open(&connections, logs, self.transactional_id.as_deref()).await?;
             self.resume().await?;
         }
         let committed = self.positions.values().find_map(|p| p.committed.clone());
@@ -35,7 +35,7 @@ impl Chain {
         let connections = if first { Vec::new() } else { connections };
         let (input, writers, addresses) = tokio::join!(
             self.input.open(&source_context, committed.as_ref()),
-            self.writers.open(&connections, logs, &self.transactional_id),
+            self.writers.open(&connections, logs, self.transactional_id.as_deref()),
             self.tree.open(&sink_context),
         );
         input?;
