@@ -205,6 +205,28 @@ fn a_signal_ends_a_run_that_has_not_reached_its_broker_yet() {
 }
 
 #[test]
+fn a_broker_that_is_not_there_ends_the_run_where_the_file_says_so() {
+    let yaml = "name: impatient
+connections: { kafka: { brokers: '127.0.0.1:1' } }
+pipelines:
+  noise:
+    - source: generate
+      with: { fields: { key: { values: [a] } } }
+    - sink: kafka
+      retry: off
+      with: { topic: noise }
+";
+    let output = run_once(yaml, None);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    let error: Vec<&str> = said.lines().skip_while(|line| !line.starts_with("error")).collect();
+    let error = error.join("\n");
+    // What the log says of itself is not the matter here, and differs from time to time.
+    let (before, behind) = (error.split("topic").next().unwrap(), error.split_once("; `noise").unwrap().1);
+    insta::assert_snapshot!("given-up", format!("{before}...; `noise{behind}"));
+}
+
+#[test]
 fn open_windows_are_read_again_after_a_restart_and_the_balance_holds() {
     let Ok(brokers) = std::env::var("PIPECTL_TEST_KAFKA") else {
         eprintln!("SKIPPED the restart over Kafka: set PIPECTL_TEST_KAFKA to host:port of a broker");

@@ -22,9 +22,21 @@ pub enum Consequence {
     Fatal,
 }
 
+/// The part of a chain that an [`Error`] belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    /// The source.
+    Source,
+    /// The step behind it of this number.
+    Node(usize),
+    /// The connection of this number, and so the sinks that write there.
+    Connection(usize),
+}
+
 /// A failure while a pipeline runs: what happened, and what to do about it.
 #[derive(Debug)]
 pub struct Error {
+    part: Option<Part>,
     consequence: Consequence,
     message: String,
     remedy: Option<String>,
@@ -37,7 +49,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error with the given consequence; `message` says what happened, without a final full stop.
     pub fn new(consequence: Consequence, message: impl Into<String>) -> Self {
-        Self { consequence, message: message.into(), remedy: None, source: None }
+        Self { part: None, consequence, message: message.into(), remedy: None, source: None }
     }
 
     /// A passing fault: see [`Consequence::Retry`].
@@ -74,6 +86,18 @@ impl Error {
     pub fn at(mut self, place: impl fmt::Display) -> Self {
         self.message = format!("{place}: {}", self.message);
         self
+    }
+
+    /// Says which part of a chain it belongs to; the first that is said counts.
+    #[must_use]
+    pub(crate) fn of(mut self, part: Part) -> Self {
+        self.part = self.part.or(Some(part));
+        self
+    }
+
+    /// The part of a chain that it belongs to.
+    pub(crate) fn part(&self) -> Option<Part> {
+        self.part
     }
 
     /// What the runner does about it.

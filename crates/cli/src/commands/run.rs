@@ -1,7 +1,7 @@
 //! `pipectl run`: runs a file until its end or a signal.
 
 use std::io::IsTerminal;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use pipectl_framework::clock::Clock;
 use pipectl_framework::error::{Consequence, Error};
@@ -79,7 +79,7 @@ async fn drive(plan: Plan, arguments: &args::Run, terminal: &Terminal) -> Exit {
     let started = Instant::now();
     // Rows and status lines on one terminal would be drawn into each other.
     let rows = plan.chains.iter().flat_map(|chain| &chain.nodes).any(|node| node.plugin == "stdout");
-    let options = RunOptions { once: arguments.once, ..RunOptions::new(Clock::system()) };
+    let options = RunOptions { once: arguments.once, seed: seed(), ..RunOptions::new(Clock::system()) };
     let (run, mut notices) = Run::start(plan, &options);
     let (figures, control) = (run.figures(), run.control());
     let mut status = Status::new(terminal, figures.clone(), rows && std::io::stdout().is_terminal());
@@ -177,4 +177,11 @@ fn ended(outcome: &Outcome, terminal: &Terminal) -> Exit {
         failures if failures.iter().any(|(_, e)| refused(e)) => Exit::Refused,
         _ => Exit::Failed,
     }
+}
+
+/// Another one for each process, on one machine or several.
+fn seed() -> u64 {
+    let now =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
+    now ^ (u64::from(std::process::id()) << 32)
 }

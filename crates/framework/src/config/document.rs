@@ -159,6 +159,8 @@ pub struct StepDecl {
     pub on_error: Option<(OnErrorDecl, Place)>,
     /// Where the time of a source's rows stands, where that is in their fields.
     pub time: Option<Node>,
+    /// How passing faults of a source or a sink are tried again.
+    pub retry: Option<Node>,
     /// How the chain of a source is to deliver.
     pub delivery: Option<(DeliveryDecl, Place)>,
     /// Its plugin's settings; an empty mapping at the plugin's name where there are none.

@@ -9,6 +9,7 @@ mod document;
 mod interpolate;
 mod place;
 mod problem;
+mod retry;
 mod scalars;
 mod secret;
 mod set;
@@ -25,6 +26,7 @@ pub use document::{
 };
 pub use place::{Place, SourceFile};
 pub use problem::Problem;
+pub use retry::{Retry, RetryDecl};
 pub use scalars::{ByteSize, DurationText, Rate};
 pub use secret::Secret;
 pub use suggest::nearest;

@@ -18,8 +18,19 @@ const DELIVERY: [(&str, DeliveryDecl); 2] =
 
 impl Shape<'_> {
     pub(super) fn step(&mut self, item: &Node, ids: &mut BTreeMap<String, usize>) -> Option<StepDecl> {
-        const KEYS: [&str; 10] =
-            ["source", "transform", "window", "sink", "from", "id", "on_error", "time", "delivery", "with"];
+        const KEYS: [&str; 11] = [
+            "source",
+            "transform",
+            "window",
+            "sink",
+            "from",
+            "id",
+            "on_error",
+            "time",
+            "delivery",
+            "retry",
+            "with",
+        ];
         let at = |place: &Place| Place { end: place.end.min(place.start + 1), ..place.clone() };
         if !matches!(item.value, Value::Map(_)) {
             self.problems.push(
@@ -92,7 +103,15 @@ impl Shape<'_> {
             );
         }
         let delivery = delivery.and_then(|entry| self.choice("delivery", &entry.node, &DELIVERY));
-        Some(StepDecl { head: parsed, id, on_error, time, delivery, with, place: item.place.clone() })
+        let retry = item.entries().iter().find(|e| e.key == "retry");
+        if let Some(entry) = retry.filter(|_| !matches!(kind, Some(Kind::Source | Kind::Sink))) {
+            self.problems.push(
+                Diagnostic::error(entry.place.clone(), "only a source or a sink is tried again")
+                    .help("what a transform or a window cannot use is for `on_error`"),
+            );
+        }
+        let retry = retry.map(|entry| entry.node.clone());
+        Some(StepDecl { head: parsed, id, on_error, time, retry, delivery, with, place: item.place.clone() })
     }
 
     fn plugin(&mut self, node: &Node, kind: Kind) -> Option<Written> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use arrow_schema::Schema;
 
 use super::plan::{ChainPlan, NodeBody, OnError, Plan};
+use crate::config::Retry;
 use crate::plugin::{SourceBody, type_name};
 use crate::window::WindowOperator;
 
@@ -72,6 +73,22 @@ fn explain_chain(plan: &Plan, chain: &ChainPlan) -> Explained {
             "Records that `{id}` cannot use go to `{}.{id}.dead`, and commit with the others.",
             chain.name
         )),
+    }));
+    let retries = std::iter::once((&chain.source.id, chain.source.retry))
+        .chain(chain.nodes.iter().map(|node| (&node.id, node.retry)))
+        .filter(|(_, retry)| *retry != Retry::default());
+    because.extend(retries.map(|(id, retry)| match retry {
+        Retry::Off => format!("The first passing fault of `{id}` ends the run."),
+        Retry::Waits { first, longest, give_up_after } => {
+            let end = give_up_after
+                .map(|after| format!("; after {} the run fails", length(after)))
+                .unwrap_or_default();
+            format!(
+                "Passing faults of `{id}` are tried again after {} to {}{end}.",
+                length(first),
+                length(longest)
+            )
+        }
     }));
     because.push(workers(plan, chain));
     let mut steps = vec![(chain.source.id.clone(), fields(&chain.source.bound.schema))];

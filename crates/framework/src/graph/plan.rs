@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 
+use crate::config::Retry;
 use crate::log::{Log, TopicSpec};
 use crate::plugin::{BoundSource, LogSink, Sink, SourceBody, Stamper, Transform};
 use crate::window::WindowOperator;
@@ -61,6 +62,8 @@ pub struct SourcePlan {
     pub stamper: Option<Stamper>,
     /// What becomes of records that it cannot use.
     pub on_error: OnError,
+    /// How its passing faults are tried again.
+    pub retry: Retry,
     /// Where its rows go.
     pub outputs: Outputs,
 }
@@ -100,6 +103,8 @@ pub struct Node {
     pub input: SchemaRef,
     /// What becomes of rows that it cannot use.
     pub on_error: OnError,
+    /// How its passing faults are tried again.
+    pub retry: Retry,
     /// The part that does the work.
     pub body: NodeBody,
     /// Where its rows go; sinks have none but `dead`.

@@ -2,7 +2,9 @@
 
 use super::plan::{Node, NodeBody, SourcePlan};
 use super::planning::{Given, Planner};
-use crate::config::{ChainDecl, DeliveryDecl, Diagnostic, Kind, Output, Place, Problem, StepDecl};
+use crate::config::{
+    ChainDecl, DeliveryDecl, Diagnostic, Kind, Output, Place, Problem, Retry, RetryDecl, StepDecl,
+};
 use crate::plugin::{Build, Capability, EventTime, Input, Plugin, Reads, SinkBody, SourceBody};
 use crate::window::{WindowOperator, WindowSettings};
 
@@ -43,6 +45,7 @@ impl Planner<'_> {
             bound.schema = schema;
         }
         let on_error = self.on_error(chain, step);
+        let retry = self.retry(step)?;
         let given_by = match &bound.body {
             SourceBody::Custom(..) => format!("the {} source", plugin.name),
             SourceBody::Log(source) => format!("topic `{}`", source.topic),
@@ -66,6 +69,7 @@ impl Planner<'_> {
             replayable: plugin.capabilities.contains(&Capability::Replayable),
             stamper,
             on_error,
+            retry,
             outputs: super::Outputs::default(),
         };
         self.drafts.push(Draft {
@@ -93,6 +97,7 @@ impl Planner<'_> {
         let plugin = self.plugin(step)?;
         let first = parents.first()?.clone();
         let on_error = self.on_error(chain, step);
+        let retry = self.retry(step)?;
         let (body, reads, output, windowed) = match plugin.kind {
             Kind::Transform => self.transform(&plugin, step, &first)?,
             Kind::Window => self.window(&plugin, step, &first)?,
@@ -112,6 +117,7 @@ impl Planner<'_> {
                 plugin: plugin.name.to_owned(),
                 input: first.input.schema.clone(),
                 on_error,
+                retry,
                 body,
                 outputs: super::Outputs::default(),
             },
@@ -123,6 +129,15 @@ impl Planner<'_> {
         self.remember(chain, step, given.clone(), Some(first.input));
         // Sinks in a row each get the same rows.
         Some(if is_sink { parents.to_vec() } else { vec![given] })
+    }
+
+    /// How a step's passing faults are tried again.
+    fn retry(&mut self, step: &StepDecl) -> Option<Retry> {
+        let Some(node) = &step.retry else { return Some(Retry::default()) };
+        let read = node.deserialize::<RetryDecl>();
+        self.keep(
+            read.and_then(|written| Retry::of(&written).map_err(|problem| vec![node.diagnose(&problem)])),
+        )
     }
 
     fn transform(&mut self, plugin: &Plugin, step: &StepDecl, first: &Given) -> Option<Bound> {

@@ -35,6 +35,8 @@ pub struct RunOptions {
     pub clock: Clock,
     /// The most rows in a batch of a source.
     pub batch_rows: usize,
+    /// Other seeds draw other waits before a chain tries again: each worker should have its own.
+    pub seed: u64,
     /// The longest that positions alone, without results, stay uncommitted.
     pub position_interval: Duration,
 }
@@ -42,7 +44,7 @@ pub struct RunOptions {
 impl RunOptions {
     /// The defaults of 3-semantics: positions alone every 5 s.
     pub fn new(clock: Clock) -> Self {
-        Self { once: false, clock, batch_rows: 8192, position_interval: Duration::from_secs(5) }
+        Self { once: false, clock, batch_rows: 8192, seed: 0, position_interval: Duration::from_secs(5) }
     }
 }
 

@@ -9,7 +9,8 @@ use super::dead;
 use super::writers::Writers;
 use crate::batch::{Batch, Partition, Times};
 use crate::clock::Clock;
-use crate::error::{Error, Result};
+use crate::config::Retry;
+use crate::error::{Error, Part, Result};
 use crate::graph::{Node, NodeBody, OnError, Outputs};
 use crate::log::Append;
 use crate::metrics::{Balance, StepMetrics};
@@ -48,9 +49,9 @@ impl Tree {
     /// Opens the sinks of plugins' own; gives the addresses they listen at.
     pub(crate) async fn open(&mut self, context: &SinkContext) -> Result<Vec<String>> {
         let mut addresses = Vec::new();
-        for node in &mut self.nodes {
+        for (index, node) in self.nodes.iter_mut().enumerate() {
             if let NodeBody::Sink(sink) = &mut node.body {
-                sink.open(context).await.map_err(|e| e.at(format!("{}.{}", node.chain, node.id)))?;
+                sink.open(context).await.map_err(|e| of_sink(e, index, &node.chain, &node.id))?;
                 addresses.extend(sink.addresses());
             }
         }
@@ -72,6 +73,21 @@ impl Tree {
         connections
     }
 
+    /// How faults of a step are tried again, with its name.
+    pub(crate) fn retry(&self, index: usize) -> (Retry, String) {
+        self.nodes
+            .get(index)
+            .map_or_else(Default::default, |node| (node.retry, format!("`{}`", self.place(index))))
+    }
+
+    /// How faults of a connection are: by the strictest of the sinks that write there. `None` where no sink does.
+    pub(crate) fn retry_on(&self, connection: usize) -> Option<(Retry, String)> {
+        let on = |node: &Node| matches!(&node.body, NodeBody::Topic(c, _) if *c == connection);
+        let sinks =
+            self.nodes.iter().enumerate().filter(|(_, node)| on(node)).map(|(index, _)| self.retry(index));
+        sinks.reduce(|first, other| if first.0.stricter(other.0) == first.0 { first } else { other })
+    }
+
     /// Gives a batch to `to`, and what comes of it to the steps behind, down to the sinks.
     pub(crate) async fn push(&mut self, to: &[usize], batch: Batch, writers: &mut Writers) -> Result<()> {
         self.enqueue(to, batch);
@@ -83,7 +99,7 @@ impl Tree {
             StepMetrics::add(&self.metrics[index].rows_in, fresh_rows(&batch));
             if let Err(error) = self.step(index, batch, writers).await {
                 self.work.clear();
-                return Err(error.at(self.place(index)));
+                return Err(error.at(self.place(index)).of(Part::Node(index)));
             }
         }
         Ok(())
@@ -344,9 +360,9 @@ impl Tree {
 
     /// Makes what the plugins' own sinks hold durable.
     pub(crate) async fn flush(&mut self) -> Result<()> {
-        for node in &mut self.nodes {
+        for (index, node) in self.nodes.iter_mut().enumerate() {
             if let NodeBody::Sink(sink) = &mut node.body {
-                sink.flush().await.map_err(|e| e.at(format!("{}.{}", node.chain, node.id)))?;
+                sink.flush().await.map_err(|e| of_sink(e, index, &node.chain, &node.id))?;
             }
         }
         Ok(())
@@ -365,9 +381,9 @@ impl Tree {
 
     pub(crate) async fn close(&mut self) -> Result<()> {
         let mut result = Ok(());
-        for node in &mut self.nodes {
+        for (index, node) in self.nodes.iter_mut().enumerate() {
             if let NodeBody::Sink(sink) = &mut node.body {
-                let closed = sink.close().await.map_err(|e| e.at(format!("{}.{}", node.chain, node.id)));
+                let closed = sink.close().await.map_err(|e| of_sink(e, index, &node.chain, &node.id));
                 result = result.and(closed);
             }
         }
@@ -402,6 +418,10 @@ pub(crate) fn apply_policy(
         }
         OnError::DeadLetter => dead::batch(partition, rejects, now).map(Some),
     }
+}
+
+fn of_sink(error: Error, index: usize, chain: &str, id: &str) -> Error {
+    error.at(format!("{chain}.{id}")).of(Part::Node(index))
 }
 
 fn windows(nodes: &mut [Node]) -> impl Iterator<Item = &mut WindowOperator> {

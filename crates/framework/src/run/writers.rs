@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Part, Result};
 use crate::log::{Append, GroupPositions, Log, LogWriter, WriterOptions};
 
 /// The longest that a transaction may stay open before the log aborts it (`transaction.timeout.ms`). Ours live for milliseconds; a
@@ -35,7 +35,8 @@ impl Writers {
             let transactional_id =
                 transactional_id.filter(|_| log.describe().transactional).map(str::to_owned);
             let options = WriterOptions { transactional_id, transaction_timeout: TRANSACTION_TIMEOUT };
-            self.open.push((*connection, log.writer(options).await?));
+            let writer = log.writer(options).await.map_err(|e| e.of(Part::Connection(*connection)))?;
+            self.open.push((*connection, writer));
         }
         Ok(())
     }
@@ -62,14 +63,14 @@ impl Writers {
         self.bytes = 0;
         for (connection, writer) in &mut self.open {
             if Some(*connection) != home {
-                writer.commit(None).await?;
+                writer.commit(None).await.map_err(|e| e.of(Part::Connection(*connection)))?;
             }
         }
-        let Some((_, writer)) = self.open.iter_mut().find(|(c, _)| Some(*c) == home) else {
+        let Some((connection, writer)) = self.open.iter_mut().find(|(c, _)| Some(*c) == home) else {
             return Ok(false);
         };
         let with_positions = positions.is_some();
-        writer.commit(positions).await?;
+        writer.commit(positions).await.map_err(|e| e.of(Part::Connection(*connection)))?;
         Ok(with_positions)
     }
 
@@ -89,8 +90,8 @@ impl Writers {
     /// Lets the writers go after the last commit.
     pub(crate) async fn close(&mut self) -> Result<()> {
         let mut result = Ok(());
-        for (_, writer) in self.open.drain(..) {
-            result = result.and(writer.close().await);
+        for (connection, writer) in self.open.drain(..) {
+            result = result.and(writer.close().await.map_err(|e| e.of(Part::Connection(connection))));
         }
         result
     }

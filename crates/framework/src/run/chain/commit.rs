@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Chain, Notice};
 use crate::batch::Partition;
-use crate::error::Result;
+use crate::error::{Part, Result};
 use crate::log::{GroupPositions, Position};
 use crate::metrics::StepMetrics;
 use crate::run::keeper::Note;
@@ -90,7 +90,7 @@ impl Chain {
             self.writers.commit(home, None).await?;
         }
         if !joined && !positions.is_empty() {
-            self.input.commit(&positions).await?;
+            self.input.commit(&positions).await.map_err(|e| e.of(Part::Source))?;
         }
         for position in positions {
             if let Some(progressed) = self.positions.get_mut(&position.partition) {
@@ -125,7 +125,8 @@ impl Chain {
             let note = note.or(progressed.note.as_ref());
             let record = keeper.record(partition, position.or(progressed.committed.as_ref()), note, now)?;
             if let Some(record) = record {
-                self.writers.append(keeper.connection, record).await?;
+                let part = Part::Connection(keeper.connection);
+                self.writers.append(keeper.connection, record).await.map_err(|e| e.of(part))?;
                 moved = true;
             }
         }

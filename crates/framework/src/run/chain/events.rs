@@ -3,7 +3,7 @@
 use super::Chain;
 use super::commit::Progressed;
 use crate::batch::Partition;
-use crate::error::{Error, Result};
+use crate::error::{Error, Part, Result};
 use crate::log::Position;
 use crate::metrics::StepMetrics;
 use crate::plugin::SourceReject;
@@ -66,7 +66,8 @@ impl Chain {
             }
             InputEvent::Lost(partitions) => {
                 self.forget(&partitions);
-                return Err(Error::abort("the group gave this worker's partitions to another one"));
+                let moved = Error::abort("the group gave this worker's partitions to another one");
+                return Err(moved.of(Part::Source));
             }
             InputEvent::CaughtUp(partitions) => {
                 for partition in partitions {

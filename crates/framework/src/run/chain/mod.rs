@@ -15,14 +15,15 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use self::commit::Progressed;
-use super::backoff::Backoff;
+use super::backoff::{Backoff, Next};
 use super::input::{Input, InputEvent};
 use super::keeper::Keeper;
 use super::tree::{Checkpoint, Tree};
 use super::writers::Writers;
 use super::{Command, Notice, Phase, RunOptions, passing};
 use crate::batch::Partition;
-use crate::error::Result;
+use crate::config::Retry;
+use crate::error::{Error, Part, Result};
 use crate::graph::{ChainPlan, OnError, Outputs};
 use crate::log::{Log, TopicSpec};
 use crate::metrics::{ChainFigures, ChainMetrics, StepMetrics};
@@ -64,6 +65,8 @@ struct Chain {
     steps: Vec<Arc<StepMetrics>>,
     source_id: String,
     on_error: OnError,
+    /// How faults of the source are tried again.
+    retry: Retry,
     outputs: Outputs,
     input: Input,
     /// The connection that keeps the source's positions.
@@ -148,7 +151,8 @@ impl Chain {
             commit_interval,
             last_commit: Duration::ZERO,
             dirty: false,
-            backoff: Backoff::new(),
+            backoff: Backoff::new(environment.options.seed.wrapping_add(environment.index as u64)),
+            retry: plan.source.retry,
             introduced: false,
             environment,
         })
@@ -172,20 +176,35 @@ impl Chain {
                 );
                 return Ok(());
             }
-            let after = self.backoff.wait();
+            let shown = (error.to_string(), error.help().map(str::to_owned));
+            let (retry, place) = self.retry_of(&error);
+            let after = match self.backoff.failed(error, retry, &place, self.now()) {
+                Next::Wait(after) => after,
+                Next::GiveUp(error) => return Err(error),
+            };
             StepMetrics::add(&self.metrics.retries, 1);
-            self.notify(Notice::Retrying {
-                chain: self.name.clone(),
-                error: error.to_string(),
-                help: error.help().map(str::to_owned),
-                after,
-            });
+            self.notify(Notice::Retrying { chain: self.name.clone(), error: shown.0, help: shown.1, after });
             let at = self.now() + after;
             let clock = self.environment.options.clock.clone();
             tokio::select! {
                 () = clock.sleep_until(at) => {}
                 () = changed_to_drain(&mut self.environment.command) => return Ok(()),
             }
+        }
+    }
+
+    /// How a fault is tried again, and by whose word. A connection's faults, a commit's among them, are of all that read and write there: the
+    /// strictest of them counts.
+    fn retry_of(&self, error: &Error) -> (Retry, String) {
+        let of_source = || (self.retry, format!("`{}.{}`", self.name, self.source_id));
+        match error.part() {
+            Some(Part::Node(index)) => self.tree.retry(index),
+            Some(Part::Connection(connection)) => match self.tree.retry_on(connection) {
+                Some(sinks) if self.home != Some(connection) => sinks,
+                Some(sinks) if self.retry.stricter(sinks.0) == sinks.0 => sinks,
+                _ => of_source(),
+            },
+            Some(Part::Source) | None => of_source(),
         }
     }
 
@@ -220,13 +239,13 @@ impl Chain {
                 () = changed_to_drain(&mut self.environment.command), if !self.draining() => Wake::Command,
                 () = all_ended(&mut upstream), if ends => Wake::UpstreamEnded,
                 () = clock.sleep_until(wake_at.unwrap_or_default()), if wake_at.is_some() => Wake::Timer,
-                event = self.input.next() => Wake::Event(event?),
+                event = self.input.next() => Wake::Event(event.map_err(of_source)?),
             };
             match wake {
                 Wake::Command | Wake::Timer => {}
                 Wake::UpstreamEnded => {
                     bounded = true;
-                    self.input.bound().await?;
+                    self.input.bound().await.map_err(of_source)?;
                 }
                 Wake::Event(InputEvent::End) => break self.finish().await,
                 Wake::Event(event) => self.event(event).await?,
@@ -275,6 +294,10 @@ impl Chain {
         // Nobody listens any more where the run was dropped.
         let _ = self.environment.notices.send(notice);
     }
+}
+
+fn of_source(error: Error) -> Error {
+    error.of(Part::Source)
 }
 
 async fn changed_to_drain(command: &mut watch::Receiver<Command>) {

@@ -2,17 +2,17 @@
 
 use super::commit::Progressed;
 use super::{Chain, Notice, Phase};
-use crate::error::Result;
+use crate::error::{Part, Result};
 use crate::log::Position;
 use crate::plugin::{SinkContext, SourceContext};
 use crate::run::keeper::Resumed;
 
 impl Chain {
     pub(super) async fn open(&mut self) -> Result<()> {
-        for (connection, topics) in self.environment.connections.iter().zip(self.environment.topics.iter()) {
-            if !topics.is_empty() {
-                connection.1.ensure_topics(topics).await?;
-            }
+        let logs = self.environment.connections.iter().zip(self.environment.topics.iter());
+        for (connection, ((_, log), topics)) in logs.enumerate().filter(|(_, (_, topics))| !topics.is_empty())
+        {
+            log.ensure_topics(topics).await.map_err(|e| e.of(Part::Connection(connection)))?;
         }
         let options = &self.environment.options;
         let source_context = SourceContext {
@@ -38,7 +38,7 @@ impl Chain {
             self.writers.open(&connections, logs, self.transactional_id.as_deref()),
             self.tree.open(&sink_context),
         );
-        input?;
+        input.map_err(|e| e.of(Part::Source))?;
         writers?;
         let addresses = addresses?;
         if !std::mem::replace(&mut self.introduced, true) {
@@ -47,6 +47,7 @@ impl Chain {
             }
         }
         self.last_commit = self.now();
+        self.backoff.opened(self.last_commit);
         self.environment
             .phase
             .send_if_modified(|p| std::mem::replace(p, (*p).max(Phase::Open)) < Phase::Open);
@@ -60,7 +61,8 @@ impl Chain {
     /// Takes up where the last run, or the last try, stood by its last commit.
     pub(super) async fn resume(&mut self) -> Result<()> {
         let Some(keeper) = &mut self.keeper else { return Ok(()) };
-        let resumed = keeper.load().await?;
+        let connection = Part::Connection(keeper.connection);
+        let resumed = keeper.load().await.map_err(|e| e.of(connection))?;
         let known = std::mem::take(&mut self.positions);
         let Some(Resumed { partition, position, note }) = resumed else { return Ok(()) };
         if let Some(position) = position.as_ref().filter(|_| known.is_empty()) {
