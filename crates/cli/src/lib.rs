@@ -15,6 +15,7 @@ mod load;
 mod logging;
 mod status;
 mod terminal;
+mod trouble;
 
 use std::process::ExitCode;
 

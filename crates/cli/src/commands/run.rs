@@ -1,5 +1,6 @@
 //! `pipectl run`: runs a file until its end or a signal.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,6 +17,7 @@ use crate::exit::Exit;
 use crate::load::load;
 use crate::status::Status;
 use crate::terminal::Terminal;
+use crate::trouble::Troubles;
 
 /// A drain that takes longer than this is given up, so that the process is gone within ten seconds of a signal.
 const LONGEST_DRAIN: Duration = Duration::from_secs(9);
@@ -88,11 +90,12 @@ async fn drive(plan: Plan, arguments: &args::Run, terminal: &Terminal) -> Exit {
     let wait = run.wait();
     tokio::pin!(wait);
     let mut listening = true;
+    let mut troubles = Troubles::default();
     let outcome: Option<Outcome> = loop {
         tokio::select! {
             outcome = &mut wait => break Some(outcome),
             notice = notices.recv(), if listening => match notice {
-                Some(notice) => tell(&notice, &status, terminal),
+                Some(notice) => tell(&notice, &mut troubles, &status, terminal),
                 None => listening = false,
             },
             () = stop(&mut interrupt, &mut terminate) => {
@@ -110,7 +113,7 @@ async fn drive(plan: Plan, arguments: &args::Run, terminal: &Terminal) -> Exit {
         }
     };
     while let Ok(notice) = notices.try_recv() {
-        tell(&notice, &status, terminal);
+        tell(&notice, &mut troubles, &status, terminal);
     }
     status.clear();
     if terminal.json() {
@@ -137,7 +140,14 @@ async fn stop(interrupt: &mut Signal, terminate: &mut Signal) {
     }
 }
 
-fn tell(notice: &Notice, status: &Status, terminal: &Terminal) {
+fn tell(notice: &Notice, troubles: &mut Troubles, status: &Status, terminal: &Terminal) {
+    match notice {
+        Notice::Retrying { chain, error, after, .. } if !troubles.met(chain, error, Instant::now()) => {
+            return tracing::debug!(chain, again_in_seconds = after.as_secs_f64(), "{error}");
+        }
+        Notice::Recovered { chain } => troubles.over(chain),
+        _ => {}
+    }
     if !terminal.json() {
         return status.line(&told(notice, terminal));
     }
@@ -158,7 +168,10 @@ fn told(notice: &Notice, terminal: &Terminal) -> String {
         Notice::Address { address, .. } => format!("  open {}", terminal.bold(address)),
         Notice::Retrying { chain, error, help, after } => {
             let help = help.as_ref().map(|h| format!("\n  = help: {h}")).unwrap_or_default();
-            format!("warning: {chain}: {error}; again in {:.1} s{help}", after.as_secs_f64())
+            format!(
+                "warning: {chain}: {error}; again in {:.1} s, and until it works{help}",
+                after.as_secs_f64()
+            )
         }
         Notice::Resumed { chain, source, row } => {
             format!("{chain}: goes on behind row {row} of {source}, where an earlier run stopped")
@@ -168,8 +181,15 @@ fn told(notice: &Notice, terminal: &Terminal) -> String {
 }
 
 fn ended(outcome: &Outcome, terminal: &Terminal) -> Exit {
+    // What several chains say alike is said once.
+    let mut alike: BTreeMap<String, (Vec<String>, &Error)> = BTreeMap::new();
     for (chain, error) in &outcome.failures {
-        terminal.failure(&format!("chain `{chain}`"), error);
+        alike.entry(error.to_string()).or_insert_with(|| (Vec::new(), error)).0.push(format!("`{chain}`"));
+    }
+    for (mut chains, error) in alike.into_values() {
+        chains.sort();
+        let word = if chains.len() == 1 { "chain" } else { "chains" };
+        terminal.failure(&format!("{word} {}", chains.join(", ")), error);
     }
     let refused = |e: &Error| matches!(e.consequence(), Consequence::Fenced | Consequence::Refused);
     match &outcome.failures[..] {

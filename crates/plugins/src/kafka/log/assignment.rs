@@ -38,8 +38,12 @@ pub(super) struct ReadContext {
 listens!(ReadContext);
 
 impl ReadContext {
-    pub(super) fn new(brokers: &str) -> Self {
-        Self { voice: Voice::new(brokers), rebalances: Mutex::default(), closing: AtomicBool::new(false) }
+    pub(super) fn new(brokers: &str, group: Option<&str>) -> Self {
+        Self {
+            voice: Voice::new(brokers, group),
+            rebalances: Mutex::default(),
+            closing: AtomicBool::new(false),
+        }
     }
 
     /// From now on whatever the group decides is let go at once.

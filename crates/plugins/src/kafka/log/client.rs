@@ -9,25 +9,48 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::errors::{consequence, error_of};
+use super::reason::{Reason, clean, unverified};
 
 /// What a client has said.
 #[derive(Debug)]
 pub(super) struct Voice {
     brokers: String,
+    /// The client's group or transactional id, where it has one.
+    name: Option<String>,
     last: Mutex<Option<(RDKafkaErrorCode, String)>>,
+    /// The last that was logged of a connection that failed: some failures are told in no other way.
+    failed: Mutex<Option<String>>,
 }
 
 impl Voice {
-    pub(super) fn new(brokers: &str) -> Self {
-        Self { brokers: brokers.to_owned(), last: Mutex::new(None) }
+    pub(super) fn new(brokers: &str, name: Option<&str>) -> Self {
+        Self {
+            brokers: brokers.to_owned(),
+            name: name.map(str::to_owned),
+            last: Mutex::new(None),
+            failed: Mutex::new(None),
+        }
     }
 
     /// What cannot pass by waiting: a wrong password, a bad certificate, no authority.
     pub(super) fn refusal(&self) -> Option<Error> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let (code, reason) = last.as_ref()?;
-        (consequence(*code) == Consequence::Refused)
-            .then(|| error_of(*code, &format!("Kafka at {} refuses this client: {reason}", self.brokers)))
+        let (code, reason) = last.as_ref().filter(|(code, _)| consequence(*code) == Consequence::Refused)?;
+        let brokers = &self.brokers;
+        if unverified(reason) {
+            let message =
+                format!("the certificate of Kafka at {brokers} could not be verified: nothing was sent");
+            return Some(error_of(*code, &message));
+        }
+        let name = self.name.as_deref().unwrap_or_default();
+        let whom = match code {
+            RDKafkaErrorCode::GroupAuthorizationFailed => format!("the group `{name}` to this user"),
+            RDKafkaErrorCode::TransactionalIdAuthorizationFailed => {
+                format!("the transactional id `{name}` to this user")
+            }
+            _ => "this client".to_owned(),
+        };
+        Some(error_of(*code, &format!("Kafka at {brokers} refuses {whom}: {}", clean(reason))))
     }
 
     /// The brokers do not answer: what is known of why; `error` is what a call of the client said of it.
@@ -36,16 +59,24 @@ impl Voice {
             return refusal;
         }
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let said = last.as_ref().map(|(_, reason)| reason.clone()).or_else(|| error.map(ToString::to_string));
-        let why = said.map(|why| format!(": {why}")).unwrap_or_default();
-        Error::retry(format!("{doing}: Kafka at {} does not answer{why}", self.brokers))
-            .remedy("check that the brokers run and that `brokers`, TLS and SASL are as they want them")
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        // "All brokers down", and that a call failed, say less than nothing.
+        let said = last.as_ref().filter(|(code, _)| *code != RDKafkaErrorCode::AllBrokersDown);
+        let reason = Reason::of(said.map(|(_, reason)| reason.as_str()).or(failed.as_deref()));
+        if let Some(error) = error {
+            tracing::debug!("{doing}: {error}");
+        }
+        Error::retry(format!("{doing}: Kafka at {} does not answer: {}", self.brokers, reason.what))
+            .remedy(reason.remedy)
     }
 
-    pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    pub(super) fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         // A connection that fails, each time that it is tried: our own errors say it once, with the same cause.
         if matches!(facility, "FAIL" | "ERROR") {
             tracing::debug!(target: "librdkafka", "{facility}: {message}");
+            if facility == "FAIL" {
+                *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.to_owned());
+            }
             return;
         }
         match level {
@@ -83,7 +114,7 @@ pub(super) struct Listening(pub(super) Voice);
 
 impl ClientContext for Listening {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        Voice::log(level, facility, message);
+        self.0.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -98,7 +129,7 @@ macro_rules! listens {
     ($context:ty) => {
         impl rdkafka::ClientContext for $context {
             fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
-                super::client::Voice::log(level, facility, message);
+                self.voice.log(level, facility, message);
             }
 
             fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {

@@ -56,14 +56,14 @@ fn remedy(code: Code) -> Option<&'static str> {
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::FencedInstanceId => {
             "run only one process with this pipeline's `name:`, or give each file a name of its own"
         }
-        Code::Authentication
-        | Code::SaslAuthenticationFailed
-        | Code::UnsupportedSASLMechanism
-        | Code::IllegalSASLState => {
+        Code::IllegalSASLState => {
+            "that port asks for no password: take `security.sasl` out of the connection, or name the port that does"
+        }
+        Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism => {
             "check mechanism, user name and password under `security.sasl` of the connection"
         }
         Code::SSL => {
-            "check `security.tls` of the connection: the brokers' certificate must be signed by `ca`"
+            "name the authority that signed it in `security.tls.ca`, and the brokers by a name that it has in it"
         }
         Code::TopicAuthorizationFailed => "let this user read and write the topic (an ACL of the brokers)",
         Code::GroupAuthorizationFailed => {
@@ -73,7 +73,7 @@ fn remedy(code: Code) -> Option<&'static str> {
             "let this user do this, or create the topics yourself (an ACL of the brokers)"
         }
         Code::TransactionalIdAuthorizationFailed => {
-            "let this user write with this transactional id (an ACL of the brokers)"
+            "let this user write with all transactional ids that begin with the pipeline's name (a prefixed ACL of the brokers)"
         }
         Code::InconsistentGroupProtocol => {
             "another kind of consumer is in this group: name the pipeline or its group anew"

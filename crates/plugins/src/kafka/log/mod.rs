@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `settings` | the settings of librdkafka that differ from its defaults, and why |
 //! | `client` | what its clients say: log lines, causes of failures |
+//! | `reason` | why a connection failed, for an operator |
 //! | `errors` | its error codes as our consequences, with remedies |
 //! | `topics` | topics that must be there |
 //! | `reader`, `handoff`, `consumer`, `assignment`, `columns` | reading: the chain's end, the queue, and the thread that polls |
@@ -20,6 +21,7 @@ mod errors;
 mod handoff;
 mod producer;
 mod reader;
+mod reason;
 pub(crate) mod settings;
 mod topics;
 mod writer;

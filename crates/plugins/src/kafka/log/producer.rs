@@ -155,7 +155,8 @@ struct Producing {
 impl Producing {
     fn open(setup: Setup) -> Result<Self> {
         let transactional = setup.transactional_id.is_some();
-        let context = WriteContext { voice: Voice::new(&setup.brokers), failure: Arc::clone(&setup.failure) };
+        let voice = Voice::new(&setup.brokers, setup.transactional_id.as_deref());
+        let context = WriteContext { voice, failure: Arc::clone(&setup.failure) };
         let producer: BaseProducer<WriteContext> = setup
             .config
             .create_with_context(context)

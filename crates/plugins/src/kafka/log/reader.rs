@@ -117,7 +117,7 @@ impl KafkaReader {
         let mut consumers = Vec::with_capacity(topics.len());
         for (number, topic) in topics.into_iter().enumerate() {
             let consumer: BaseConsumer<ReadContext> = config
-                .create_with_context(ReadContext::new(&settings.brokers))
+                .create_with_context(ReadContext::new(&settings.brokers, options.group.as_deref()))
                 .map_err(|e| error(&format!("cannot read topic `{topic}`"), e))?;
             let consumer = Arc::new(consumer);
             let (orders, taken) = channel();

@@ -57,7 +57,7 @@ fn metadata_client(settings: &KafkaSettings) -> Result<BaseConsumer<Listening>> 
     let mut config = settings.client();
     // A topic that is asked about must not come to be by that.
     config.set("allow.auto.create.topics", "false");
-    let context = Listening(Voice::new(&settings.brokers));
+    let context = Listening(Voice::new(&settings.brokers, None));
     config.create_with_context(context).map_err(|e| error("cannot make a Kafka client", e))
 }
 
@@ -121,7 +121,7 @@ pub(super) fn ends(settings: &KafkaSettings, topic: &str) -> Result<Vec<i64>> {
     let mut config = settings.client();
     config.set("isolation.level", "read_uncommitted").set("allow.auto.create.topics", "false");
     let client: Client = config
-        .create_with_context(Listening(Voice::new(&settings.brokers)))
+        .create_with_context(Listening(Voice::new(&settings.brokers, None)))
         .map_err(|e| error("cannot make a Kafka client", e))?;
     let count = partitions(&client, &client.context().0, topic)?.ok_or_else(|| unknown(topic))?;
     let all: Vec<i32> = (0..count.cast_signed()).collect();
@@ -143,7 +143,7 @@ fn no_error(error: Option<RDKafkaRespErr>) -> bool {
 async fn create(settings: &KafkaSettings, topics: &[&TopicSpec]) -> Result<()> {
     let admin: AdminClient<Listening> = settings
         .client()
-        .create_with_context(Listening(Voice::new(&settings.brokers)))
+        .create_with_context(Listening(Voice::new(&settings.brokers, None)))
         .map_err(|e| error("cannot make a Kafka client", e))?;
     // -1 leaves it to the brokers.
     let replication = settings.replication.map_or(-1, i32::from);
