@@ -9,6 +9,7 @@
 mod backoff;
 mod chain;
 mod dead;
+mod fail_point;
 mod input;
 mod keeper;
 mod tree;
@@ -25,6 +26,8 @@ use crate::error::{Consequence, Error, Result};
 use crate::graph::Plan;
 use crate::log::{Log, TopicSpec};
 use crate::metrics::{ChainFigures, ChainMetrics, StepMetrics};
+
+pub use self::fail_point::FailPoint;
 
 /// How to run a plan.
 #[derive(Debug, Clone)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::dead;
 use super::writers::Writers;
+use super::{FailPoint, dead};
 use crate::batch::{Batch, Partition, Times};
 use crate::clock::Clock;
 use crate::config::Retry;
@@ -319,6 +319,7 @@ impl Tree {
             }
             let nowhere = Partition::new("", 0);
             self.emit(index, &nowhere, None, false)?;
+            FailPoint::WindowClosed.pass();
             self.work_off(writers).await?;
         }
         Ok(())

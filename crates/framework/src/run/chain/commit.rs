@@ -8,6 +8,7 @@ use crate::batch::Partition;
 use crate::error::{Part, Result};
 use crate::log::{GroupPositions, Position};
 use crate::metrics::StepMetrics;
+use crate::run::FailPoint;
 use crate::run::keeper::Note;
 use crate::run::tree::Checkpoint;
 
@@ -58,6 +59,9 @@ impl Chain {
             return Ok(());
         }
         self.tree.flush().await?;
+        if self.tree.wrote() {
+            FailPoint::Appended.pass();
+        }
         let (mut positions, mut notes) = (Vec::new(), Vec::new());
         for (partition, progressed) in &mut self.positions {
             let position = if self.tree.has_windows() {
@@ -92,6 +96,7 @@ impl Chain {
         if !joined && !positions.is_empty() {
             self.input.commit(&positions).await.map_err(|e| e.of(Part::Source))?;
         }
+        FailPoint::Committed.pass();
         for position in positions {
             if let Some(progressed) = self.positions.get_mut(&position.partition) {
                 progressed.committed = Some(position);

@@ -7,6 +7,7 @@ use crate::error::{Error, Part, Result};
 use crate::log::Position;
 use crate::metrics::StepMetrics;
 use crate::plugin::SourceReject;
+use crate::run::FailPoint;
 use crate::run::input::InputEvent;
 use crate::run::tree::apply_policy;
 
@@ -17,13 +18,18 @@ impl Chain {
             InputEvent::Batch { batch, rejects, position } => {
                 self.tree.caught_up(&batch.origin().partition, false, now);
                 let times = batch.times().clone();
-                if !batch.origin().replay {
+                let replay = batch.origin().replay;
+                if !replay {
+                    FailPoint::Read.pass();
                     StepMetrics::add(&self.steps[0].rows_in, (batch.rows() + rejects.len()) as u64);
                     StepMetrics::add(&self.steps[0].rows_out, batch.rows() as u64);
                 }
                 let partition = position.partition.clone();
                 self.reject(&partition, &rejects).await?;
                 self.tree.push(&self.outputs.main, batch, &mut self.writers).await?;
+                if replay {
+                    FailPoint::Replaying.pass();
+                }
                 // After the push: a row is not late because of a later one in its own batch.
                 self.tree.observe(&partition, &times, now);
                 let windowed = self.tree.has_windows() && self.home.is_none();
@@ -59,8 +65,10 @@ impl Chain {
                         Progressed { note, ..Progressed::new(read, assignment.committed.or(committed)) };
                     self.positions.insert(assignment.partition, progressed);
                 }
+                FailPoint::Assigned.pass();
             }
             InputEvent::Revoked(partitions) => {
+                FailPoint::Revoked.pass();
                 self.commit().await?;
                 self.forget(&partitions);
             }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use arrow_array::Array;
 use pipectl_framework::error::{Consequence, Error, Result};
 use pipectl_framework::log::{Append, GroupPositions};
+use pipectl_framework::run::FailPoint;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
@@ -329,7 +330,9 @@ impl Producing {
         }
         if let Some(positions) = positions.filter(|positions| !positions.positions.is_empty()) {
             self.begin()?;
+            FailPoint::SendingOffsets.pass();
             self.send_offsets(positions, until)?;
+            FailPoint::OffsetsSent.pass();
         }
         if !self.open {
             return Ok(());
@@ -337,6 +340,7 @@ impl Producing {
         self.retried(until, "cannot commit a transaction", |producer, timeout| {
             producer.commit_transaction(timeout)
         })?;
+        FailPoint::TransactionCommitted.pass();
         self.open = false;
         Ok(())
     }
