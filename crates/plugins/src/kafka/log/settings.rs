@@ -76,7 +76,9 @@ impl KafkaSettings {
             // `cooperative-sticky` waits until it has passed the same faults.
             ("partition.assignment.strategy", "range"),
             ("session.timeout.ms", "10000"),
-            ("heartbeat.interval.ms", "2000"),
+            // A member hears from the answer to its heartbeat that the group is being shared out anew, and all wait for the last
+            // one: the default, 3 s, is how long nobody would read after each worker that comes or goes.
+            ("heartbeat.interval.ms", "500"),
             // The thread polls whatever the chain does, so only a stopped process exceeds it.
             ("max.poll.interval.ms", "60000"),
             // The default, 1000, leaves a drain waiting each time that its queue is full.
