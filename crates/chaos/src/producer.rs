@@ -1,0 +1,121 @@
+//! Unique records at a steady rate, each with the time at which it is made.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::types::RDKafkaErrorCode;
+
+use crate::cluster::Cluster;
+use crate::time::now;
+use crate::{Error, KEYS, PARTITIONS, Result};
+
+/// How often records are made.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Which ids the brokers have acknowledged.
+#[derive(Default)]
+struct Acknowledged(Mutex<Vec<bool>>, AtomicU64);
+
+#[derive(Clone)]
+struct Context(Arc<Acknowledged>);
+
+impl ClientContext for Context {
+    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+
+    fn error(&self, _: KafkaError, _: &str) {}
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, id: usize) {
+        if result.is_err() {
+            self.0.1.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let mut ids = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if ids.len() <= id {
+            ids.resize(id + 1, false);
+        }
+        ids[id] = true;
+    }
+}
+
+/// The thread that makes records.
+pub(crate) struct Records {
+    stop: Arc<AtomicBool>,
+    acknowledged: Arc<Acknowledged>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl Records {
+    /// Begins to write to a topic, so many records a second.
+    pub(crate) fn start(cluster: &Cluster, topic: &str, rate: usize) -> Result<Self> {
+        let acknowledged = Arc::new(Acknowledged::default());
+        let producer: BaseProducer<Context> = cluster
+            .client()
+            .set("enable.idempotence", "true")
+            .set("linger.ms", "5")
+            .set("message.timeout.ms", "120000")
+            .create_with_context(Context(Arc::clone(&acknowledged)))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, topic) = (Arc::clone(&stop), topic.to_owned());
+        let thread = std::thread::spawn(move || make(&producer, &topic, rate, &stopped));
+        Ok(Self { stop, acknowledged, thread: Some(thread) })
+    }
+
+    /// Ends it; gives, for each id, whether the brokers acknowledged it, and how many they refused.
+    pub(crate) fn finish(&mut self) -> Result<(Vec<bool>, u64)> {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().map_err(|_| Error::from("the thread that makes records broke off"))??;
+        }
+        let ids = self.acknowledged.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok((ids, self.acknowledged.1.load(Ordering::Relaxed)))
+    }
+}
+
+fn make(producer: &BaseProducer<Context>, topic: &str, rate: usize, stop: &AtomicBool) -> Result<()> {
+    let began = Instant::now();
+    let (mut id, mut time) = (0, 0);
+    while !stop.load(Ordering::Relaxed) {
+        let due = (began.elapsed().as_secs_f64() * rate as f64) as usize;
+        // Times never go back, so that no record is late.
+        time = now().max(time);
+        while id < due {
+            let key = format!("k{}", id % KEYS);
+            let value = format!("{{\"id\":{id},\"key\":\"{key}\"}}");
+            let partition = partition_of(id % KEYS) as i32;
+            let mut record = BaseRecord::with_opaque_to(topic, id)
+                .partition(partition)
+                .key(&key)
+                .payload(&value)
+                .timestamp(time);
+            loop {
+                match producer.send(record) {
+                    Ok(()) => break,
+                    Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                        record = back;
+                        producer.poll(TICK);
+                    }
+                    Err((failed, _)) => return Err(failed.into()),
+                }
+            }
+            id += 1;
+        }
+        producer.poll(TICK);
+    }
+    producer.flush(Duration::from_secs(120))?;
+    Ok(())
+}
+
+/// The partition that a key's records are in.
+pub(crate) fn partition_of(key: usize) -> usize {
+    key % PARTITIONS
+}
