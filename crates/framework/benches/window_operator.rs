@@ -51,7 +51,7 @@ fn input(keys: &[String], batches: usize, per_second: i64) -> Vec<Batch> {
 }
 
 /// The greatest length of a text: an aggregate that cannot be taken back.
-#[derive(Default, Clone)]
+#[derive(Default, Clone, serde::Serialize, serde::Deserialize)]
 struct Longest(Option<i64>);
 
 impl Fold for Longest {

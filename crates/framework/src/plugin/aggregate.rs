@@ -96,6 +96,16 @@ pub trait AggregateState: Send {
     /// when a session has rows of several partitions.
     fn merge_group(&mut self, other: &dyn AggregateState, from: u32, into: u32);
 
+    /// Adds what a group holds to `bytes`, for [`load`](Self::load). Called when the state of a long window is written to its changelog; groups
+    /// without a row are left out. See [`saved`](super::saved) for a form.
+    fn save(&self, group: u32, bytes: &mut Vec<u8>);
+
+    /// Makes a neutral group hold what was saved: `bytes` are those that one call of [`save`](Self::save) added. Called after a restart.
+    ///
+    /// # Errors
+    /// `Fatal` where they are not what this version saves; see [`saved::read`](super::saved::read).
+    fn load(&mut self, group: u32, bytes: &[u8]) -> Result<()>;
+
     /// Makes a group neutral again. Called when a session is over, before its number is given to another.
     fn reset(&mut self, group: u32);
 

@@ -3,9 +3,10 @@
 //!
 //! ```
 //! use pipectl_framework::plugin::fold::{self, Fold};
+//! use serde::{Deserialize, Serialize};
 //!
 //! /// The greatest less the least.
-//! #[derive(Default, Clone)]
+//! #[derive(Default, Clone, Serialize, Deserialize)]
 //! struct Spread(Option<(f64, f64)>);
 //!
 //! impl Fold for Spread {
@@ -38,12 +39,15 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{Array, ArrayRef, Float64Array, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::{Aggregate, AggregateState, Groups, Results};
+use super::{Aggregate, AggregateState, Groups, Results, saved};
 use crate::error::Result;
 
-/// What a window keeps of one key's values. `default()` is the result of no value.
-pub trait Fold: Default + Clone + Send + Sync + 'static {
+/// What a window keeps of one key's values. `default()` is the result of no value. serde writes and reads it where the state of long windows is
+/// kept in a changelog.
+pub trait Fold: Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The type of the column that it is given: `i64`, `f64` (also of an integer column) or [`Text`].
     type Value: Value;
     /// The type of its result: `i64`, `f64` or `String`.
@@ -292,6 +296,21 @@ impl<F: Fold> AggregateState for Folds<F> {
         if let Some(value) = Self::others(other).get(from as usize) {
             self.change(into, |own| own.merge(value));
         }
+    }
+
+    fn save(&self, group: u32, bytes: &mut Vec<u8>) {
+        if let Some(value) = self.values.get(group as usize) {
+            saved::write(value, bytes);
+        }
+    }
+
+    fn load(&mut self, group: u32, bytes: &[u8]) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let value = saved::read(bytes)?;
+        self.change(group, |own| *own = value);
+        Ok(())
     }
 
     fn reset(&mut self, group: u32) {

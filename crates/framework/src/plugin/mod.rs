@@ -15,6 +15,7 @@ pub mod lift;
 mod registry;
 mod rejects;
 mod rows;
+pub mod saved;
 mod sink;
 mod source;
 mod transform;

@@ -26,7 +26,7 @@ impl Sum {
 
 /// Checks the laws of [`AggregateState`] on one batch whose row `i` belongs to group `ids[i]`, below `count`: adding a batch
 /// equals adding its rows one by one; merging is associative, and an empty state changes nothing; `remove` undoes `merge` where
-/// the aggregate says so; merging to other groups, and group by group, moves every value there; a group that was reset is as one
+/// the aggregate says so; merging to other groups, and group by group, moves every value there; what was saved and loaded is as before; a group that was reset is as one
 /// that was never added to.
 ///
 /// # Errors
@@ -91,6 +91,18 @@ pub fn aggregate(
     }
     if finish_shifted(one_by_one.as_ref())? != expected {
         return Err("merging group by group is merging".into());
+    }
+    let mut loaded = aggregate.state();
+    for group in &groups {
+        let mut bytes = Vec::new();
+        whole.state.save(*group, &mut bytes);
+        loaded.load(*group, &bytes).map_err(|e| format!("what was saved can be loaded: {e}"))?;
+    }
+    let mut loaded = Sum { state: loaded, rows: whole.rows.clone() };
+    same("what was saved and loaded is as before", &loaded)?;
+    loaded.merge(&a, &groups);
+    if loaded.finish(&groups)? != merged(&whole, &a).finish(&groups)? {
+        return Err("what was loaded goes on as before".into());
     }
     if aggregate.removes() {
         let mut more = merged(&whole, &a);

@@ -14,6 +14,7 @@ mod session_rows;
 mod sessions;
 mod settings;
 mod sliding;
+mod snapshot;
 mod tally;
 mod updates;
 
@@ -22,4 +23,5 @@ mod tests;
 
 pub use operator::{WindowOperator, WindowOutput};
 pub use restored::Restored;
+pub use snapshot::SavedPart;
 pub use settings::{Emit, KeyNames, Shape, TimeMode, WindowKeys, WindowSettings, ZeroFill, ZeroFillName};

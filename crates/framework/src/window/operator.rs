@@ -48,6 +48,8 @@ pub(super) struct Part {
     pub(super) tally: Tally,
     pub(super) rows: u64,
     pub(super) first_offset: i64,
+    /// True where the changelog has all of it.
+    pub(super) saved: bool,
 }
 
 /// The rows of a stretch of time that no window cuts.
@@ -65,6 +67,10 @@ pub(super) struct Assigned {
     pub(super) replaying: bool,
     /// The greatest time seen meanwhile.
     held: Option<Millis>,
+    /// The changelog has the state as of this offset: rows before it need not be read again.
+    pub(super) saved: Option<i64>,
+    /// True where the changelog has keys that were seen.
+    pub(super) keys_saved: bool,
 }
 
 /// The state of a window step.
@@ -216,8 +222,15 @@ impl WindowOperator {
         }
         let number = self.next_number;
         self.next_number += 1;
-        let closed_until = restored.and_then(|r| r.closed_until);
-        self.partitions.insert(partition, Assigned { number, closed_until, replaying: false, held: None });
+        let assigned = Assigned {
+            number,
+            closed_until: restored.and_then(|r| r.closed_until),
+            replaying: false,
+            held: None,
+            saved: restored.and_then(|r| r.saved),
+            keys_saved: restored.is_some_and(|r| r.keys_saved),
+        };
+        self.partitions.insert(partition, assigned);
     }
 
     /// No more rows of `partition` will come; its part of every pane is dropped.
@@ -385,7 +398,10 @@ impl WindowOperator {
             pos: next,
             watermark: self.watermark().map(|w| w.min(due)),
             closed_until: assigned.and_then(|a| a.closed_until),
+            saved: assigned.and_then(|a| a.saved),
+            keys_saved: assigned.is_some_and(|a| a.keys_saved),
         };
+        let low = low.max(restored.saved);
         Position {
             partition: partition.clone(),
             offset: low.map_or(next, |low| low.min(next)),

@@ -1,12 +1,13 @@
-//! What a window wants back with a committed position: the metadata string `v1;pos;watermark;closed_until`.
+//! What a window wants back with a committed position: the metadata string `v1;pos;watermark;closed_until`, or, where a changelog has a
+//! part of the state, `v2;pos;watermark;closed_until;saved;keys`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::clock::Millis;
 
-/// Where a partition stood at a commit. The committed offset itself is that of the oldest open pane; what lies between it and `pos` is read again
-/// to rebuild the open panes, and nothing else comes of it.
+/// Where a partition stood at a commit. The committed offset itself is that of the oldest open pane, or `saved`; what lies between it and `pos` is read
+/// again to rebuild the open panes, and nothing else comes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Restored {
     /// The next offset that had not been dealt with.
@@ -15,16 +16,29 @@ pub struct Restored {
     pub watermark: Option<Millis>,
     /// The end of the last window that was closed; `None` before the first.
     pub closed_until: Option<Millis>,
+    /// The changelog has the state of open windows as of this offset.
+    pub saved: Option<i64>,
+    /// True where the changelog has keys that `zero_fill` keeps.
+    pub keys_saved: bool,
 }
+
+/// The mark of [`Restored::keys_saved`].
+const KEYS: &str = "k";
 
 impl fmt::Display for Restored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "v1;{};", self.pos)?;
-        if let Some(watermark) = self.watermark {
-            write!(f, "{watermark}")?;
-        }
+        let changelog = self.saved.is_some() || self.keys_saved;
+        write!(f, "{};{};", if changelog { "v2" } else { "v1" }, self.pos)?;
+        let number = |f: &mut fmt::Formatter<'_>, n: Option<i64>| n.map_or(Ok(()), |n| write!(f, "{n}"));
+        number(f, self.watermark)?;
         f.write_str(";")?;
-        self.closed_until.map_or(Ok(()), |c| write!(f, "{c}"))
+        number(f, self.closed_until)?;
+        if changelog {
+            f.write_str(";")?;
+            number(f, self.saved)?;
+            write!(f, ";{}", if self.keys_saved { KEYS } else { "" })?;
+        }
+        Ok(())
     }
 }
 
@@ -33,17 +47,22 @@ impl FromStr for Restored {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("expected `v1;pos;watermark;closed_until`, found `{}`", text.escape_debug());
-        let mut parts = text.split(';');
-        let mut next = || parts.next().ok_or_else(wrong);
-        if next()? != "v1" {
-            return Err(wrong());
-        }
-        let optional = |part: &str| (!part.is_empty()).then(|| part.parse().map_err(|_| wrong())).transpose();
-        let restored = Self {
-            pos: next()?.parse().map_err(|_| wrong())?,
-            watermark: optional(next()?)?,
-            closed_until: optional(next()?)?,
+        let parts: Vec<&str> = text.split(';').collect();
+        let (&[version, pos, watermark, closed_until], changelog) =
+            parts.split_first_chunk::<4>().ok_or_else(wrong)?;
+        let number = |part: &str| part.parse::<i64>().map_err(|_| wrong());
+        let optional = |part: &str| (!part.is_empty()).then(|| number(part)).transpose();
+        let (saved, keys_saved) = match (version, changelog) {
+            ("v1", []) => (None, false),
+            ("v2", [saved, keys]) if matches!(*keys, "" | KEYS) => (optional(saved)?, *keys == KEYS),
+            _ => return Err(wrong()),
         };
-        if parts.next().is_some() { Err(wrong()) } else { Ok(restored) }
+        Ok(Self {
+            pos: number(pos)?,
+            watermark: optional(watermark)?,
+            closed_until: optional(closed_until)?,
+            saved,
+            keys_saved,
+        })
     }
 }

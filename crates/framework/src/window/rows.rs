@@ -412,12 +412,13 @@ impl WindowOperator {
         let index = parts.iter().position(|p| p.partition == partition).unwrap_or_else(|| {
             let tally = Tally::reusing(&*self.aggregate, self.spare.take());
             self.pane_bytes += tally.bytes();
-            parts.push(Part { partition, tally, rows: 0, first_offset: offset });
+            parts.push(Part { partition, tally, rows: 0, first_offset: offset, saved: false });
             parts.len() - 1
         });
         let part = &mut parts[index];
         part.first_offset = part.first_offset.min(offset);
         part.rows += rows as u64;
+        part.saved = false;
         part
     }
 }

@@ -8,6 +8,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
+use serde::{Deserialize, Serialize};
+
 use super::tally::Tally;
 use crate::clock::Millis;
 use crate::plugin::Aggregate;
@@ -31,6 +33,21 @@ struct Fragment {
     replayed: bool,
     /// True where rows came since it last gave a result of any kind.
     changed: bool,
+}
+
+/// What is kept of a fragment beside its key and state.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct SavedFragment {
+    start: Millis,
+    end: Millis,
+    rows: u64,
+    first_offset: i64,
+}
+
+impl SavedFragment {
+    pub(super) fn rows(&self) -> i64 {
+        self.rows as i64
+    }
 }
 
 /// A row to be placed.
@@ -352,6 +369,50 @@ impl Sessions {
         over.iter().for_each(|f| self.forget_offset(f.partition, f.first_offset));
         self.free(over.iter().map(|f| f.slot));
         back
+    }
+
+    /// A partition's fragments, each with its key's group and its slot.
+    pub(super) fn of_partition(&self, partition: u32) -> impl Iterator<Item = (u32, u32, SavedFragment)> + '_ {
+        (0..).zip(&self.keys).flat_map(move |(group, fragments)| {
+            fragments.iter().filter(move |f| f.partition == partition).map(move |f| {
+                let saved = SavedFragment {
+                    start: f.start,
+                    end: f.end,
+                    rows: f.rows,
+                    first_offset: f.first_offset,
+                };
+                (group, f.slot, saved)
+            })
+        })
+    }
+
+    /// Puts a fragment in its place whose rows were read before a restart, as if they were read again. Gives its slot.
+    pub(super) fn load(&mut self, group: u32, partition: u32, saved: SavedFragment) -> u32 {
+        let slot = self.unused.pop().unwrap_or(self.slots);
+        self.slots = self.slots.max(slot + 1);
+        self.open += 1;
+        let SavedFragment { start, end, rows, first_offset } = saved;
+        let fragment = Fragment {
+            partition,
+            start,
+            end,
+            slot,
+            rows,
+            again: rows,
+            first_offset,
+            given: false,
+            replayed: true,
+            changed: false,
+        };
+        if self.keys.len() <= group as usize {
+            self.keys.resize_with(group as usize + 1, Vec::new);
+        }
+        let fragments = &mut self.keys[group as usize];
+        fragments.push(fragment);
+        in_order(fragments);
+        *self.offsets.entry((partition, first_offset)).or_default() += 1;
+        self.due.push(Reverse((end, group)));
+        slot
     }
 
     /// Drops a partition's fragments; gives how many rows they had, and how many of these were read again and do not count yet.

@@ -159,6 +159,19 @@ impl Tally {
         self.reset(from);
     }
 
+    /// Adds the aggregate's state of a group to `bytes`.
+    pub(super) fn save(&self, group: u32, bytes: &mut Vec<u8>) {
+        if let Some(state) = &self.state {
+            state.save(group, bytes);
+        }
+    }
+
+    /// Makes an empty group hold what was saved of one with so many rows.
+    pub(super) fn load(&mut self, group: u32, rows: i64, bytes: &[u8]) -> Result<()> {
+        self.add_counted(group, rows);
+        self.state.as_mut().map_or(Ok(()), |state| state.load(group, bytes))
+    }
+
     /// Empties a group.
     pub(super) fn reset(&mut self, group: u32) {
         if let Some(rows) = self.rows.0.get_mut(group as usize) {

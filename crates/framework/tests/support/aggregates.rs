@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::{Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field};
-use pipectl_framework::plugin::{Aggregate, AggregateState, Groups, Result, Results};
+use pipectl_framework::plugin::{Aggregate, AggregateState, Groups, Result, Results, saved};
 
 /// Counts rows; with `invertible` false, a state cannot be taken out.
 pub struct Count {
@@ -63,6 +63,15 @@ impl AggregateState for Counts {
     fn merge_group(&mut self, other: &dyn AggregateState, from: u32, into: u32) {
         let other = other.as_any().downcast_ref::<Self>().unwrap();
         *self.of(into) += other.counts.get(from as usize).copied().unwrap_or(0);
+    }
+
+    fn save(&self, group: u32, bytes: &mut Vec<u8>) {
+        saved::write(&self.counts.get(group as usize).copied().unwrap_or_default(), bytes);
+    }
+
+    fn load(&mut self, group: u32, bytes: &[u8]) -> Result<()> {
+        *self.of(group) = saved::read(bytes)?;
+        Ok(())
     }
 
     fn reset(&mut self, group: u32) {

@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::Field;
 use pipectl_framework::plugin::{
     Aggregate, AggregateState, BindContext, BoundWindow, Groups, Input, Problem, Result, Results,
-    WindowPlugin,
+    WindowPlugin, saved,
 };
 use pipectl_framework::register;
 use schemars::JsonSchema;
@@ -130,6 +130,20 @@ impl AggregateState for States {
 
     fn merge_group(&mut self, other: &dyn AggregateState, from: u32, into: u32) {
         self.with(other, |own, other| own.merge_group(other, from, into));
+    }
+
+    fn save(&self, group: u32, bytes: &mut Vec<u8>) {
+        let each = self.0.iter().map(|state| {
+            let mut bytes = Vec::new();
+            state.save(group, &mut bytes);
+            bytes
+        });
+        saved::write(&each.collect::<Vec<_>>(), bytes);
+    }
+
+    fn load(&mut self, group: u32, bytes: &[u8]) -> Result<()> {
+        let each: Vec<Vec<u8>> = saved::read(bytes)?;
+        self.0.iter_mut().zip(&each).try_for_each(|(state, bytes)| state.load(group, bytes))
     }
 
     fn reset(&mut self, group: u32) {

@@ -89,6 +89,12 @@ impl AggregateState for NoState {
 
     fn merge_group(&mut self, _: &dyn AggregateState, _: u32, _: u32) {}
 
+    fn save(&self, _: u32, _: &mut Vec<u8>) {}
+
+    fn load(&mut self, _: u32, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
     fn reset(&mut self, _: u32) {}
 
     fn finish(&self, _: &[u32], rows: &[i64]) -> Result<Results> {

@@ -1,12 +1,12 @@
 //! `count-distinct`: how many different values a field has.
 
-use datasketches::hll::{HllType, HllUnion};
+use datasketches::hll::{HllSketch, HllType, HllUnion};
 use hashbrown::HashSet;
 use pipectl_framework::plugin::fold::{self, Any, Cell, Fold};
 use pipectl_framework::plugin::{Aggregate, BindContext, BoundWindow, Input, Problem, Result, WindowPlugin};
 use pipectl_framework::register;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::top_k::countable;
 
@@ -44,7 +44,7 @@ impl WindowPlugin for CountDistinct {
 }
 
 /// A value, held.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Held {
     Text(Box<str>),
     Other(u64),
@@ -67,7 +67,7 @@ impl hashbrown::Equivalent<Held> for Seen<'_> {
     }
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Exact {
     values: HashSet<Held, foldhash::fast::FixedState>,
     text_bytes: usize,
@@ -117,8 +117,29 @@ impl Fold for Exact {
 const LG_REGISTERS: u8 = 12;
 
 /// A `HyperLogLog` sketch (Flajolet et al., 2007); Apache `DataSketches` keeps it. It counts few values exactly.
-#[derive(Debug, Clone, Default)]
-struct Estimate(Option<HllUnion>);
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Estimate(#[serde(with = "sketch_bytes")] Option<HllUnion>);
+
+/// A sketch in the portable form of Apache `DataSketches`; no bytes where there is none.
+mod sketch_bytes {
+    use super::{Deserialize, Deserializer, HllSketch, HllType, HllUnion, LG_REGISTERS, Serialize, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(union: &Option<HllUnion>, serializer: S) -> Result<S::Ok, S::Error> {
+        let bytes = union.as_ref().map(|union| union.to_sketch(HllType::Hll8).serialize());
+        bytes.unwrap_or_default().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HllUnion>, D::Error> {
+        let bytes = Vec::<u8>::deserialize(deserializer)?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let sketch = HllSketch::deserialize(&bytes).map_err(de::Error::custom)?;
+        let mut union = HllUnion::new(LG_REGISTERS).map_err(de::Error::custom)?;
+        union.update(&sketch);
+        Ok(Some(union))
+    }
+}
 
 impl Estimate {
     fn sketch(&mut self) -> Option<&mut HllUnion> {

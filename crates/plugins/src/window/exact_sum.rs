@@ -4,8 +4,10 @@
 //! The sum is kept as numbers that do not overlap, whose true sum is that of all parts (Shewchuk, "Adaptive precision floating-point arithmetic and
 //! fast robust geometric predicates", 1997; Python's `math.fsum` is built the same way). One or two are enough for most data.
 
+use serde::{Deserialize, Serialize};
+
 /// An exact sum. Infinities and NaN are counted apart.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct ExactSum {
     /// Rising in magnitude, none overlapping another, none zero.
     partials: Vec<f64>,

@@ -7,7 +7,7 @@ use pipectl_framework::plugin::{
 };
 use pipectl_framework::register;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::exact_sum::ExactSum;
 
@@ -101,7 +101,7 @@ of_numbers!(
     "The greatest of a number field; null where there is none. NaN is left out."
 );
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct IntegerSum(i128);
 
 impl Fold for IntegerSum {
@@ -133,7 +133,7 @@ impl Fold for IntegerSum {
     }
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct FloatSum(ExactSum);
 
 impl Fold for FloatSum {
@@ -162,7 +162,7 @@ impl Fold for FloatSum {
     }
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct IntegerMean {
     sum: i128,
     count: i64,
@@ -193,7 +193,7 @@ impl Fold for IntegerMean {
     }
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct FloatMean {
     sum: ExactSum,
     count: i64,
@@ -228,10 +228,10 @@ impl Fold for FloatMean {
     }
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Least<T>(Option<T>);
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Greatest<T>(Option<T>);
 
 macro_rules! extreme {

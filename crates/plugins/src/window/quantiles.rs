@@ -9,7 +9,7 @@ use arrow_array::{Array, ArrayRef, Float64Array, RecordBatch};
 use arrow_schema::{DataType, Field};
 use pipectl_framework::plugin::{
     Aggregate, AggregateState, BindContext, BoundWindow, Groups, Input, Problem, Result, Results,
-    WindowPlugin,
+    WindowPlugin, saved,
 };
 use pipectl_framework::register;
 use schemars::JsonSchema;
@@ -156,6 +156,20 @@ impl AggregateState for Sketches {
         if let Some(Some(sketch)) = Self::others(other).get(from as usize) {
             self.put(into, sketch);
         }
+    }
+
+    fn save(&self, group: u32, bytes: &mut Vec<u8>) {
+        if let Some(Some(sketch)) = self.sketches.get(group as usize) {
+            saved::write(sketch, bytes);
+        }
+    }
+
+    fn load(&mut self, group: u32, bytes: &[u8]) -> Result<()> {
+        if !bytes.is_empty() {
+            let sketch = saved::read(bytes)?;
+            self.change(group, |own| *own = sketch);
+        }
+        Ok(())
     }
 
     fn reset(&mut self, group: u32) {

@@ -8,7 +8,7 @@ use arrow_buffer::BooleanBuffer;
 use arrow_schema::{DataType, Field};
 use pipectl_framework::plugin::{
     Aggregate, AggregateState, BindContext, BoundWindow, Groups, Input, Problem, Result, Results,
-    WindowPlugin,
+    WindowPlugin, saved,
 };
 use pipectl_framework::register;
 use schemars::JsonSchema;
@@ -136,6 +136,16 @@ impl AggregateState for Counts {
         if let Some(counts) = Self::others(other).get(from as usize) {
             self.combine(into, counts, 1);
         }
+    }
+
+    fn save(&self, group: u32, bytes: &mut Vec<u8>) {
+        let counts = self.counts.get(group as usize).copied().unwrap_or_default();
+        saved::write(&counts, bytes);
+    }
+
+    fn load(&mut self, group: u32, bytes: &[u8]) -> Result<()> {
+        *self.at(group) = saved::read(bytes)?;
+        Ok(())
     }
 
     fn reset(&mut self, group: u32) {

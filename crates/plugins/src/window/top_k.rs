@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use pipectl_framework::plugin::fold::{self, Cell, Value};
 use pipectl_framework::plugin::{
     Aggregate, AggregateState, BindContext, BoundWindow, Groups, Input, Problem, Result, Results,
-    WindowPlugin,
+    WindowPlugin, saved,
 };
 use pipectl_framework::register;
 use schemars::JsonSchema;
@@ -168,6 +168,21 @@ impl AggregateState for Ranks {
         if let Some(counts) = Self::others(other).get(from as usize) {
             counts.iter().for_each(|(value, rows)| self.count(into, value, *rows));
         }
+    }
+
+    fn save(&self, group: u32, bytes: &mut Vec<u8>) {
+        if let Some(counts) = self.groups.get(group as usize) {
+            let counts: Vec<(&str, i64)> = counts.iter().map(|(value, rows)| (&**value, *rows)).collect();
+            saved::write(&counts, bytes);
+        }
+    }
+
+    fn load(&mut self, group: u32, bytes: &[u8]) -> Result<()> {
+        if !bytes.is_empty() {
+            let counts: Vec<(Box<str>, i64)> = saved::read(bytes)?;
+            counts.iter().for_each(|(value, rows)| self.count(group, value, *rows));
+        }
+        Ok(())
     }
 
     fn reset(&mut self, group: u32) {
