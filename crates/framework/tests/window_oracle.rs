@@ -42,6 +42,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(partition, rows, cuts)| Op::Rows { partition, rows, cuts }),
         2 => (0_usize..4).prop_map(Op::CaughtUp),
         2 => (1_u64..40).prop_map(Op::Wait),
+        1 => (0_usize..4).prop_map(Op::Save),
         1 => Just(Op::Restart),
     ]
 }

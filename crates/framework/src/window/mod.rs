@@ -23,5 +23,5 @@ mod tests;
 
 pub use operator::{WindowOperator, WindowOutput};
 pub use restored::Restored;
-pub use snapshot::SavedPart;
 pub use settings::{Emit, KeyNames, Shape, TimeMode, WindowKeys, WindowSettings, ZeroFill, ZeroFillName};
+pub use snapshot::SavedPart;

@@ -71,6 +71,8 @@ pub(super) struct Assigned {
     pub(super) saved: Option<i64>,
     /// True where the changelog has keys that were seen.
     pub(super) keys_saved: bool,
+    /// The watermark that was committed.
+    pub(super) restored: Option<Millis>,
 }
 
 /// The state of a window step.
@@ -216,9 +218,9 @@ impl WindowOperator {
     pub fn assign(&mut self, partition: Partition, restored: Option<Restored>, now: Duration) {
         self.running = None;
         self.watermark.assign(partition.clone(), restored.and_then(|r| r.watermark), now);
-        if let Some(closed) = restored.and_then(|r| r.closed_until) {
-            // Zeros go on from the last closed window.
-            self.first = Some(self.first.map_or(closed, |f| f.min(closed)));
+        // Zeros go on from the last closed window, where they have begun.
+        if let Some(first) = restored.and_then(|r| r.first.or(r.closed_until)) {
+            self.begin(first);
         }
         let number = self.next_number;
         self.next_number += 1;
@@ -229,6 +231,7 @@ impl WindowOperator {
             held: None,
             saved: restored.and_then(|r| r.saved),
             keys_saved: restored.is_some_and(|r| r.keys_saved),
+            restored: restored.and_then(|r| r.watermark),
         };
         self.partitions.insert(partition, assigned);
     }
@@ -400,6 +403,10 @@ impl WindowOperator {
             closed_until: assigned.and_then(|a| a.closed_until),
             saved: assigned.and_then(|a| a.saved),
             keys_saved: assigned.is_some_and(|a| a.keys_saved),
+            first: self.first.filter(|first| {
+                let closed = assigned.and_then(|a| a.closed_until);
+                self.settings.keep_seen && closed.is_some_and(|closed| closed < self.grid.first_end(*first))
+            }),
         };
         let low = low.max(restored.saved);
         Position {

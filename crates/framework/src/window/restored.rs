@@ -1,5 +1,5 @@
 //! What a window wants back with a committed position: the metadata string `v1;pos;watermark;closed_until`, or, where a changelog has a
-//! part of the state, `v2;pos;watermark;closed_until;saved;keys`.
+//! part of the state or zeros have not begun yet, `v2;pos;watermark;closed_until;saved;keys;first`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use crate::clock::Millis;
 
 /// Where a partition stood at a commit. The committed offset itself is that of the oldest open pane, or `saved`; what lies between it and `pos` is read
 /// again to rebuild the open panes, and nothing else comes of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Restored {
     /// The next offset that had not been dealt with.
     pub pos: i64,
@@ -20,6 +20,8 @@ pub struct Restored {
     pub saved: Option<i64>,
     /// True where the changelog has keys that `zero_fill` keeps.
     pub keys_saved: bool,
+    /// The time of the first record, where zero fill begins with a window that was still open.
+    pub first: Option<Millis>,
 }
 
 /// The mark of [`Restored::keys_saved`].
@@ -27,16 +29,17 @@ const KEYS: &str = "k";
 
 impl fmt::Display for Restored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let changelog = self.saved.is_some() || self.keys_saved;
-        write!(f, "{};{};", if changelog { "v2" } else { "v1" }, self.pos)?;
+        let more = self.saved.is_some() || self.keys_saved || self.first.is_some();
+        write!(f, "{};{};", if more { "v2" } else { "v1" }, self.pos)?;
         let number = |f: &mut fmt::Formatter<'_>, n: Option<i64>| n.map_or(Ok(()), |n| write!(f, "{n}"));
         number(f, self.watermark)?;
         f.write_str(";")?;
         number(f, self.closed_until)?;
-        if changelog {
+        if more {
             f.write_str(";")?;
             number(f, self.saved)?;
-            write!(f, ";{}", if self.keys_saved { KEYS } else { "" })?;
+            write!(f, ";{};", if self.keys_saved { KEYS } else { "" })?;
+            number(f, self.first)?;
         }
         Ok(())
     }
@@ -48,13 +51,15 @@ impl FromStr for Restored {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("expected `v1;pos;watermark;closed_until`, found `{}`", text.escape_debug());
         let parts: Vec<&str> = text.split(';').collect();
-        let (&[version, pos, watermark, closed_until], changelog) =
+        let (&[version, pos, watermark, closed_until], more) =
             parts.split_first_chunk::<4>().ok_or_else(wrong)?;
         let number = |part: &str| part.parse::<i64>().map_err(|_| wrong());
         let optional = |part: &str| (!part.is_empty()).then(|| number(part)).transpose();
-        let (saved, keys_saved) = match (version, changelog) {
-            ("v1", []) => (None, false),
-            ("v2", [saved, keys]) if matches!(*keys, "" | KEYS) => (optional(saved)?, *keys == KEYS),
+        let (saved, keys_saved, first) = match (version, more) {
+            ("v1", []) => (None, false, None),
+            ("v2", [saved, keys, first]) if matches!(*keys, "" | KEYS) => {
+                (optional(saved)?, *keys == KEYS, optional(first)?)
+            }
             _ => return Err(wrong()),
         };
         Ok(Self {
@@ -63,6 +68,7 @@ impl FromStr for Restored {
             closed_until: optional(closed_until)?,
             saved,
             keys_saved,
+            first,
         })
     }
 }

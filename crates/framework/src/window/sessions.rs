@@ -372,15 +372,14 @@ impl Sessions {
     }
 
     /// A partition's fragments, each with its key's group and its slot.
-    pub(super) fn of_partition(&self, partition: u32) -> impl Iterator<Item = (u32, u32, SavedFragment)> + '_ {
+    pub(super) fn of_partition(
+        &self,
+        partition: u32,
+    ) -> impl Iterator<Item = (u32, u32, SavedFragment)> + '_ {
         (0..).zip(&self.keys).flat_map(move |(group, fragments)| {
             fragments.iter().filter(move |f| f.partition == partition).map(move |f| {
-                let saved = SavedFragment {
-                    start: f.start,
-                    end: f.end,
-                    rows: f.rows,
-                    first_offset: f.first_offset,
-                };
+                let saved =
+                    SavedFragment { start: f.start, end: f.end, rows: f.rows, first_offset: f.first_offset };
                 (group, f.slot, saved)
             })
         })

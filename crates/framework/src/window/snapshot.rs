@@ -75,7 +75,8 @@ impl WindowOperator {
                 let unchanged = std::mem::replace(&mut part.saved, true);
                 let pieces = (!unchanged).then(|| {
                     let tally = &part.tally;
-                    let all = tally.counts().filled().map(|group| key_of(tally, group, group, tally.rows(group)));
+                    let all =
+                        tally.counts().filled().map(|group| key_of(tally, group, group, tally.rows(group)));
                     let piece = |keys| Piece::Pane { start: *start, first_offset: part.first_offset, keys };
                     in_pieces(all, SavedKey::size, piece)
                 });
@@ -112,16 +113,19 @@ impl WindowOperator {
     /// `Fatal` where it cannot be read.
     pub fn load(&mut self, partition: &Partition, piece: &[u8]) -> Result<()> {
         let Some(assigned) = self.partitions.get_mut(partition) else {
-            return Err(Error::fatal(format!("a state of {partition} came before the partition was assigned")));
+            return Err(Error::fatal(format!(
+                "a state of {partition} came before the partition was assigned"
+            )));
         };
-        let (number, closed) = (assigned.number, assigned.closed_until.unwrap_or(Millis::MIN));
+        let number = assigned.number;
+        // A pane that was dropped since it was saved is still in the changelog.
+        let dropped = assigned.restored.max(assigned.closed_until);
         match saved::read(piece)? {
             Piece::Seen(keys) => keys.iter().for_each(|key| self.keys.load_seen(key.as_deref(), number)),
             Piece::Pane { start, first_offset, keys } => {
                 assigned.replaying = true;
                 let end = self.grid.last_end(start.saturating_add(self.grid.pane_length() - 1));
-                // As rows that are read again: they count only for windows that were still open.
-                if end.saturating_add(self.settings.lateness) > closed {
+                if dropped.is_none_or(|dropped| end.saturating_add(self.settings.lateness) > dropped) {
                     self.load_pane(number, start, first_offset, keys)?;
                 }
             }
@@ -138,7 +142,13 @@ impl WindowOperator {
         Ok(())
     }
 
-    fn load_pane(&mut self, partition: u32, start: Millis, first_offset: i64, keys: Vec<SavedKey>) -> Result<()> {
+    fn load_pane(
+        &mut self,
+        partition: u32,
+        start: Millis,
+        first_offset: i64,
+        keys: Vec<SavedKey>,
+    ) -> Result<()> {
         self.begin(start);
         let parts = &mut self.panes.entry(start).or_default().parts;
         let index = parts.iter().position(|part| part.partition == partition).unwrap_or_else(|| {

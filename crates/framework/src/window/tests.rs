@@ -3,16 +3,30 @@
 use super::Restored;
 use proptest::prelude::*;
 
+type Numbers = (Option<i64>, Option<i64>, Option<i64>, Option<i64>);
+
 proptest! {
     #[test]
-    fn the_metadata_reads_back_what_it_says(pos in 0i64.., watermark: Option<i64>, closed_until: Option<i64>) {
-        let restored = Restored { pos, watermark, closed_until };
+    fn the_metadata_reads_back_what_it_says(
+        pos in 0i64..,
+        (watermark, closed_until, saved, first) in any::<Numbers>(),
+        keys_saved: bool,
+    ) {
+        let restored = Restored { pos, watermark, closed_until, saved, keys_saved, first };
         prop_assert_eq!(restored.to_string().parse(), Ok(restored));
-        prop_assert!(restored.to_string().len() < 100);
+        prop_assert!(restored.to_string().len() < 120);
     }
 
     #[test]
-    fn a_strange_note_is_an_error_and_never_a_panic(text in "\\PC{0,40}|v1(;[0-9-]{0,22}){0,5}") {
+    fn a_strange_note_is_an_error_and_never_a_panic(text in "\\PC{0,40}|v[12](;[0-9k-]{0,22}){0,8}") {
         let _ = text.parse::<Restored>();
     }
+}
+
+#[test]
+fn without_a_changelog_the_note_is_the_first_version() {
+    let first = Restored { pos: 7, watermark: Some(-3), ..Restored::default() };
+    assert_eq!(first.to_string(), "v1;7;-3;");
+    let second = Restored { saved: Some(5), keys_saved: true, first: Some(2), ..first };
+    assert_eq!(second.to_string(), "v2;7;-3;;5;k;2");
 }

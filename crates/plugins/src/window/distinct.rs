@@ -122,14 +122,21 @@ struct Estimate(#[serde(with = "sketch_bytes")] Option<HllUnion>);
 
 /// A sketch in the portable form of Apache `DataSketches`; no bytes where there is none.
 mod sketch_bytes {
-    use super::{Deserialize, Deserializer, HllSketch, HllType, HllUnion, LG_REGISTERS, Serialize, Serializer, de};
+    use super::{
+        Deserialize, Deserializer, HllSketch, HllType, HllUnion, LG_REGISTERS, Serialize, Serializer, de,
+    };
 
-    pub(super) fn serialize<S: Serializer>(union: &Option<HllUnion>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        union: &Option<HllUnion>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         let bytes = union.as_ref().map(|union| union.to_sketch(HllType::Hll8).serialize());
         bytes.unwrap_or_default().serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HllUnion>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<HllUnion>, D::Error> {
         let bytes = Vec::<u8>::deserialize(deserializer)?;
         if bytes.is_empty() {
             return Ok(None);
