@@ -159,6 +159,9 @@ fn tell(notice: &Notice, troubles: &mut Troubles, status: &Status, terminal: &Te
         Notice::Resumed { chain, source, row } => {
             tracing::info!(chain, source, row, "goes on where an earlier run stopped");
         }
+        Notice::Restoring { chain, topic, done, total } => {
+            tracing::info!(chain, topic, done, total, "reads the state of its open windows back");
+        }
         Notice::Recovered { chain } => tracing::info!(chain, "works again"),
     }
 }
@@ -175,6 +178,10 @@ fn told(notice: &Notice, terminal: &Terminal) -> String {
         }
         Notice::Resumed { chain, source, row } => {
             format!("{chain}: goes on behind row {row} of {source}, where an earlier run stopped")
+        }
+        Notice::Restoring { chain, topic, done, total } => {
+            let percent = done * 100 / (*total).max(1);
+            format!("{chain}: reads the state of its open windows back from `{topic}`: {percent} %")
         }
         Notice::Recovered { chain } => format!("{chain}: works again"),
     }

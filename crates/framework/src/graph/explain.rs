@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arrow_schema::Schema;
 
-use super::plan::{ChainPlan, NodeBody, OnError, Plan};
+use super::plan::{ChainPlan, NodeBody, OnError, Plan, REPLAY_ROWS, REPLAY_TIME};
 use crate::config::Retry;
 use crate::plugin::{SourceBody, type_name};
 use crate::window::WindowOperator;
@@ -57,11 +57,12 @@ pub fn explain(plan: &Plan) -> Vec<Explained> {
 fn explain_chain(plan: &Plan, chain: &ChainPlan) -> Explained {
     let Promise { delivery, why, .. } = promise(plan, chain);
     let mut because = vec![why];
+    let changelog = chain.keeps_windows(&plan.connections).then(|| chain.changelog_topic(&plan.name));
     for node in &chain.nodes {
         if let NodeBody::Window(window) = &node.body
             && delivery != Delivery::Live
         {
-            because.push(windows(&node.id, window, delivery));
+            because.push(windows(&node.id, window, delivery, changelog.as_deref()));
         }
     }
     let policies = std::iter::once((&chain.source.id, chain.source.on_error))
@@ -191,17 +192,23 @@ pub(super) fn promise(plan: &Plan, chain: &ChainPlan) -> Promise {
     Promise::new(Delivery::AtLeastOnce, why, remedy)
 }
 
-fn windows(id: &str, window: &WindowOperator, delivery: Delivery) -> String {
+fn windows(id: &str, window: &WindowOperator, delivery: Delivery, changelog: Option<&str>) -> String {
     if delivery == Delivery::Anew {
         return format!("Open windows of `{id}` are lost in a crash; a stop closes them first.");
     }
-    match window.longest() {
-        Some(longest) => {
-            format!("After a restart `{id}` reads its open windows again: up to {} of rows.", length(longest))
-        }
-        None => {
-            format!("After a restart `{id}` reads its open sessions again, from the first row of the oldest.")
-        }
+    let (what, rows) = match window.longest() {
+        Some(longest) => ("windows", format!("up to {} of rows", length(longest))),
+        None => ("sessions", "from the first row of the oldest".to_owned()),
+    };
+    let again = format!("After a restart `{id}` reads its open {what} again: {rows}");
+    match changelog {
+        // Whoever keeps up reads no more than this in that time.
+        Some(topic) if window.longest().is_none_or(|longest| longest > REPLAY_TIME) => format!(
+            "{again}, but not what was read more than {} or {} rows before: the state of that is in topic `{topic}`.",
+            length(REPLAY_TIME),
+            REPLAY_ROWS
+        ),
+        _ => format!("{again}."),
     }
 }
 

@@ -11,5 +11,7 @@ mod topics;
 
 pub use describe::describe;
 pub use explain::{Delivery, Explained, explain};
-pub use plan::{ChainPlan, Node, NodeBody, OnError, Outputs, Plan, SourcePlan, TopicUse};
+pub use plan::{
+    ChainPlan, Node, NodeBody, OnError, Outputs, Plan, REPLAY_ROWS, REPLAY_TIME, SourcePlan, TopicUse,
+};
 pub use planning::{PlanOptions, plan};

@@ -1,6 +1,7 @@
 //! A plan: valid by construction, made only by [`plan`](super::plan()).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 
@@ -8,6 +9,12 @@ use crate::config::Retry;
 use crate::log::{Log, TopicSpec};
 use crate::plugin::{BoundSource, LogSink, Sink, SourceBody, Stamper, Transform};
 use crate::window::WindowOperator;
+
+/// How many rows of a partition a chain reads again after a restart, at most and about, where it keeps a changelog: what is read in a second
+/// or two.
+pub const REPLAY_ROWS: i64 = 2_000_000;
+/// How long ago the first of them was read, at most. Below this a state is not worth writing, however few rows it is of.
+pub const REPLAY_TIME: Duration = Duration::from_secs(120);
 
 /// Everything that a run needs, with all names resolved.
 pub struct Plan {
@@ -145,6 +152,29 @@ impl ChainPlan {
                 .is_some_and(|log| log.durable && log.transactional)
         };
         self.written().filter(keeps).min()
+    }
+}
+
+impl ChainPlan {
+    /// The topic that keeps the state of long windows: see [`keeps_windows`](Self::keeps_windows).
+    pub fn changelog_topic(&self, pipeline: &str) -> String {
+        format!("{pipeline}.{}.changelog", self.name)
+    }
+
+    /// True where the state of long windows goes to a changelog, in the transaction of the results: a chain over a topic of a log that keeps
+    /// them, whose sinks are on the same log.
+    pub fn keeps_windows(&self, connections: &[(String, Arc<dyn Log>)]) -> bool {
+        let SourceBody::Log(source) = &self.source.bound.body else { return false };
+        let home = connections.iter().position(|(name, _)| *name == source.connection);
+        let on_home =
+            |node: &Node| matches!(&node.body, NodeBody::Topic(connection, _) if Some(*connection) == home);
+        let windowed = self.nodes.iter().any(|node| matches!(node.body, NodeBody::Window(_)));
+        let keeps = home.and_then(|home| connections.get(home)).map(|(_, log)| log.describe());
+        windowed
+            && !self.per_instance
+            && !self.at_least_once
+            && keeps.is_some_and(|log| log.durable && log.transactional)
+            && self.nodes.iter().any(on_home)
     }
 }
 

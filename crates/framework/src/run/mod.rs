@@ -8,6 +8,7 @@
 
 mod backoff;
 mod chain;
+mod changelog;
 mod dead;
 mod fail_point;
 mod input;
@@ -23,7 +24,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::error::{Consequence, Error, Result};
-use crate::graph::Plan;
+use crate::graph::{Plan, REPLAY_ROWS, REPLAY_TIME};
 use crate::log::{Log, TopicSpec};
 use crate::metrics::{ChainFigures, ChainMetrics, StepMetrics};
 
@@ -42,12 +43,25 @@ pub struct RunOptions {
     pub seed: u64,
     /// The longest that positions alone, without results, stay uncommitted.
     pub position_interval: Duration,
+    /// A chain over a log that keeps positions reads at most about so many rows of a partition again after a restart: where its open windows hold more,
+    /// their state is kept in a changelog.
+    pub replay_rows: i64,
+    /// The same for how long ago the first of them was read.
+    pub replay_time: Duration,
 }
 
 impl RunOptions {
-    /// The defaults of 3-semantics: positions alone every 5 s.
+    /// The defaults: positions alone every 5 s; what two million rows or two minutes have given is not read again.
     pub fn new(clock: Clock) -> Self {
-        Self { once: false, clock, batch_rows: 8192, seed: 0, position_interval: Duration::from_secs(5) }
+        Self {
+            once: false,
+            clock,
+            batch_rows: 8192,
+            seed: 0,
+            position_interval: Duration::from_secs(5),
+            replay_rows: REPLAY_ROWS,
+            replay_time: REPLAY_TIME,
+        }
     }
 }
 
@@ -95,6 +109,17 @@ pub enum Notice {
         source: String,
         /// How many of its rows were dealt with.
         row: i64,
+    },
+    /// A chain reads the state of its open windows back.
+    Restoring {
+        /// The chain.
+        chain: String,
+        /// The topic of its changelog.
+        topic: String,
+        /// How many records have been read.
+        done: u64,
+        /// Of how many.
+        total: u64,
     },
     /// A chain works again after a fault.
     Recovered {

@@ -15,7 +15,7 @@ use crate::graph::{Node, NodeBody, OnError, Outputs};
 use crate::log::Append;
 use crate::metrics::{Balance, StepMetrics};
 use crate::plugin::{Rejects, SinkContext, SourceReject};
-use crate::window::{Restored, WindowOperator, WindowOutput};
+use crate::window::{Restored, SavedPart, WindowOperator, WindowOutput};
 
 /// How many of a step's unusable records are logged one by one before it goes quiet.
 const LOGGED_REJECTS: u64 = 10;
@@ -262,6 +262,36 @@ impl Tree {
         Ok(until)
     }
 
+    /// The keys that zero fill keeps and that are not in the changelog yet, each with its step.
+    pub(crate) fn save_keys(&mut self, partition: &Partition) -> Vec<(String, Vec<u8>)> {
+        let saved = |(place, window): (String, &mut WindowOperator)| {
+            window.save_keys(partition).map(|piece| (place, piece))
+        };
+        placed_windows(&mut self.nodes).filter_map(saved).collect()
+    }
+
+    /// True where the windows hold all that was read of a partition.
+    pub(crate) fn can_save(&mut self, partition: &Partition) -> bool {
+        windows(&mut self.nodes).all(|window| window.can_save(partition))
+    }
+
+    /// The state of the windows, rows before `next` having been pushed; each part with its step.
+    pub(crate) fn save(&mut self, partition: &Partition, next: i64) -> Vec<(String, SavedPart)> {
+        placed_windows(&mut self.nodes)
+            .flat_map(|(place, window)| {
+                window.save(partition, next).into_iter().map(move |part| (place.clone(), part))
+            })
+            .collect()
+    }
+
+    /// Takes in what was saved of a step's window. What a step left that is there no more is passed over.
+    pub(crate) fn load(&mut self, partition: &Partition, step: &str, piece: &[u8]) -> Result<()> {
+        match placed_windows(&mut self.nodes).find(|(place, _)| place == step) {
+            Some((_, window)) => window.load(partition, piece).map_err(|e| e.at(step)),
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn revoke(&mut self, partition: &Partition) {
         for (node, metrics) in self.nodes.iter_mut().zip(&self.metrics) {
             if let NodeBody::Window(window) = &mut node.body {
@@ -428,6 +458,14 @@ fn of_sink(error: Error, index: usize, chain: &str, id: &str) -> Error {
 fn windows(nodes: &mut [Node]) -> impl Iterator<Item = &mut WindowOperator> {
     nodes.iter_mut().filter_map(|n| match &mut n.body {
         NodeBody::Window(window) => Some(&mut **window),
+        _ => None,
+    })
+}
+
+/// The windows, each with where its step stands.
+fn placed_windows(nodes: &mut [Node]) -> impl Iterator<Item = (String, &mut WindowOperator)> {
+    nodes.iter_mut().filter_map(|node| match &mut node.body {
+        NodeBody::Window(window) => Some((format!("{}.{}", node.chain, node.id), &mut **window)),
         _ => None,
     })
 }

@@ -62,6 +62,7 @@ impl Chain {
         if self.tree.wrote() {
             FailPoint::Appended.pass();
         }
+        self.keep_windows().await?;
         let (mut positions, mut notes) = (Vec::new(), Vec::new());
         for (partition, progressed) in &mut self.positions {
             let position = if self.tree.has_windows() {
@@ -138,6 +139,22 @@ impl Chain {
         Ok(moved)
     }
 
+    /// Writes the state of windows that have become too long to be read again; before the positions are asked for, which then need not
+    /// go back as far.
+    async fn keep_windows(&mut self) -> Result<()> {
+        let Some(changelog) = &mut self.changelog else { return Ok(()) };
+        let clock = &self.environment.options.clock;
+        for (partition, progressed) in &self.positions {
+            let next = progressed.read.offset;
+            let records =
+                changelog.records(&mut self.tree, partition, next, clock.elapsed(), clock.now()).await?;
+            if let Some(records) = records {
+                self.writers.append(changelog.connection, records).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Throws away everything since the last commit.
     pub(super) async fn roll_back(&mut self) {
         self.writers.abandon().await;
@@ -146,6 +163,9 @@ impl Chain {
         }
         let partitions: Vec<Partition> = self.positions.keys().cloned().collect();
         self.tree.reset(&partitions);
+        if let Some(changelog) = &mut self.changelog {
+            partitions.iter().for_each(|partition| changelog.forget(partition));
+        }
         // A plugin's source is told where to go on; a topic's group knows.
         if self.input.is_topic() {
             self.positions.clear();

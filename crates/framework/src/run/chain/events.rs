@@ -1,13 +1,16 @@
 //! What an input tells, and what the chain makes of it.
 
-use super::Chain;
+use std::collections::BTreeMap;
+
 use super::commit::Progressed;
+use super::{Chain, Notice};
 use crate::batch::Partition;
 use crate::error::{Error, Part, Result};
-use crate::log::Position;
+use crate::log::{Assignment, Position};
 use crate::metrics::StepMetrics;
 use crate::plugin::SourceReject;
 use crate::run::FailPoint;
+use crate::run::changelog::{self, Kept, Notes, Progress};
 use crate::run::input::InputEvent;
 use crate::run::tree::apply_policy;
 
@@ -44,6 +47,7 @@ impl Chain {
                 self.dirty = true;
             }
             InputEvent::Assigned(assignments) => {
+                let mut kept = self.kept(&assignments).await?;
                 for assignment in assignments {
                     // A plugin's source is announced anew after each failure; what it has committed stays known.
                     let known = self.positions.remove(&assignment.partition);
@@ -55,6 +59,11 @@ impl Chain {
                     }
                     if let Some(until) = self.tree.assign(&assignment.partition, metadata.as_deref())? {
                         self.input.replay(&assignment.partition, until);
+                    }
+                    for ((step, _), bytes) in kept.remove(&assignment.partition).unwrap_or_default() {
+                        for piece in changelog::pieces(&bytes)? {
+                            self.tree.load(&assignment.partition, &step, piece)?;
+                        }
                     }
                     let read = Position {
                         partition: assignment.partition.clone(),
@@ -105,10 +114,40 @@ impl Chain {
         }
     }
 
+    /// What the changelog has of partitions that were given.
+    async fn kept(&mut self, assignments: &[Assignment]) -> Result<BTreeMap<Partition, Kept>> {
+        let wanted: Vec<(Partition, Notes)> = assignments
+            .iter()
+            .filter_map(|a| Some((a.partition.clone(), Notes::of(a.committed.as_ref())?)))
+            .collect();
+        if wanted.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let Some(changelog) = &mut self.changelog else {
+            let chain = &self.name;
+            return Err(Error::fatal(format!(
+                "`{chain}` cannot go on: the state of its open windows is in a changelog, which it no longer keeps"
+            ))
+            .remedy("let the file that wrote it close its windows, or begin anew under another `name:`"));
+        };
+        let (chain, topic) = (self.name.clone(), changelog.topic().to_owned());
+        let notices = &self.environment.notices;
+        let told = |Progress { done, total }| {
+            // Nobody listens any more where the run was dropped.
+            let _ =
+                notices.send(Notice::Restoring { chain: chain.clone(), topic: topic.clone(), done, total });
+        };
+        let kept = changelog.load(&wanted, told).await?;
+        Ok(wanted.into_iter().map(|(partition, _)| partition).zip(kept).collect())
+    }
+
     pub(super) fn forget(&mut self, partitions: &[Partition]) {
         for partition in partitions {
             self.tree.revoke(partition);
             self.positions.remove(partition);
+            if let Some(changelog) = &mut self.changelog {
+                changelog.forget(partition);
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use self::commit::Progressed;
 use super::backoff::{Backoff, Next};
+use super::changelog::Changelog;
 use super::input::{Input, InputEvent};
 use super::keeper::Keeper;
 use super::tree::{Checkpoint, Tree};
@@ -73,6 +74,8 @@ struct Chain {
     home: Option<usize>,
     /// Keeps the positions of a plugin's source, where the chain writes to a log that can.
     keeper: Option<Keeper>,
+    /// Keeps the state of windows that are too long to be read again, where the source's log can.
+    changelog: Option<Changelog>,
     /// True where positions outlive the process: a stopped run goes on there.
     durable: bool,
     /// `None` where the chain delivers at least once.
@@ -128,6 +131,14 @@ impl Chain {
         let keeper = plan
             .keeps_position_in(&environment.connections)
             .map(|c| Keeper::new(c, environment.connections[c].1.clone(), &environment.pipeline, &plan.name));
+        let changelog = match (&plan.source.bound.body, home) {
+            (SourceBody::Log(settings), Some(home)) if plan.keeps_windows(&environment.connections) => {
+                let topic = plan.changelog_topic(&environment.pipeline);
+                let log = environment.connections[home].1.clone();
+                Some(Changelog::new(home, log, topic, settings.topic.clone(), &environment.options))
+            }
+            _ => None,
+        };
         let clock = environment.options.clock.clone();
         let tree = Tree::new(plan.nodes, steps[1..].to_vec(), clock);
         let written = tree.connections().into_iter().map(|c| environment.connections[c].1.describe());
@@ -143,6 +154,7 @@ impl Chain {
             input: Input::new(plan.source.bound.body, plan.source.stamper, log, group)?,
             home,
             keeper,
+            changelog,
             durable,
             transactional_id: (!plan.at_least_once).then_some(transactional_id),
             tree,

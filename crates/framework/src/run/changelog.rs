@@ -1,0 +1,379 @@
+//! The state of windows that are too long to be read again, kept in a topic of the source's log: `PIPELINE.CHAIN.changelog`, compacted.
+//!
+//! The rule is replay: a position that is committed goes back to the first row of the oldest open window. Where that has become too far, the
+//! chain writes the open windows' state as of the next offset, in the same transaction as the position, and the position goes no further back than
+//! that. Only what has changed since it was last written is written again. (Kafka Streams writes every change of every key; a count that
+//! grows by millions of rows a second is here a record a key and interval.)
+//!
+//! The keys that `zero_fill` keeps are written once each, whatever the windows' length: they would not come back by replay.
+//!
+//! A state is one run of bytes, in records of [`RECORD`]: its key is `[partition, step, part, number]` as JSON.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::BinaryArray;
+use serde::{Deserialize, Serialize};
+
+use super::RunOptions;
+use super::tree::Tree;
+use crate::batch::Partition;
+use crate::clock::Millis;
+use crate::error::{Error, Result};
+use crate::log::{Append, Log, Position, ReadEvent, ReaderOptions, Records, Start, TopicSpec};
+use crate::window::Restored;
+
+/// The most bytes of a record; a log takes a million.
+const RECORD: usize = 512 << 10;
+/// How often the time of an offset is noted, to know how old the row at a position is.
+const SAMPLE: Duration = Duration::from_secs(1);
+/// The part that says as of which offset the others are.
+const HEAD: &str = "head";
+/// The part with the keys that `zero_fill` keeps; each of its records is a run of its own.
+const KEYS: &str = "keys";
+
+/// The key of a record.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Key(i32, String, String, u32);
+
+/// The changelog of one chain.
+pub(crate) struct Changelog {
+    /// The connection, among those of the run.
+    pub(crate) connection: usize,
+    log: Arc<dyn Log>,
+    topic: Arc<str>,
+    /// The topic that the chain reads: its changelog has as many partitions.
+    source: String,
+    /// How many that are, once it is known to be there.
+    partitions: Option<u32>,
+    replay_rows: i64,
+    replay_time: Duration,
+    held: BTreeMap<Partition, Held>,
+}
+
+/// What is known of a partition.
+#[derive(Debug, Default)]
+struct Held {
+    /// How many records each part has in the topic, by step and part.
+    parts: BTreeMap<(String, String), u32>,
+    /// When offsets were read, about.
+    read: VecDeque<(i64, Duration)>,
+}
+
+/// What a changelog gives back: bytes by step and part, whole.
+pub(crate) type Kept = BTreeMap<(String, String), Vec<u8>>;
+
+/// How far a restore has come, in records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) done: u64,
+    pub(crate) total: u64,
+}
+
+impl Changelog {
+    pub(crate) fn new(
+        connection: usize,
+        log: Arc<dyn Log>,
+        topic: String,
+        source: String,
+        options: &RunOptions,
+    ) -> Self {
+        Self {
+            connection,
+            log,
+            topic: topic.into(),
+            source,
+            partitions: None,
+            replay_rows: options.replay_rows,
+            replay_time: options.replay_time,
+            held: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    pub(crate) fn forget(&mut self, partition: &Partition) {
+        self.held.remove(partition);
+    }
+
+    /// Makes the topic where it is not there.
+    async fn ensure(&mut self) -> Result<u32> {
+        if let Some(partitions) = self.partitions {
+            return Ok(partitions);
+        }
+        let spec = |name: &str, partitions, create| TopicSpec {
+            name: name.to_owned(),
+            partitions,
+            create,
+            compacted: create,
+        };
+        let read = self.log.ensure_topics(&[spec(&self.source, None, false)]).await?;
+        let own = self.log.ensure_topics(&[spec(&self.topic, read.first().copied(), true)]).await?;
+        let partitions = own.first().copied().unwrap_or(1).max(1);
+        self.partitions = Some(partitions);
+        Ok(partitions)
+    }
+
+    /// What must be written with the next commit for a partition that has been read up to `next`; `None` for nothing.
+    pub(crate) async fn records(
+        &mut self,
+        tree: &mut Tree,
+        partition: &Partition,
+        next: i64,
+        now: Duration,
+        wall: Millis,
+    ) -> Result<Option<Append>> {
+        let mut records: Vec<(Key, Option<Vec<u8>>)> = Vec::new();
+        let held = self.held.entry(partition.clone()).or_default();
+        for (step, piece) in tree.save_keys(partition) {
+            let count = held.parts.entry((step.clone(), KEYS.to_owned())).or_default();
+            let mut bytes = Vec::new();
+            join(std::slice::from_ref(&piece), &mut bytes);
+            for chunk in bytes.chunks(RECORD) {
+                records.push((
+                    Key(partition.index, step.clone(), KEYS.to_owned(), *count),
+                    Some(chunk.to_vec()),
+                ));
+                *count += 1;
+            }
+        }
+        if held.is_far(tree.position(partition, next).0, next, now, self.replay_rows, self.replay_time)
+            && tree.can_save(partition)
+        {
+            held.write(tree, partition, next, &mut records);
+        }
+        if records.is_empty() {
+            return Ok(None);
+        }
+        let partitions = self.ensure().await?;
+        let mut keys = Vec::with_capacity(records.len());
+        for (key, _) in &records {
+            let text = serde_json::to_vec(key);
+            keys.push(
+                text.map_err(|e| Error::fatal("a key of the changelog could not be written").caused_by(e))?,
+            );
+        }
+        Ok(Some(Append {
+            topic: self.topic.clone(),
+            partition: Some(own_partition(partition, partitions)),
+            keys: Some(keys.iter().map(|key| Some(key.as_slice())).collect()),
+            values: records.iter().map(|(_, value)| value.as_deref()).collect::<BinaryArray>(),
+            timestamps: vec![wall; records.len()].into(),
+        }))
+    }
+
+    /// Reads back what is kept of these partitions, each with the note of its committed position.
+    ///
+    /// # Errors
+    /// `Fatal` where a note says that there is a state, and it is not there.
+    pub(crate) async fn load(
+        &mut self,
+        wanted: &[(Partition, Notes)],
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Vec<Kept>> {
+        let partitions = self.ensure().await?;
+        let own = |(partition, _): &(Partition, Notes)| own_partition(partition, partitions);
+        let options = ReaderOptions {
+            topics: vec![self.topic.to_string()],
+            partitions: Some(wanted.iter().map(own).collect()),
+            group: None,
+            start: Start::Earliest,
+            max_records: 1024,
+            max_bytes: 16 << 20,
+        };
+        let mut reader = self.log.reader(options).await?;
+        let mut found: BTreeMap<Key, Vec<u8>> = BTreeMap::new();
+        let mut done = 0;
+        let (mut bounded, mut told) = (false, tokio::time::Instant::now());
+        let read = loop {
+            match reader.next().await {
+                Ok(ReadEvent::Assigned(_)) if !bounded => {
+                    bounded = true;
+                    if let Err(error) = reader.bound().await {
+                        break Err(error);
+                    }
+                }
+                Ok(ReadEvent::Records(records)) => {
+                    done += records.len() as u64;
+                    if let Err(error) = take(&records, wanted, &mut found) {
+                        break Err(error);
+                    }
+                    if told.elapsed() >= SAMPLE {
+                        told = tokio::time::Instant::now();
+                        progress(Progress { done, total: done + reader.lag() });
+                    }
+                }
+                Ok(ReadEvent::End) => break Ok(()),
+                Ok(_) => {}
+                Err(error) => break Err(error),
+            }
+        };
+        reader.close().await?;
+        read?;
+        wanted.iter().map(|(partition, notes)| self.kept(partition, notes, &found)).collect()
+    }
+
+    /// What was found of a partition, once it is known to be whole.
+    fn kept(&mut self, partition: &Partition, notes: &Notes, found: &BTreeMap<Key, Vec<u8>>) -> Result<Kept> {
+        let missing = |what: &str| {
+            Error::fatal(format!("topic `{}` does not have {what} of {partition}", self.topic)).remedy(
+                "restore the topic, or begin anew under another `name:`; what its open windows had counted is not elsewhere",
+            )
+        };
+        let index = partition.index;
+        let head = found.get(&Key(index, String::new(), HEAD.to_owned(), 0));
+        if let Some(saved) = notes.saved
+            && head.map(Vec::as_slice) != Some(saved.to_string().as_bytes())
+        {
+            return Err(missing(&format!("the state as of offset {saved}")));
+        }
+        let mut held = Held::default();
+        let mut kept = Kept::new();
+        let (first, behind) =
+            (Key(index, String::new(), String::new(), 0), Key(index + 1, String::new(), String::new(), 0));
+        for (Key(_, step, part, number), value) in found.range(first..behind) {
+            let wanted = if part == KEYS { notes.keys } else { notes.saved.is_some() };
+            let count = held.parts.entry((step.clone(), part.clone())).or_default();
+            if *number != *count {
+                return Err(missing(&format!("record {count} of the {part}")));
+            }
+            *count += 1;
+            if wanted && part != HEAD {
+                kept.entry((step.clone(), part.clone())).or_default().extend_from_slice(value);
+            }
+        }
+        self.held.insert(partition.clone(), held);
+        Ok(kept)
+    }
+}
+
+impl Held {
+    /// True where so much would be read again, after a restart, that the state is worth writing.
+    fn is_far(&mut self, low: i64, next: i64, now: Duration, rows: i64, time: Duration) -> bool {
+        if self.read.back().is_none_or(|(_, at)| now.saturating_sub(*at) >= SAMPLE) {
+            self.read.push_back((next, now));
+        }
+        while self.read.get(1).is_some_and(|(offset, _)| *offset <= low) {
+            self.read.pop_front();
+        }
+        let age = self.read.front().map_or(Duration::ZERO, |(_, at)| now.saturating_sub(*at));
+        low < next && (next - low >= rows || age >= time)
+    }
+
+    /// Adds the state as of `next`, and tombstones for what is no more.
+    fn write(
+        &mut self,
+        tree: &mut Tree,
+        partition: &Partition,
+        next: i64,
+        records: &mut Vec<(Key, Option<Vec<u8>>)>,
+    ) {
+        let index = partition.index;
+        let head = Key(index, String::new(), HEAD.to_owned(), 0);
+        records.push((head, Some(next.to_string().into_bytes())));
+        let mut parts: BTreeMap<(String, String), u32> = BTreeMap::new();
+        parts.insert((String::new(), HEAD.to_owned()), 1);
+        for (step, part) in tree.save(partition, next) {
+            let name = (step, part.name);
+            let before = self.parts.get(&name).copied().unwrap_or(0);
+            let count = match part.pieces {
+                None => before,
+                Some(pieces) => {
+                    let mut bytes = Vec::new();
+                    join(&pieces, &mut bytes);
+                    let mut count = 0;
+                    for chunk in bytes.chunks(RECORD) {
+                        records
+                            .push((Key(index, name.0.clone(), name.1.clone(), count), Some(chunk.to_vec())));
+                        count += 1;
+                    }
+                    count
+                }
+            };
+            parts.insert(name, count);
+        }
+        for ((step, part), before) in &self.parts {
+            let name = (step.clone(), part.clone());
+            let kept = if part == KEYS { *before } else { parts.get(&name).copied().unwrap_or(0) };
+            for number in kept..*before {
+                records.push((Key(index, step.clone(), part.clone(), number), None));
+            }
+            if kept > 0 {
+                parts.insert(name, kept);
+            }
+        }
+        self.parts = parts;
+    }
+}
+
+/// What the notes of a position say of the changelog.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Notes {
+    saved: Option<i64>,
+    keys: bool,
+}
+
+impl Notes {
+    /// What a committed position says; `None` where nothing of it is in the changelog.
+    pub(crate) fn of(position: Option<&Position>) -> Option<Self> {
+        let mut notes = Self::default();
+        for restored in position?.metadata.split('|').filter_map(|note| note.parse::<Restored>().ok()) {
+            notes.saved = notes.saved.max(restored.saved);
+            notes.keys |= restored.keys_saved;
+        }
+        (notes != Self::default()).then_some(notes)
+    }
+}
+
+/// The partition of the changelog that has the state of a partition of the source: the same, unless the source has got more since.
+fn own_partition(partition: &Partition, partitions: u32) -> i32 {
+    partition.index.rem_euclid(partitions.cast_signed().max(1))
+}
+
+/// Keeps the last record of each key of the wanted partitions.
+fn take(records: &Records, wanted: &[(Partition, Notes)], found: &mut BTreeMap<Key, Vec<u8>>) -> Result<()> {
+    for (key, value) in records.keys.iter().zip(&records.values) {
+        let key: Key = serde_json::from_slice(key.unwrap_or_default()).map_err(|e| {
+            Error::fatal(format!("topic `{}` has a record that is not ours: {e}", records.partition.source))
+                .remedy("nothing else may write to the changelog; begin anew under another `name:`")
+        })?;
+        match value {
+            Some(value) if wanted.iter().any(|(partition, _)| partition.index == key.0) => {
+                found.insert(key, value.to_vec());
+            }
+            Some(_) => {}
+            None => _ = found.remove(&key),
+        }
+    }
+    Ok(())
+}
+
+/// Adds pieces to a run of bytes, each behind its length.
+fn join(pieces: &[Vec<u8>], bytes: &mut Vec<u8>) {
+    for piece in pieces {
+        bytes.extend_from_slice(&(piece.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(piece);
+    }
+}
+
+/// The pieces of a run of bytes.
+///
+/// # Errors
+/// `Fatal` where it is cut short.
+pub(crate) fn pieces(mut bytes: &[u8]) -> Result<Vec<&[u8]>> {
+    let short = || {
+        Error::fatal("a state in the changelog is cut short")
+            .remedy("begin anew under another `name:`; what its open windows had counted is not elsewhere")
+    };
+    let mut pieces = Vec::new();
+    while !bytes.is_empty() {
+        let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(short)?;
+        let (piece, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(short)?;
+        pieces.push(piece);
+        bytes = rest;
+    }
+    Ok(pieces)
+}
