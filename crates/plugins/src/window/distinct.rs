@@ -126,6 +126,7 @@ mod sketch_bytes {
         Deserialize, Deserializer, HllSketch, HllType, HllUnion, LG_REGISTERS, Serialize, Serializer, de,
     };
 
+    #[expect(clippy::ref_option, reason = "the form in which serde calls it")]
     pub(super) fn serialize<S: Serializer>(
         union: &Option<HllUnion>,
         serializer: S,
