@@ -1,7 +1,8 @@
 //! The whole program from outside: start, memory and CPU of the shipped job, and the time from the end of a window to its result.
 //!
 //! `cargo bench --bench job`; with `PIPECTL_TEST_KAFKA=host:port` over Kafka too, where this process is the producer, and the
-//! consumer of the results.
+//! consumer of the results. With `PIPECTL_TEST_KAFKA_DIR` as well, the folder that `scripts/kafka start` was given, that broker
+//! is away for a minute, and the job's memory is watched.
 #![allow(
     clippy::print_stdout,
     clippy::expect_used,
@@ -37,7 +38,14 @@ fn main() {
     if let Ok(brokers) = std::env::var("PIPECTL_TEST_KAFKA") {
         println!("on Kafka");
         Kafka::new(&brokers).start();
-        Kafka::new(&brokers).live();
+        // What exactly once adds: one of each in turn, as a machine is noisy.
+        for delivery in ["exactly_once", "at_least_once", "exactly_once", "at_least_once"] {
+            println!("  delivery: {delivery}");
+            Kafka::new(&brokers).live(delivery);
+        }
+        if let Ok(folder) = std::env::var("PIPECTL_TEST_KAFKA_DIR") {
+            away(&brokers, &folder);
+        }
         shipped(&brokers);
     }
 }
@@ -50,7 +58,7 @@ fn pipectl(brokers: &str, arguments: &[&str]) -> Command {
 }
 
 /// A chain that counts the topic `id` into `id-result`.
-fn counting(id: &str) -> String {
+fn counting(id: &str, delivery: &str) -> String {
     format!(
         "name: {id}
 connections: {{ kafka: {{ brokers: \"${{KAFKA_BROKERS}}\" }} }}
@@ -58,6 +66,7 @@ pipelines:
   count:
     - source: kafka
       with: {{ topic: {id}, format: text }}
+      delivery: {delivery}
     - window: count-by-key
       with: {{ key: value, size: 1s }}
     - sink: kafka
@@ -79,7 +88,7 @@ fn whole(id: &str, source: &str) -> String {
       with: {{ topic: {id}-result, format: {{ json: {{ fields: {{ window_end: integer, key: text, count: integer }} }} }} }}
     - sink: stdout
 ",
-        counting(id)
+        counting(id, "exactly_once")
     )
 }
 
@@ -207,9 +216,9 @@ impl Kafka {
         Self { brokers: brokers.to_owned(), id, producer: Arc::new(producer), results }
     }
 
-    fn counting(&self, folder: &Path) -> String {
+    fn counting(&self, folder: &Path, delivery: &str) -> String {
         let path = folder.join("job.yaml");
-        std::fs::write(&path, counting(&self.id)).expect("written");
+        std::fs::write(&path, counting(&self.id, delivery)).expect("written");
         path.to_str().expect("a path").to_owned()
     }
 
@@ -229,7 +238,7 @@ impl Kafka {
     /// Three records, one process for each try.
     fn start(&self) {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = self.counting(folder.path());
+        let path = self.counting(folder.path(), "exactly_once");
         let mut time = now_ms() - 3_600_000;
         let took = median_of_5(|| {
             // A window that an earlier try has closed takes no more.
@@ -251,9 +260,9 @@ impl Kafka {
     }
 
     /// 10,000 records a second from this process; how long after the end of each window a consumer has its result.
-    fn live(&self) {
+    fn live(&self, delivery: &str) {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = self.counting(folder.path());
+        let path = self.counting(folder.path(), delivery);
         let ended = Arc::new(AtomicBool::new(false));
         let writing = std::thread::spawn({
             let (producer, topic, ended) = (self.producer.clone(), self.id.clone(), ended.clone());
@@ -280,6 +289,36 @@ fn produce(producer: &BaseProducer, topic: &str, ended: &AtomicBool) {
         }
         producer.poll(Duration::from_millis(1));
     }
+}
+
+/// Rows as fast as they can be made, through a topic and a window, while the broker stands still for a minute.
+fn away(brokers: &str, folder: &str) {
+    let broker = |what: &str| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/kafka");
+        assert!(Command::new(script).args([what, folder]).status().expect("scripts/kafka").success());
+    };
+    let files = tempfile::tempdir().expect("a folder");
+    let path = files.path().join("job.yaml");
+    let (id, source) = (unique(), "{ fields: { key: { values: ['0', '1', '2'] } } }");
+    std::fs::write(&path, whole(&id, source)).expect("written");
+    let file = path.to_str().expect("a path");
+    let child = pipectl(brokers, &[file]).stdout(Stdio::null()).spawn().expect("a child");
+    let greatest = |seconds: u64| {
+        let watched = (0..seconds * 4).map(|_| {
+            std::thread::sleep(Duration::from_millis(250));
+            resident_mib(&child)
+        });
+        watched.fold(0.0, f64::max)
+    };
+    let before = greatest(15);
+    broker("pause");
+    let during = greatest(60);
+    broker("resume");
+    let after = greatest(20);
+    println!(
+        "  the broker away for 60 s at full rate: {before:.0} MiB resident at most before, {during:.0} while, {after:.0} after"
+    );
+    stop(child);
 }
 
 fn median_of_5(run: impl FnMut() -> f64) -> f64 {

@@ -4,7 +4,8 @@
 //!
 //! Three ways, of which the third is the whole chain of a pipeline file: kafka source, count-by-key window, kafka sink. All
 //! drain the same topic of one-byte records (3 keys, 4 partitions, 200 s of event time), commit results and positions in
-//! one transaction each 100 ms, and must arrive at the same counts. Printed are records per second, without start-up, and
+//! one transaction each 100 ms, and must arrive at the same counts. The chain runs with `delivery: at_least_once` as well, in turn: what
+//! exactly once costs. Printed are records per second, without start-up, and
 //! the ratio; a run of the bare loop stands before and after each of ours, as the machine is noisy.
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a benchmark prints, and fails by panicking")]
 
@@ -58,12 +59,19 @@ async fn main() {
     for round in ["b", "c"] {
         let (counts, ours) = ours(&log, &input, &output, &format!("{run}-{round}-ours"), records).await;
         assert_eq!(counts, expected, "the same counts");
-        let (chain, wall) =
-            chain(&brokers, &input, &format!("bench-{run}-{round}"), &expected, records).await;
+        let by = |delivery: &'static str| {
+            chain(&brokers, &input, format!("bench-{run}-{round}-{delivery}"), delivery, &expected, records)
+        };
+        let (chain, wall) = by("exactly_once").await;
+        let (at_least_once, _) = by("at_least_once").await;
         let (_, other) = bare(round);
         println!(
             "the whole chain:                  {chain:>9.0} records/s, {:.2} of bare; {wall:.2} s from start to end",
             chain / other
+        );
+        println!(
+            "the chain, at least once:         {at_least_once:>9.0} records/s, exactly once is {:.2} of it",
+            chain / at_least_once
         );
         println!("our reader and writer:            {ours:>9.0} records/s");
         println!(
@@ -133,7 +141,14 @@ async fn ours(log: &KafkaLog, input: &str, output: &str, id: &str, records: u64)
 }
 
 /// A pipeline file, planned and run to the end of its topic: records per second from the first on, and the whole time in seconds.
-async fn chain(brokers: &str, input: &str, id: &str, expected: &Counts, records: u64) -> (f64, f64) {
+async fn chain(
+    brokers: &str,
+    input: &str,
+    id: String,
+    delivery: &str,
+    expected: &Counts,
+    records: u64,
+) -> (f64, f64) {
     let yaml = format!(
         "name: {id}
 connections: {{ kafka: {{ brokers: '{brokers}' }} }}
@@ -141,6 +156,7 @@ pipelines:
   count:
     - source: kafka
       with: {{ topic: {input}, format: text }}
+      delivery: {delivery}
     - window: count-by-key
       with: {{ key: value, size: 1s }}
     - sink: kafka
