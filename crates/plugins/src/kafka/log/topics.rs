@@ -155,10 +155,9 @@ async fn create(settings: &KafkaSettings, topics: &[&TopicSpec]) -> Result<()> {
             if !topic.compacted {
                 return new;
             }
-            // Whoever starts reads all of it. Only closed segments are cleaned, so small ones and often.
-            new.set("cleanup.policy", "compact")
-                .set("segment.bytes", "33554432")
-                .set("min.cleanable.dirty.ratio", "0.1")
+            // Whoever starts reads all of it. Only closed segments are cleaned, so they are small: as small as hosted clusters
+            // allow, and as Kafka Streams makes its own.
+            new.set("cleanup.policy", "compact").set("segment.bytes", "52428800")
         })
         .collect();
     let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
