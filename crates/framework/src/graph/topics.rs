@@ -35,7 +35,7 @@ pub(super) fn join(
         topic(&mut topics, connection, &source.topic).readers.push(chain);
     }
     formats(&topics, drafts, warnings);
-    keys(&topics, drafts, connections, warnings);
+    keys(&topics, drafts, connections, problems);
     unwritten(&topics, drafts, connections, problems, warnings);
     circles(&topics, drafts, problems);
     topics
@@ -91,15 +91,15 @@ fn formats(topics: &[TopicUse], drafts: &[Draft], warnings: &mut Vec<Diagnostic>
 }
 
 /// A window over a topic whose records are not keyed by what it counts by: right with one worker, wrong with several, for each would
-/// count a part of a key. A log of this process has one worker.
+/// count a part of a key. A log of this process has one worker, and so has a topic of one partition.
 fn keys(
     topics: &[TopicUse],
     drafts: &[Draft],
     connections: &[(String, Arc<dyn Log>)],
-    warnings: &mut Vec<Diagnostic>,
+    problems: &mut Vec<Diagnostic>,
 ) {
     let shared = |t: &&TopicUse| connections.get(t.connection).is_some_and(|(_, log)| log.describe().shared);
-    for topic in topics.iter().filter(shared) {
+    for topic in topics.iter().filter(shared).filter(|t| t.spec.partitions != Some(1)) {
         for (reader, writer) in
             topic.readers.iter().flat_map(|r| topic.writers.iter().map(move |w| (&drafts[*r], &drafts[*w])))
         {
@@ -130,8 +130,8 @@ fn keys(
                     .encoder
                     .keyed_by()
                     .map_or("without a key".to_owned(), |by| format!("keyed by `{by}`"));
-                warnings.push(
-                    Diagnostic::warning(
+                problems.push(
+                    Diagnostic::error(
                         place,
                         format!(
                             "topic `{}` is not keyed by `{}`, which `{}.{}` counts by",
@@ -142,7 +142,10 @@ fn keys(
                         ),
                     )
                     .label(format!("the chain `{}` writes it {by}", writer.name))
-                    .help("one worker counts right; of several, each would count a part: write it with `key:` of that field"),
+                    .help(format!(
+                        "several workers would each count a part: write it with `key: {}`, or with `partitions: 1` where one worker is enough",
+                        key.first().map_or("", String::as_str)
+                    )),
                 );
             }
         }
