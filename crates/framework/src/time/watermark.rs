@@ -11,7 +11,8 @@ use crate::clock::Millis;
 /// Per partition it is the greatest time seen, less the out-of-orderness; over all, the least of the partitions that are not idle. A partition is
 /// idle once it is caught up and has given nothing for the idle time, nor since it was assigned: one without any record holds the
 /// others up for as long, because its first records may be as old as theirs. While every partition is idle, event time goes on from where it stood as fast as the clock, so that the last window closes without a
-/// newer record. It never goes back.
+/// newer record. It goes back only for a partition that another worker had and that stood further back: its records are not late for
+/// having waited.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,6 +31,8 @@ use crate::clock::Millis;
 /// assert_eq!(watermark.advance(s(13)), Some(12_000));   // idle since 11 s: time goes on
 /// watermark.observe(&a, 9_000, s(14));
 /// assert_eq!(watermark.advance(s(14)), Some(12_000));   // never back
+/// watermark.assign(Partition::new("t", 2), Some(4_000), s(14));
+/// assert_eq!(watermark.advance(s(14)), Some(4_000));    // but for a partition that stood there
 /// ```
 #[derive(Debug)]
 pub struct Watermark {
@@ -54,8 +57,10 @@ impl Watermark {
         Self { out_of_orderness, idle_after, partitions: BTreeMap::new(), now: None, resting: None }
     }
 
-    /// Adds a partition; `restored` is the watermark that was committed for it.
+    /// Adds a partition; `restored` is the watermark that was committed for it, `None` where nothing was: time waits for its first record, or
+    /// until it is idle.
     pub fn assign(&mut self, partition: Partition, restored: Option<Millis>, now: Duration) {
+        self.now = self.now.min(restored);
         let greatest = restored.map(|w| w.saturating_add(self.out_of_orderness));
         self.partitions.insert(partition, Seen { greatest, last_record: now, caught_up: false });
         self.resting = None;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::operator::{WindowOperator, WindowOutput};
+use super::operator::{Assigned, WindowOperator, WindowOutput};
 use super::result::Give;
 use super::sliding::{Panes, Running};
 use crate::batch::Batch;
@@ -70,14 +70,21 @@ impl WindowOperator {
             return None;
         }
         let due = self.next_end()?;
-        let watermark = self.watermark()?;
-        if due <= watermark {
+        // No session closes before all rows are back: to wake for one would be to wake for ever.
+        if self.sessions.is_some() && self.partitions.values().any(|a| a.replaying) {
+            return None;
+        }
+        let watermark = self.watermark();
+        if watermark.is_some_and(|watermark| due <= watermark) {
             return Some(now);
         }
         match self.next_move(now) {
             NextMove::Never => None,
             NextMove::At(at) => Some(at),
-            NextMove::Resting => Some(now + Duration::from_millis((due - watermark) as u64)),
+            NextMove::Resting => {
+                let left = watermark.map_or(0, |watermark| due - watermark);
+                Some(now + Duration::from_millis(left as u64))
+            }
         }
     }
 
@@ -184,13 +191,14 @@ impl WindowOperator {
     pub(super) fn window(&mut self, end: Millis, purpose: Purpose) -> Result<Option<Batch>> {
         let start = end.saturating_sub(self.grid.size());
         let close = purpose == Purpose::Close;
-        // Partitions for which this window was closed by another worker take no part.
-        let open: Vec<u32> = self
-            .partitions
-            .values()
-            .filter(|a| !close || a.closed_until.is_none_or(|c| c < end))
-            .map(|a| a.number)
-            .collect();
+        // It is closed for those partitions for which it was not closed before, by another worker or by this one, and given again for those
+        // for which it was.
+        let takes_part = |a: &&Assigned| match purpose {
+            Purpose::Close => a.closed_until.is_none_or(|closed| closed < end),
+            Purpose::Again => a.closed_until.is_some_and(|closed| closed >= end),
+            Purpose::Early => true,
+        };
+        let open: Vec<u32> = self.partitions.values().filter(takes_part).map(|a| a.number).collect();
         let all = open.len() == self.partitions.len();
         let known = self.same.len() as u32;
         self.same.extend(known..self.keys.len() as u32);

@@ -63,6 +63,10 @@ pub(super) struct Assigned {
     pub(super) number: u32,
     /// The end of the last window that was closed for it.
     pub(super) closed_until: Option<Millis>,
+    /// The offset up to which its rows had been dealt with before it was assigned.
+    pub(super) dealt_with: i64,
+    /// The greatest watermark that its rows were held against: it stays where the watermark goes back for another partition.
+    pub(super) reached: Option<Millis>,
     /// True while rows are read again; they do not move the watermark, or windows could close before the last of them is back.
     pub(super) replaying: bool,
     /// The greatest time seen meanwhile.
@@ -227,6 +231,8 @@ impl WindowOperator {
         let assigned = Assigned {
             number,
             closed_until: restored.and_then(|r| r.closed_until),
+            dealt_with: restored.map_or(0, |r| r.pos),
+            reached: restored.and_then(|r| r.watermark),
             replaying: false,
             held: None,
             saved: restored.and_then(|r| r.saved),
@@ -354,7 +360,13 @@ impl WindowOperator {
     pub(super) fn advance(&mut self, now: Duration, wall: Millis) -> Option<Millis> {
         match self.settings.time {
             TimeMode::Processing => Some(self.advance_wall(wall)),
-            TimeMode::Record => self.watermark.advance(now),
+            TimeMode::Record => {
+                let watermark = self.watermark.advance(now);
+                for assigned in self.partitions.values_mut() {
+                    assigned.reached = assigned.reached.max(watermark);
+                }
+                watermark
+            }
         }
     }
 
@@ -395,17 +407,24 @@ impl WindowOperator {
                 parts.map(|p| p.first_offset).min()
             }
         });
+        let closed_until = assigned.and_then(|a| a.closed_until);
         // Windows that are due and not closed yet must not be taken for closed before their rows are back.
-        let due = self.next_end().map_or(Millis::MAX, |end| end.saturating_sub(1));
+        let due = self.next_end().map(|end| match (closed_until, &self.sessions) {
+            (Some(closed), None) => end.max(self.grid.end_after(closed)),
+            _ => end,
+        });
+        let due = due.map_or(Millis::MAX, |end| end.saturating_sub(1));
+        let watermark = self.watermark().max(assigned.and_then(|a| a.reached));
         let restored = Restored {
-            pos: next,
-            watermark: self.watermark().map(|w| w.min(due)),
-            closed_until: assigned.and_then(|a| a.closed_until),
+            // In the middle of what is read again, what comes behind was dealt with all the same.
+            pos: assigned.map_or(next, |a| a.dealt_with.max(next)),
+            watermark: watermark.map(|w| w.min(due)),
+            closed_until,
             saved: assigned.and_then(|a| a.saved),
             keys_saved: assigned.is_some_and(|a| a.keys_saved),
             first: self.first.filter(|first| {
-                let closed = assigned.and_then(|a| a.closed_until);
-                self.settings.keep_seen && closed.is_some_and(|closed| closed < self.grid.first_end(*first))
+                self.settings.keep_seen
+                    && closed_until.is_some_and(|closed| closed < self.grid.first_end(*first))
             }),
         };
         let low = low.max(restored.saved);

@@ -25,6 +25,8 @@ pub(super) struct Incoming<'a> {
     pub(super) partition: u32,
     /// The end of the last window that was closed for the partition.
     pub(super) closed_until: Option<Millis>,
+    /// How far time had come for the partition before this batch.
+    pub(super) reached: Millis,
     pub(super) now: Duration,
     pub(super) wall: Millis,
 }
@@ -53,11 +55,12 @@ impl WindowOperator {
             return Err(Error::fatal(format!("rows of {partition} came before the partition was assigned")));
         };
         let (number, closed_until) = (assigned.number, assigned.closed_until);
+        let reached = assigned.reached.max(closed_until).unwrap_or(Millis::MIN);
         if assigned.replaying != batch.origin().replay {
             self.set_replaying(partition, batch.origin().replay, now);
         }
         let wall = if self.settings.time == TimeMode::Processing { self.advance_wall(wall) } else { wall };
-        let mut incoming = Incoming { batch, partition: number, closed_until, now, wall };
+        let mut incoming = Incoming { batch, partition: number, closed_until, reached, now, wall };
         // What is read again had room before.
         let full = !incoming.replay() && self.is_full() && (!self.forget_keys() || self.is_full());
         if full {
@@ -114,7 +117,7 @@ impl WindowOperator {
     /// For each row whether it may count: it is not too far in the future, and not late by its own time. (The session that a row would be in may
     /// still be open; its key is known then.)
     fn usable(&self, incoming: Incoming<'_>) -> Vec<bool> {
-        let Incoming { batch, wall, closed_until, .. } = incoming;
+        let Incoming { batch, wall, reached, .. } = incoming;
         if self.settings.time == TimeMode::Processing {
             return vec![true; batch.rows()];
         }
@@ -127,8 +130,8 @@ impl WindowOperator {
         let judge = |t: &Millis| {
             let closed = match incoming.replay() {
                 true if self.sessions.is_some() => Millis::MIN,
-                true => closed_until.unwrap_or(Millis::MIN),
-                false => ahead.now(),
+                true => reached,
+                false => ahead.now().max(reached),
             };
             let near = *t <= latest;
             if near {
@@ -153,11 +156,7 @@ impl WindowOperator {
         }
         let span = batch.times().span()?;
         // A row cannot make one of its own pane, or a later one, late.
-        let closed = self
-            .watermark
-            .with(&batch.origin().partition, incoming.now)
-            .now()
-            .max(incoming.closed_until.unwrap_or(Millis::MIN));
+        let closed = self.watermark.with(&batch.origin().partition, incoming.now).now().max(incoming.reached);
         let plain = (span.rising || grid.pane(span.least) == grid.pane(span.greatest))
             && span.greatest <= incoming.wall.saturating_add(self.settings.max_skew)
             && grid.first_end(span.least) > closed;
@@ -267,10 +266,11 @@ impl WindowOperator {
             }
             // What was read before a restart counts only towards windows that were still open; it was never late again.
             let replay = incoming.replay();
-            let closed = match replay {
-                true => incoming.closed_until.unwrap_or(Millis::MIN),
-                false if processing => Millis::MIN,
-                false => ahead.now(),
+            let watermark = if replay || processing { Millis::MIN } else { ahead.now() };
+            let closed = match processing {
+                true if replay => incoming.closed_until.unwrap_or(Millis::MIN),
+                true => Millis::MIN,
+                false => watermark.max(incoming.reached),
             };
             if !replay {
                 ahead.pass(t);
@@ -288,7 +288,7 @@ impl WindowOperator {
                 // Too late for some of its windows: those that are due close before it comes in.
                 if grid.first_end(t).saturating_add(lateness) <= closed {
                     self.add_listed(incoming, groups, &mut order, &time);
-                    while !self.close_due(closed, out)? {}
+                    while !self.close_due(watermark, out)? {}
                     while let Some(end) = again.pop_first() {
                         if end.saturating_add(lateness) > closed {
                             again.insert(end);
@@ -297,7 +297,7 @@ impl WindowOperator {
                         out.results.extend(self.window(end, Purpose::Again)?);
                     }
                 }
-                let reach = grid.last_end(t).min(self.closed_until().unwrap_or(Millis::MIN));
+                let reach = grid.last_end(t).min(self.closed_until(incoming.partition));
                 let mut end = grid.first_end(t).max(grid.end_after(closed.saturating_sub(lateness)));
                 while end <= reach {
                     again.insert(end);
@@ -337,9 +337,10 @@ impl WindowOperator {
         group != NONE
     }
 
-    /// The end of the last window that was closed.
-    fn closed_until(&self) -> Option<Millis> {
-        self.partitions.values().filter_map(|a| a.closed_until).max()
+    /// The end of the last window that was closed for a partition.
+    fn closed_until(&self, number: u32) -> Millis {
+        let assigned = self.partitions.values().find(|a| a.number == number);
+        assigned.and_then(|a| a.closed_until).unwrap_or(Millis::MIN)
     }
 
     /// Adds the rows of `order` to their panes, and leaves it empty.

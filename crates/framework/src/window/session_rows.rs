@@ -37,6 +37,7 @@ impl WindowOperator {
                 continue;
             }
             let watermark = if processing { incoming.wall } else { ahead.now() };
+            let reached = if processing { watermark } else { watermark.max(incoming.reached) };
             if !replay {
                 ahead.pass(t);
                 // A row behind the watermark is not part of what is given before it comes in.
@@ -44,7 +45,7 @@ impl WindowOperator {
                     self.flush(incoming, &mut pending);
                     self.close_sessions(watermark, out)?;
                 }
-                if self.is_late(*group, t, watermark) {
+                if self.is_late(*group, t, reached) {
                     late.push(row as u32);
                     continue;
                 }
