@@ -50,7 +50,8 @@ pub(crate) struct CustomInput {
     replay_until: i64,
     /// Rows below this offset are in no open pane.
     skip_until: i64,
-    pending: Option<(Batch, Position)>,
+    /// The new rows of a batch that began with rows that are read again.
+    rest: Option<InputEvent>,
 }
 
 pub(crate) struct TopicInput {
@@ -80,7 +81,7 @@ impl Input {
                 announced: false,
                 replay_until: i64::MIN,
                 skip_until: i64::MIN,
-                pending: None,
+                rest: None,
             }),
             SourceBody::Log(settings) => Reading::Topic(TopicInput {
                 log: log.ok_or_else(|| Error::fatal(format!("no connection `{}`", settings.connection)))?,
@@ -107,7 +108,7 @@ impl Input {
                 custom.announced = false;
                 custom.replay_until = i64::MIN;
                 custom.skip_until = i64::MIN;
-                custom.pending = None;
+                custom.rest = None;
                 custom.source.open(context, committed).await
             }
             Reading::Topic(topic) => {
@@ -140,6 +141,16 @@ impl Input {
             Reading::Custom(custom) => custom.next().await?,
             Reading::Topic(topic) => topic.next().await?,
         };
+        self.stamped(event)
+    }
+
+    /// What belongs to the last event of a plugin's source, and shares its position: nothing may be committed before it is dealt with.
+    pub(crate) fn rest(&mut self) -> Result<Option<InputEvent>> {
+        let Reading::Custom(custom) = &mut self.reading else { return Ok(None) };
+        custom.rest.take().map(|rest| self.stamped(rest)).transpose()
+    }
+
+    fn stamped(&mut self, event: InputEvent) -> Result<InputEvent> {
         match (event, &self.stamper) {
             (InputEvent::Batch { batch, mut rejects, position }, Some(stamper)) => {
                 self.unstamped.clear();
@@ -233,9 +244,6 @@ impl CustomInput {
             let partition = self.partition.clone();
             return Ok(InputEvent::Assigned(vec![Assignment { partition, committed: None, start: 0 }]));
         }
-        if let Some((batch, position)) = self.pending.take() {
-            return Ok(InputEvent::Batch { batch, rejects: Vec::new(), position });
-        }
         Ok(match self.source.next().await? {
             SourceEvent::Batch { batch, rejects, position } => self.split_replay(batch, rejects, position),
             SourceEvent::CaughtUp => InputEvent::CaughtUp(vec![self.partition.clone()]),
@@ -263,9 +271,8 @@ impl CustomInput {
             return InputEvent::Batch { batch: batch.replayed(true), rejects, position };
         }
         let fresh = batch.slice(again, batch.rows() - again);
-        self.pending = Some((fresh, position.clone()));
-        // The first half's position is never committed: the second half follows before anything else can happen.
-        InputEvent::Batch { batch: batch.slice(0, again).replayed(true), rejects, position }
+        self.rest = Some(InputEvent::Batch { batch: fresh, rejects, position: position.clone() });
+        InputEvent::Batch { batch: batch.slice(0, again).replayed(true), rejects: Vec::new(), position }
     }
 }
 

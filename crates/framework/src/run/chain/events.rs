@@ -24,9 +24,11 @@ impl Chain {
                 let replay = batch.origin().replay;
                 if !replay {
                     FailPoint::Read.pass();
-                    StepMetrics::add(&self.steps[0].rows_in, (batch.rows() + rejects.len()) as u64);
-                    StepMetrics::add(&self.steps[0].rows_out, batch.rows() as u64);
                 }
+                // Rejects are new ones, also beside rows that are read again.
+                let fresh = if replay { 0 } else { batch.rows() };
+                StepMetrics::add(&self.steps[0].rows_in, (fresh + rejects.len()) as u64);
+                StepMetrics::add(&self.steps[0].rows_out, fresh as u64);
                 let partition = position.partition.clone();
                 self.reject(&partition, &rejects).await?;
                 self.tree.push(&self.outputs.main, batch, &mut self.writers).await?;

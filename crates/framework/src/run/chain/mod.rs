@@ -260,7 +260,12 @@ impl Chain {
                     self.input.bound().await.map_err(of_source)?;
                 }
                 Wake::Event(InputEvent::End) => break self.finish().await,
-                Wake::Event(event) => self.event(event).await?,
+                Wake::Event(event) => {
+                    self.event(event).await?;
+                    if let Some(rest) = self.input.rest()? {
+                        self.event(rest).await?;
+                    }
+                }
             }
             self.tree.tick(clock.elapsed(), &mut self.writers).await?;
             if self.commit_due() {
