@@ -259,3 +259,41 @@ fn keys_once_seen_stay_over_kills() {
         assert_eq!(run(window, i64::MAX, Some(seed)).0, expected, "seed {seed}");
     }
 }
+
+/// A position that says so is not taken for one that begins anew.
+#[test]
+fn a_state_that_is_gone_is_said_and_nothing_is_counted() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let folder = tempfile::tempdir().unwrap();
+    runtime.unwrap().block_on(async {
+        let plan = planned(&file("count-by-key\n      with: { key: key, size: 1h }"), folder.path());
+        let log = plan.connections[0].1.clone();
+        write(&log, 0, 50).await;
+        let options_of_group = ReaderOptions {
+            topics: vec!["in".into()],
+            partitions: None,
+            group: Some("t.count".into()),
+            start: Start::Earliest,
+            max_records: 1,
+            max_bytes: 1 << 20,
+        };
+        let mut reader = log.reader(options_of_group).await.unwrap();
+        let ReadEvent::Assigned(assigned) = reader.next().await.unwrap() else { panic!("no assignment") };
+        let partition = assigned[0].partition.clone();
+        let metadata = "v2;9;;;7;;".to_owned();
+        reader.commit(&[Position { partition, offset: 7, metadata }]).await.unwrap();
+        reader.close().await.unwrap();
+        let clock = Clock::manual(START);
+        let (run, _notices) = Run::start(plan, &options(&clock, AGAIN));
+        let failures = run.wait().await.failures;
+        let (_, error) = &failures[0];
+        insta::assert_snapshot!(
+            format!("{error}\n{}", error.help().unwrap()),
+            @r"
+        topic `t.count.changelog` does not have the state of open windows, which was committed
+        restore the topic, or begin anew under another `name:`; what its open windows had counted is not elsewhere
+        "
+        );
+        assert!(read(&log, "out").await.is_empty());
+    });
+}

@@ -20,7 +20,7 @@ use super::RunOptions;
 use super::tree::Tree;
 use crate::batch::Partition;
 use crate::clock::Millis;
-use crate::error::{Error, Result};
+use crate::error::{Consequence, Error, Result};
 use crate::log::{Append, Log, Position, ReadEvent, ReaderOptions, Records, Start, TopicSpec};
 use crate::window::Restored;
 
@@ -99,22 +99,37 @@ impl Changelog {
         self.held.remove(partition);
     }
 
-    /// Makes the topic where it is not there.
+    /// Makes the topic where it is not there; gives the number of its partitions.
     async fn ensure(&mut self) -> Result<u32> {
         if let Some(partitions) = self.partitions {
             return Ok(partitions);
         }
-        let spec = |name: &str, partitions, create| TopicSpec {
-            name: name.to_owned(),
-            partitions,
-            create,
-            compacted: create,
-        };
         let read = self.log.ensure_topics(&[spec(&self.source, None, false)]).await?;
         let own = self.log.ensure_topics(&[spec(&self.topic, read.first().copied(), true)]).await?;
+        Ok(self.found(&own))
+    }
+
+    /// The number of partitions of a topic that must be there: positions were committed with what is in it.
+    async fn find(&mut self) -> Result<u32> {
+        match self.log.ensure_topics(&[spec(&self.topic, None, false)]).await {
+            Ok(own) => Ok(self.found(&own)),
+            Err(error) if error.consequence() == Consequence::Fatal => {
+                Err(self.missing("the state of open windows"))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn found(&mut self, own: &[u32]) -> u32 {
         let partitions = own.first().copied().unwrap_or(1).max(1);
         self.partitions = Some(partitions);
-        Ok(partitions)
+        partitions
+    }
+
+    fn missing(&self, what: &str) -> Error {
+        Error::fatal(format!("topic `{}` does not have {what}, which was committed", self.topic)).remedy(
+            "restore the topic, or begin anew under another `name:`; what its open windows had counted is not elsewhere",
+        )
     }
 
     /// What must be written with the next commit for a partition that has been read up to `next`; `None` for nothing.
@@ -174,7 +189,10 @@ impl Changelog {
         wanted: &[(Partition, Notes)],
         mut progress: impl FnMut(Progress),
     ) -> Result<Vec<Kept>> {
-        let partitions = self.ensure().await?;
+        let partitions = match self.partitions {
+            Some(partitions) => partitions,
+            None => self.find().await?,
+        };
         let own = |(partition, _): &(Partition, Notes)| own_partition(partition, partitions);
         let options = ReaderOptions {
             topics: vec![self.topic.to_string()],
@@ -218,11 +236,7 @@ impl Changelog {
 
     /// What was found of a partition, once it is known to be whole.
     fn kept(&mut self, partition: &Partition, notes: &Notes, found: &BTreeMap<Key, Vec<u8>>) -> Result<Kept> {
-        let missing = |what: &str| {
-            Error::fatal(format!("topic `{}` does not have {what} of {partition}", self.topic)).remedy(
-                "restore the topic, or begin anew under another `name:`; what its open windows had counted is not elsewhere",
-            )
-        };
+        let missing = |what: &str| self.missing(&format!("{what} of {partition}"));
         let index = partition.index;
         let head = found.get(&Key(index, String::new(), HEAD.to_owned(), 0));
         if let Some(saved) = notes.saved
@@ -326,6 +340,10 @@ impl Notes {
         }
         (notes != Self::default()).then_some(notes)
     }
+}
+
+fn spec(name: &str, partitions: Option<u32>, create: bool) -> TopicSpec {
+    TopicSpec { name: name.to_owned(), partitions, create, compacted: create }
 }
 
 /// The partition of the changelog that has the state of a partition of the source: the same, unless the source has got more since.
