@@ -138,6 +138,17 @@ pub(super) fn transaction(doing: &str, error: &RDKafkaError) -> Error {
     let code = error.code();
     let consequence = match consequence(code) {
         known @ (Consequence::Fenced | Consequence::Refused) => known,
+        // A new producer would be told the same.
+        _ if matches!(
+            code,
+            Code::InvalidTransactionTimeout
+                | Code::UnsupportedVersion
+                | Code::UnsupportedFeature
+                | Code::UnsupportedForMessageFormat
+        ) =>
+        {
+            Consequence::Fatal
+        }
         // Fatal for this producer, not for the chain: a new one settles it.
         _ if error.is_fatal() => Consequence::Retry,
         _ if error.txn_requires_abort() => Consequence::Abort,
