@@ -2,9 +2,13 @@
 //!
 //! Counters are relaxed atomics: one writer (the chain's loop) and readers that only show them.
 
+mod standing;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+
+pub use self::standing::{Standing, State};
 
 /// The counters of one step. `in = out + filtered + late + dead + in flight` holds whenever the chain is between two
 /// batches.
@@ -144,6 +148,8 @@ pub struct ChainMetrics {
     pub progress_done: AtomicU64,
     /// What there is to read in all, in that unit; 0 where unknown.
     pub progress_total: AtomicU64,
+    /// Where the chain stands.
+    pub standing: Standing,
 }
 
 /// The names of a chain and its steps with their counters, as shown to an operator.

@@ -162,6 +162,8 @@ fn tell(notice: &Notice, troubles: &mut Troubles, status: &Status, terminal: &Te
         Notice::Restoring { chain, topic, done, total } => {
             tracing::info!(chain, topic, done, total, "reads the state of its open windows back");
         }
+        Notice::StandsBy { chain } => tracing::info!(chain, "stands by: another worker runs this chain"),
+        Notice::TakesOver { chain } => tracing::info!(chain, "runs here now"),
         Notice::Recovered { chain } => tracing::info!(chain, "works again"),
     }
 }
@@ -183,6 +185,8 @@ fn told(notice: &Notice, terminal: &Terminal) -> String {
             let percent = done * 100 / (*total).max(1);
             format!("{chain}: reads the state of its open windows back from `{topic}`: {percent} %")
         }
+        Notice::StandsBy { chain } => format!("{chain}: stands by: another worker runs this chain"),
+        Notice::TakesOver { chain } => format!("{chain}: runs here now"),
         Notice::Recovered { chain } => format!("{chain}: works again"),
     }
 }

@@ -215,10 +215,11 @@ fn windows(id: &str, window: &WindowOperator, delivery: Delivery, changelog: Opt
 fn workers(plan: &Plan, chain: &ChainPlan) -> String {
     match &chain.source.bound.body {
         _ if chain.per_instance => "Any number of copies may run; each has all of it.".to_owned(),
-        SourceBody::Custom(..)
-            if chain.keeps_position_in(&plan.connections).is_some() && !chain.at_least_once =>
-        {
-            "One worker: a second copy takes its place, and fences it.".to_owned()
+        SourceBody::Custom(..) if chain.takes_turns_in(&plan.connections).is_some() => {
+            "One worker at a time: the others stand by, and one of them goes on when it is gone.".to_owned()
+        }
+        SourceBody::Custom(..) if chain.keeps_position_in(&plan.connections).is_some() => {
+            "One process: nobody else can open its log.".to_owned()
         }
         SourceBody::Custom(..) => "One worker: a second copy reads everything as well.".to_owned(),
         SourceBody::Log(source) => {

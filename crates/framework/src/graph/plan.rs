@@ -6,7 +6,7 @@ use std::time::Duration;
 use arrow_schema::SchemaRef;
 
 use crate::config::Retry;
-use crate::log::{Log, TopicSpec};
+use crate::log::{Log, LogDescription, TopicSpec};
 use crate::plugin::{BoundSource, LogSink, Sink, SourceBody, Stamper, Transform};
 use crate::window::WindowOperator;
 
@@ -145,13 +145,25 @@ impl ChainPlan {
         if !self.source.replayable || matches!(self.source.bound.body, SourceBody::Log(_)) {
             return None;
         }
-        let keeps = |c: &usize| {
-            connections
-                .get(*c)
-                .map(|(_, log)| log.describe())
-                .is_some_and(|log| log.durable && log.transactional)
-        };
-        self.written().filter(keeps).min()
+        self.first_written(connections, |log| log.durable && log.transactional)
+    }
+
+    /// The connection in whose log workers that share it agree on the one of them that runs this chain, which reads a plugin's
+    /// source. `None` for a topic, whose partitions are shared, and where every worker runs the chain for itself.
+    pub fn takes_turns_in(&self, connections: &[(String, Arc<dyn Log>)]) -> Option<usize> {
+        if matches!(self.source.bound.body, SourceBody::Log(_)) {
+            return None;
+        }
+        self.first_written(connections, |log| log.shared && log.transactional)
+    }
+
+    /// The first of the connections that the chain writes to whose log is one of these.
+    fn first_written(
+        &self,
+        connections: &[(String, Arc<dyn Log>)],
+        which: impl Fn(&LogDescription) -> bool,
+    ) -> Option<usize> {
+        self.written().filter(|c| connections.get(*c).is_some_and(|(_, log)| which(&log.describe()))).min()
     }
 }
 

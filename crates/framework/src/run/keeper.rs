@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_array::BinaryArray;
 use serde::{Deserialize, Serialize};
 
+use super::turn::positions_topic;
 use crate::batch::Partition;
 use crate::clock::Millis;
 use crate::error::{Error, Result};
@@ -19,7 +20,7 @@ pub(crate) struct Keeper {
     /// The connection, among those of the run.
     pub(crate) connection: usize,
     log: Arc<dyn Log>,
-    topic: Arc<str>,
+    topic: TopicSpec,
     /// The chain.
     key: String,
     /// The record as it was last written or read.
@@ -64,17 +65,14 @@ pub(crate) struct Resumed {
 
 impl Keeper {
     pub(crate) fn new(connection: usize, log: Arc<dyn Log>, pipeline: &str, chain: &str) -> Self {
-        let topic = format!("{pipeline}.positions").into();
-        Self { connection, log, topic, key: chain.to_owned(), last: None }
+        Self { connection, log, topic: positions_topic(pipeline), key: chain.to_owned(), last: None }
     }
 
     /// Reads what was last committed; to be called once the chain's writer is open, so that no commit is under way.
     pub(crate) async fn load(&mut self) -> Result<Option<Resumed>> {
-        let spec =
-            TopicSpec { name: self.topic.to_string(), partitions: Some(1), create: true, compacted: true };
-        self.log.ensure_topics(&[spec]).await?;
+        self.log.ensure_topics(std::slice::from_ref(&self.topic)).await?;
         let options = ReaderOptions {
-            topics: vec![self.topic.to_string()],
+            topics: vec![self.topic.name.clone()],
             partitions: None,
             group: None,
             start: Start::Earliest,
@@ -110,7 +108,7 @@ impl Keeper {
 
     fn parse(&self, text: &str) -> Result<Resumed> {
         let unreadable = |what: String| {
-            Error::fatal(format!("topic `{}` has a position for `{}` that {what}", self.topic, self.key))
+            Error::fatal(format!("topic `{}` has a position for `{}` that {what}", self.topic.name, self.key))
                 .remedy("give the pipeline another name to read its sources from their beginning")
         };
         let kept: Kept =
@@ -148,7 +146,7 @@ impl Keeper {
             return Ok(None);
         }
         let append = Append {
-            topic: self.topic.clone(),
+            topic: self.topic.name.as_str().into(),
             partition: None,
             keys: Some(BinaryArray::from_vec(vec![self.key.as_bytes()])),
             values: BinaryArray::from_vec(vec![text.as_bytes()]),

@@ -14,6 +14,8 @@ mod fail_point;
 mod input;
 mod keeper;
 mod tree;
+mod turn;
+mod watched;
 mod writers;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use self::watched::Watched;
 use crate::clock::Clock;
 use crate::error::{Consequence, Error, Result};
 use crate::graph::{Plan, REPLAY_ROWS, REPLAY_TIME};
@@ -121,6 +124,16 @@ pub enum Notice {
         /// Of how many.
         total: u64,
     },
+    /// Another worker runs this chain; this one waits for its turn.
+    StandsBy {
+        /// The chain.
+        chain: String,
+    },
+    /// A chain that stood by runs here from now on.
+    TakesOver {
+        /// The chain.
+        chain: String,
+    },
     /// A chain works again after a fault.
     Recovered {
         /// The chain.
@@ -192,7 +205,8 @@ impl Run {
                 downstream,
                 notices: notice_tx.clone(),
             };
-            tasks.push((name, tokio::spawn(chain::run(chain, environment))));
+            let (metrics, clock) = (figures[index].chain.clone(), options.clock.clone());
+            tasks.push((name, tokio::spawn(Watched::new(chain::run(chain, environment), metrics, clock))));
         }
         (Self { control: Control(Arc::new(command)), figures, tasks }, notices)
     }

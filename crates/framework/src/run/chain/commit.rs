@@ -172,6 +172,5 @@ impl Chain {
         }
         self.checkpoint.restore(self.steps.iter());
         self.dirty = false;
-        StepMetrics::add(&self.metrics.aborts, 1);
     }
 }

@@ -7,7 +7,7 @@ use super::{Chain, Notice};
 use crate::batch::Partition;
 use crate::error::{Error, Part, Result};
 use crate::log::{Assignment, Position};
-use crate::metrics::StepMetrics;
+use crate::metrics::{State, StepMetrics};
 use crate::plugin::SourceReject;
 use crate::run::FailPoint;
 use crate::run::changelog::{self, Kept, Notes, Progress};
@@ -17,6 +17,11 @@ use crate::run::tree::apply_policy;
 impl Chain {
     pub(super) async fn event(&mut self, event: InputEvent) -> Result<()> {
         let now = self.now();
+        if matches!(event, InputEvent::Batch { .. } | InputEvent::CaughtUp(_))
+            && self.metrics.standing.retries()
+        {
+            self.stands(State::Runs);
+        }
         match event {
             InputEvent::Batch { batch, rejects, position } => {
                 self.tree.caught_up(&batch.origin().partition, false, now);
@@ -50,6 +55,7 @@ impl Chain {
             }
             InputEvent::Assigned(assignments) => {
                 let mut kept = self.kept(&assignments).await?;
+                self.stands(State::Runs);
                 for assignment in assignments {
                     // A plugin's source is announced anew after each failure; what it has committed stays known.
                     let known = self.positions.remove(&assignment.partition);
@@ -94,6 +100,7 @@ impl Chain {
                 }
             }
             InputEvent::OutOfReach(partitions) => {
+                self.stands(State::Retries { error: "the log of its source is out of reach".to_owned() });
                 for partition in partitions {
                     self.tree.caught_up(&partition, false, now);
                 }

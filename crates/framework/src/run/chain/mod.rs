@@ -6,6 +6,7 @@
 mod commit;
 mod events;
 mod open;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use super::changelog::Changelog;
 use super::input::{Input, InputEvent};
 use super::keeper::Keeper;
 use super::tree::{Checkpoint, Tree};
+use super::turn::{Over, Turn};
 use super::writers::Writers;
 use super::{Command, Notice, Phase, RunOptions, passing};
 use crate::batch::Partition;
@@ -27,11 +29,14 @@ use crate::config::Retry;
 use crate::error::{Error, Part, Result};
 use crate::graph::{ChainPlan, OnError, Outputs};
 use crate::log::{Log, TopicSpec};
-use crate::metrics::{ChainFigures, ChainMetrics, StepMetrics};
+use crate::metrics::{ChainFigures, ChainMetrics, State, StepMetrics};
 use crate::plugin::SourceBody;
 
 /// The shortest time between two commits of a chain that writes to no log.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long a chain that has been told to stop waits for its log; what is not committed then is read again.
+const DRAIN: Duration = Duration::from_secs(4);
 
 /// Everything around a chain that it shares with the others of its run.
 pub(crate) struct Environment {
@@ -53,9 +58,16 @@ pub(crate) async fn run(plan: ChainPlan, environment: Environment) -> Result<()>
     let mut chain = Chain::new(plan, environment)?;
     let result = chain.until_done().await;
     chain.writers.abandon().await;
-    let closed = chain.tree.close().await.and(chain.input.close().await);
+    // Each may take as long as its log does to let go.
+    let (input, turn) = tokio::join!(chain.input.close(), leave(&mut chain.turn));
+    let closed = chain.tree.close().await.and(input).and(turn);
+    let result = result.and(closed);
+    chain.stands(match &result {
+        Ok(()) => State::Ended,
+        Err(error) => State::Failed { error: error.to_string() },
+    });
     chain.environment.phase.send_replace(Phase::Ended);
-    result.and(closed)
+    result
 }
 
 struct Chain {
@@ -76,6 +88,8 @@ struct Chain {
     keeper: Option<Keeper>,
     /// Keeps the state of windows that are too long to be read again, where the source's log can.
     changelog: Option<Changelog>,
+    /// Its place among the workers, where only one of them can run it.
+    turn: Option<Turn>,
     /// True where positions outlive the process: a stopped run goes on there.
     durable: bool,
     /// `None` where the chain delivers at least once.
@@ -93,8 +107,18 @@ struct Chain {
     introduced: bool,
 }
 
+/// Why a chain that was open is not driven on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// It is at its end, or shall stop.
+    Done,
+    /// Another worker's turn has come.
+    Turn,
+}
+
 enum Wake {
     Command,
+    TurnOver(Over),
     UpstreamEnded,
     Timer,
     Event(InputEvent),
@@ -122,6 +146,9 @@ impl Chain {
         };
         // A chain that reads a topic is fenced by its group (KIP-447), so every worker has an id of its own. A chain that reads
         // anything else has only this id to keep a second copy from writing everything twice: it is the same for all.
+        let turn = plan
+            .takes_turns_in(&environment.connections)
+            .map(|c| Turn::new(environment.connections[c].1.clone(), &environment.pipeline, &name));
         let transactional_id = match &plan.source.bound.body {
             SourceBody::Custom(..) => name,
             SourceBody::Log(_) => {
@@ -155,6 +182,7 @@ impl Chain {
             home,
             keeper,
             changelog,
+            turn,
             durable,
             transactional_id: (!plan.at_least_once).then_some(transactional_id),
             tree,
@@ -172,15 +200,26 @@ impl Chain {
 
     async fn until_done(&mut self) -> Result<()> {
         loop {
-            let error = match self.attempt().await {
-                Ok(()) => return Ok(()),
-                Err(error) if passing(&error) => error,
+            let attempt = self.attempt_in_time().await;
+            self.metrics.standing.waits();
+            let error = match attempt {
+                Ok(Left::Done) => return Ok(()),
+                Ok(Left::Turn) => {
+                    self.roll_back().await;
+                    continue;
+                }
                 Err(error) => {
                     self.roll_back().await;
-                    return Err(error);
+                    StepMetrics::add(&self.metrics.aborts, 1);
+                    error
                 }
             };
-            self.roll_back().await;
+            if !passing(&error) {
+                if self.lost_its_turn(&error).await {
+                    continue;
+                }
+                return Err(error);
+            }
             if self.draining() {
                 tracing::warn!(
                     chain = self.name,
@@ -195,6 +234,7 @@ impl Chain {
                 Next::GiveUp(error) => return Err(error),
             };
             StepMetrics::add(&self.metrics.retries, 1);
+            self.stands(State::Retries { error: shown.0.clone() });
             self.notify(Notice::Retrying { chain: self.name.clone(), error: shown.0, help: shown.1, after });
             let at = self.now() + after;
             let clock = self.environment.options.clock.clone();
@@ -220,41 +260,72 @@ impl Chain {
         }
     }
 
+    /// One try; a chain that has been told to stop does not wait longer for its log than [`DRAIN`]. One whose rows cannot be
+    /// read again waits as long as the run does.
+    async fn attempt_in_time(&mut self) -> Result<Left> {
+        let mut command = self.environment.command.clone();
+        let clock = self.environment.options.clock.clone();
+        let bounded = self.goes_on() || !self.input.is_topic();
+        let overdue = async {
+            changed_to_drain(&mut command).await;
+            clock.sleep_until(clock.elapsed() + DRAIN).await;
+        };
+        tokio::select! {
+            biased;
+            left = self.attempt() => left,
+            () = overdue, if bounded => Err(Error::retry("its log did not answer in time")),
+        }
+    }
+
     /// One try: open everything, loop until the end or a failure.
-    async fn attempt(&mut self) -> Result<()> {
+    async fn attempt(&mut self) -> Result<Left> {
         let mut command = self.environment.command.clone();
         tokio::select! {
             biased;
             opened = self.open() => opened?,
             // Nothing has been read yet.
-            () = changed_to_drain(&mut command) => return Ok(()),
+            () = changed_to_drain(&mut command) => return Ok(Left::Done),
         }
-        self.drive().await?;
+        if !self.input.is_topic() {
+            self.stands(State::Runs);
+        }
+        let left = self.drive().await?;
         self.commit().await?;
-        self.writers.close().await
+        self.writers.close().await?;
+        Ok(left)
     }
 
-    async fn drive(&mut self) -> Result<()> {
+    async fn drive(&mut self) -> Result<Left> {
         let clock = self.environment.options.clock.clone();
         let mut upstream = self.environment.upstream.clone();
         let mut bounded = false;
         loop {
-            let goes_on = self.durable || self.keeper.is_some();
+            let goes_on = self.goes_on();
             if self.draining() && (goes_on || !self.input.is_topic()) {
                 // Where positions are kept, the rows of open windows are read again; else they would be lost.
-                break if goes_on { Ok(()) } else { self.finish().await };
+                break if goes_on { Ok(Left::Done) } else { self.finish().await };
             }
             let ends = !bounded && (self.environment.options.once || self.draining());
             let wake_at = self.wake_at();
+            self.metrics.standing.waits();
             let wake = tokio::select! {
                 biased;
                 () = changed_to_drain(&mut self.environment.command), if !self.draining() => Wake::Command,
+                over = turn::over(&mut self.turn), if self.turn.is_some() => Wake::TurnOver(over?),
                 () = all_ended(&mut upstream), if ends => Wake::UpstreamEnded,
                 () = clock.sleep_until(wake_at.unwrap_or_default()), if wake_at.is_some() => Wake::Timer,
                 event = self.input.next() => Wake::Event(event.map_err(of_source)?),
             };
+            self.metrics.standing.works(clock.elapsed());
             match wake {
                 Wake::Command | Wake::Timer => {}
+                // The commit that follows still counts.
+                Wake::TurnOver(Over::Revoked) => break Ok(Left::Turn),
+                Wake::TurnOver(Over::Lost) => {
+                    self.roll_back().await;
+                    StepMetrics::add(&self.metrics.aborts, 1);
+                    break Ok(Left::Turn);
+                }
                 Wake::UpstreamEnded => {
                     bounded = true;
                     self.input.bound().await.map_err(of_source)?;
@@ -276,8 +347,14 @@ impl Chain {
     }
 
     /// Closes every window: nothing follows.
-    async fn finish(&mut self) -> Result<()> {
-        self.tree.finish(&mut self.writers).await
+    async fn finish(&mut self) -> Result<Left> {
+        self.tree.finish(&mut self.writers).await?;
+        Ok(Left::Done)
+    }
+
+    /// True where the next run goes on at the committed positions.
+    fn goes_on(&self) -> bool {
+        self.durable || self.keeper.is_some()
     }
 
     /// When there is something to do without an event.
@@ -307,6 +384,10 @@ impl Chain {
         *self.environment.command.borrow() == Command::Drain
     }
 
+    fn stands(&self, state: State) {
+        self.metrics.standing.set(state, self.now());
+    }
+
     fn notify(&self, notice: Notice) {
         // Nobody listens any more where the run was dropped.
         let _ = self.environment.notices.send(notice);
@@ -315,6 +396,13 @@ impl Chain {
 
 fn of_source(error: Error) -> Error {
     error.of(Part::Source)
+}
+
+async fn leave(turn: &mut Option<Turn>) -> Result<()> {
+    match turn {
+        Some(turn) => turn.close().await,
+        None => Ok(()),
+    }
 }
 
 async fn changed_to_drain(command: &mut watch::Receiver<Command>) {

@@ -14,6 +14,7 @@ impl Chain {
         {
             log.ensure_topics(topics).await.map_err(|e| e.of(Part::Connection(connection)))?;
         }
+        self.wait_for_turn().await?;
         let options = &self.environment.options;
         let source_context = SourceContext {
             clock: options.clock.clone(),
