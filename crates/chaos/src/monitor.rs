@@ -18,6 +18,9 @@ use crate::{KEYS, OUTPUTS, PARTITIONS, Result};
 /// Copies are noted once per so many milliseconds of their time.
 const GRAIN: i64 = 100;
 
+/// How long the effects of a fault are looked for at least, in milliseconds.
+const AFTERMATH: i64 = 4000;
+
 /// Something that was seen to arrive. All times are milliseconds since 1970.
 #[derive(Debug, Clone, Copy)]
 struct Arrival {
@@ -41,7 +44,8 @@ pub(crate) struct Arrivals {
 pub(crate) struct Effect {
     /// From the fault until every lane had something whose time is after the fault.
     pub(crate) recovery: i64,
-    /// The longest from the time of a thing to its arrival until then: without a fault, the normal delay.
+    /// The longest from the time of a thing to its arrival until then, and for [`AFTERMATH`] at least: a worker that comes is
+    /// felt only once it has started. Without a fault, the normal delay.
     pub(crate) silence: i64,
 }
 
@@ -68,7 +72,8 @@ impl Arrivals {
             return None;
         }
         let back = first.into_values().max()?;
-        let touched = |arrival: &&Arrival| arrival.at >= fault && arrival.event <= back;
+        let until = back.max(fault + AFTERMATH);
+        let touched = |arrival: &&Arrival| arrival.at >= fault && arrival.event <= until;
         let silence = self.all.iter().filter(touched).map(|arrival| arrival.at - arrival.event).max();
         Some(Effect { recovery: back - fault, silence: silence.unwrap_or(0) })
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::check::{Found, Topics, Verdict};
 use crate::cluster::Cluster;
-use crate::monitor::{Arrivals, Monitor};
+use crate::monitor::{Arrivals, Effect, Monitor};
 use crate::producer::Records;
 use crate::report::{Distribution, Figures};
 use crate::time::{Random, now, pause, until};
@@ -188,36 +188,33 @@ impl Stage {
         kinds.sort_unstable();
         kinds.dedup();
         for kind in kinds {
-            let faults = || self.faults.iter().filter(move |fault| fault.kind == kind);
-            figures.say(&format!("{kind}: faults"), json!(faults().count()));
+            let count = self.faults.iter().filter(|fault| fault.kind == kind).count();
+            figures.say(&format!("{kind}: faults"), json!(count));
             for (of, arrivals, lanes) in [("results", results, KEYS), ("copies", copies, PARTITIONS)] {
                 let (mut alone, mut together) = (Distribution::default(), Distribution::default());
                 let (mut silence, mut never) = (Distribution::default(), 0);
-                for fault in faults() {
-                    let Some(effect) = arrivals.effect(lanes, fault.at) else {
+                let effects: Vec<_> =
+                    self.faults.iter().map(|fault| (fault, arrivals.effect(lanes, fault.at))).collect();
+                for (fault, effect) in effects.iter().filter(|(fault, _)| fault.kind == kind) {
+                    let Some(effect) = effect else {
                         never += 1;
                         continue;
                     };
                     let end = fault.at + effect.recovery;
-                    let next_to = |other: &Fault| {
-                        other.at != fault.at
-                            && (other.at - 15_000..end).contains(&fault.at)
-                            && other.at < end
-                            && other.at > fault.at - 10_000
+                    let overlaps = |(other, its): &(&Fault, Option<Effect>)| {
+                        let over = its.map_or(i64::MAX, |its| other.at + its.recovery);
+                        other.at != fault.at && other.at < end && over > fault.at
                     };
-                    if self.faults.iter().any(next_to) {
-                        together.add(effect.recovery);
-                    } else {
-                        alone.add(effect.recovery);
-                        silence.add(effect.silence);
-                    }
+                    let times = if effects.iter().any(overlaps) { &mut together } else { &mut alone };
+                    times.add(effect.recovery);
+                    silence.add(effect.silence);
                 }
                 if never > 0 {
                     figures.say(&format!("{kind}: {of} never came back"), json!(never));
                 }
                 for (what, times) in [
                     ("recovery", &alone),
-                    ("recovery, another fault within 10 s", &together),
+                    ("recovery, while another fault was not over", &together),
                     ("longest wait for a thing that was due", &silence),
                 ] {
                     if !times.is_empty() {

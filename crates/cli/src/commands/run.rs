@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use pipectl_framework::clock::Clock;
@@ -81,7 +82,12 @@ async fn drive(plan: Plan, arguments: &args::Run, terminal: &Terminal) -> Exit {
     let started = Instant::now();
     // Rows and status lines on one terminal would be drawn into each other.
     let rows = plan.chains.iter().flat_map(|chain| &chain.nodes).any(|node| node.plugin == "stdout");
-    let options = RunOptions { once: arguments.once, seed: seed(), ..RunOptions::new(Clock::system()) };
+    let options = RunOptions {
+        once: arguments.once,
+        seed: seed(),
+        state: Some(state_folder()),
+        ..RunOptions::new(Clock::system())
+    };
     let (run, mut notices) = Run::start(plan, &options);
     let (figures, control) = (run.figures(), run.control());
     let mut status = Status::new(terminal, figures.clone(), rows && std::io::stdout().is_terminal());
@@ -131,6 +137,13 @@ async fn drive(plan: Plan, arguments: &args::Run, terminal: &Terminal) -> Exit {
             Exit::Failed
         }
     }
+}
+
+/// Where this machine keeps what outlives a process and is nobody else's.
+fn state_folder() -> PathBuf {
+    let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let state = from("XDG_STATE_HOME").or_else(|| from("HOME").map(|home| home.join(".local/state")));
+    state.unwrap_or_else(std::env::temp_dir).join("pipectl")
 }
 
 async fn stop(interrupt: &mut Signal, terminate: &mut Signal) {

@@ -16,8 +16,10 @@ mod keeper;
 mod tree;
 mod turn;
 mod watched;
+mod worker;
 mod writers;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ use crate::log::{Log, TopicSpec};
 use crate::metrics::{ChainFigures, ChainMetrics, StepMetrics};
 
 pub use self::fail_point::FailPoint;
+use self::worker::Worker;
 
 /// How to run a plan.
 #[derive(Debug, Clone)]
@@ -51,6 +54,9 @@ pub struct RunOptions {
     pub replay_rows: i64,
     /// The same for how long ago the first of them was read.
     pub replay_time: Duration,
+    /// A folder of this machine where workers keep their names, so that one that is started again ends what a killed one was
+    /// writing. Without it that ends by its time-out.
+    pub state: Option<PathBuf>,
 }
 
 impl RunOptions {
@@ -64,6 +70,7 @@ impl RunOptions {
             position_interval: Duration::from_secs(5),
             replay_rows: REPLAY_ROWS,
             replay_time: REPLAY_TIME,
+            state: None,
         }
     }
 }
@@ -182,6 +189,11 @@ impl Run {
             (0..plan.chains.len()).map(|c| (pick(plan.upstream(c)), pick(plan.downstream(c)))).collect();
         let connections: Vec<Arc<dyn Log>> = plan.connections.iter().map(|(_, log)| log.clone()).collect();
         let topics = Arc::new(topics_by_connection(&plan));
+        let shared = connections.iter().any(|log| log.describe().shared);
+        let worker = Arc::new(match options.state.as_ref().filter(|_| shared) {
+            Some(folder) => Worker::in_folder(folder, &plan.name, &options.clock),
+            None => Worker::new(&options.clock),
+        });
         let mut tasks = Vec::new();
         for (index, ((chain, (phase, _)), (upstream, downstream))) in
             plan.chains.into_iter().zip(phases).zip(joins).enumerate()
@@ -197,6 +209,7 @@ impl Run {
                     .collect(),
                 topics: topics.clone(),
                 options: options.clone(),
+                worker: worker.clone(),
                 figures: figures.clone(),
                 index,
                 command: command_rx.clone(),

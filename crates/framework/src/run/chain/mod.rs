@@ -22,11 +22,12 @@ use super::input::{Input, InputEvent};
 use super::keeper::Keeper;
 use super::tree::{Checkpoint, Tree};
 use super::turn::{Over, Turn};
+use super::worker::Worker;
 use super::writers::Writers;
 use super::{Command, Notice, Phase, RunOptions, passing};
 use crate::batch::Partition;
 use crate::config::Retry;
-use crate::error::{Error, Part, Result};
+use crate::error::{Consequence, Error, Part, Result};
 use crate::graph::{ChainPlan, OnError, Outputs};
 use crate::log::{Log, TopicSpec};
 use crate::metrics::{ChainFigures, ChainMetrics, State, StepMetrics};
@@ -44,6 +45,7 @@ pub(crate) struct Environment {
     pub(crate) connections: Vec<(String, Arc<dyn Log>)>,
     pub(crate) topics: Arc<Vec<Vec<TopicSpec>>>,
     pub(crate) options: RunOptions,
+    pub(crate) worker: Arc<Worker>,
     pub(crate) figures: Arc<[ChainFigures]>,
     pub(crate) index: usize,
     pub(crate) command: watch::Receiver<Command>,
@@ -151,9 +153,7 @@ impl Chain {
             .map(|c| Turn::new(environment.connections[c].1.clone(), &environment.pipeline, &name));
         let transactional_id = match &plan.source.bound.body {
             SourceBody::Custom(..) => name,
-            SourceBody::Log(_) => {
-                format!("{name}.{}-{}", std::process::id(), environment.options.clock.now())
-            }
+            SourceBody::Log(_) => format!("{name}.{}", environment.worker.name()),
         };
         let keeper = plan
             .keeps_position_in(&environment.connections)
@@ -200,7 +200,7 @@ impl Chain {
 
     async fn until_done(&mut self) -> Result<()> {
         loop {
-            let attempt = self.attempt_in_time().await;
+            let attempt = self.attempt_in_time().await.map_err(|error| self.fenced(error));
             self.metrics.standing.waits();
             let error = match attempt {
                 Ok(Left::Done) => return Ok(()),
@@ -242,6 +242,20 @@ impl Chain {
                 () = clock.sleep_until(at) => {}
                 () = changed_to_drain(&mut self.environment.command) => return Ok(()),
             }
+        }
+    }
+
+    /// A worker that reads a topic has its transactional id for itself, so nobody else fenced it: it stood still for longer than
+    /// a transaction may take, and the log ended that. Its partitions are another's by now, and it joins again.
+    fn fenced(&self, error: Error) -> Error {
+        if error.consequence() != Consequence::Fenced || !self.input.is_topic() {
+            return error;
+        }
+        let again =
+            Error::abort(format!("this worker stood still for too long, and was taken for dead: {error}"));
+        match error.part() {
+            Some(part) => again.of(part),
+            None => again,
         }
     }
 

@@ -1,0 +1,153 @@
+//! The name of a worker: its own among all that run, and its successor's when it was killed.
+//!
+//! A worker that dies in the middle of a transaction leaves it open. The brokers end it after its time-out, which they look for each
+//! ten seconds, and until then nobody reads what other workers write behind it. A producer with the same transactional id
+//! ends it at once. So the id must be the one of whoever died here, and never the one of somebody who is alive.
+//!
+//! That is a lock: a worker takes the first free number of its pipeline on this machine, in a file that it keeps locked; the
+//! system frees it however the process ends. The numbers of two folders are told apart by a word that stands in each, and by
+//! the name of the machine, in case the folder is one that several machines see. Without a folder to write to, a worker has a
+//! name that nobody had before, and what it leaves open ends by its time-out.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use crate::clock::Clock;
+
+/// More workers of one pipeline than a machine has.
+const MOST: usize = 1000;
+/// The file with the folder's word.
+const WORD: &str = "word";
+
+/// A name, and the lock that keeps it.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    name: String,
+    /// Locked until it is dropped.
+    _lock: Option<File>,
+}
+
+impl Worker {
+    /// A name that nobody had before.
+    pub(crate) fn new(clock: &Clock) -> Self {
+        Self { name: format!("{}-{}", std::process::id(), clock.now()), _lock: None }
+    }
+
+    /// The first free name of a pipeline in a folder, which is made if it is not there.
+    pub(crate) fn in_folder(folder: &Path, pipeline: &str, clock: &Clock) -> Self {
+        match Self::locked(folder, pipeline) {
+            Ok(worker) => worker,
+            Err(error) => {
+                tracing::warn!(
+                    "{} keeps no names of workers ({error}); after a kill -9 the brokers take some 20 s to end what was being \
+                     written",
+                    folder.display()
+                );
+                Self::new(clock)
+            }
+        }
+    }
+
+    fn locked(folder: &Path, pipeline: &str) -> io::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let word = word(folder)?;
+        // Absent elsewhere than on Linux, where the word has to do.
+        let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        for number in 0..MOST {
+            let path = folder.join(format!("{}.{number}", file_name(pipeline)));
+            let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+            match lock.try_lock() {
+                Ok(()) => {
+                    let name = format!("{}{word}-{number}", machine.trim());
+                    return Ok(Self { name, _lock: Some(lock) });
+                }
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        Err(io::Error::other("no number is free"))
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// The folder's word, made by whoever comes first.
+fn word(folder: &Path) -> io::Result<String> {
+    let path = folder.join(WORD);
+    match OpenOptions::new().create_new(true).write(true).open(&path) {
+        Ok(mut file) => {
+            // Hashed with keys from the system's random numbers.
+            let word = format!("{:016x}", RandomState::new().build_hasher().finish());
+            file.write_all(word.as_bytes())?;
+            Ok(word)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let mut word = String::new();
+            File::open(&path)?.read_to_string(&mut word)?;
+            let whole = word.len() == 16 && word.bytes().all(|b| b.is_ascii_hexdigit());
+            if whole { Ok(word) } else { Err(io::Error::other(format!("{} is not whole", path.display()))) }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A pipeline's name as that of a file: whatever stands in it, two names have two files.
+fn file_name(pipeline: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    pipeline.bytes().fold(String::new(), |mut name, byte| {
+        if plain(byte) {
+            name.push(char::from(byte));
+        } else {
+            name.push_str(&format!("%{byte:02x}"));
+        }
+        name
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> std::path::PathBuf {
+        let folder = std::env::temp_dir().join(format!("pipectl-worker-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        folder
+    }
+
+    #[test]
+    fn a_name_is_ones_own_until_its_worker_ends_and_its_successors_then() {
+        let (folder, clock) = (folder("own"), Clock::system());
+        let take = |pipeline| Worker::in_folder(&folder, pipeline, &clock);
+        let (first, second, other) = (take("a"), take("a"), take("b"));
+        assert_ne!(first.name(), second.name());
+        assert_eq!(first.name(), other.name(), "a chain's id begins with its pipeline");
+        let was = first.name().to_owned();
+        drop(first);
+        let (third, fourth) = (take("a"), take("a"));
+        assert_eq!(third.name(), was, "the first free one");
+        assert!(![third.name(), second.name()].contains(&fourth.name()));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn folders_are_told_apart_and_without_one_a_name_is_new() {
+        let (one, other, clock) = (folder("one"), folder("other"), Clock::system());
+        let names = [&one, &other].map(|folder| Worker::in_folder(folder, "a", &clock).name().to_owned());
+        assert_ne!(names[0], names[1]);
+        std::fs::write(one.join(WORD), "half").unwrap();
+        let broken = Worker::in_folder(&one, "a", &clock);
+        assert!(broken.name().starts_with(&format!("{}-", std::process::id())), "{}", broken.name());
+        std::fs::remove_dir_all(&one).unwrap();
+        std::fs::remove_dir_all(&other).unwrap();
+    }
+
+    #[test]
+    fn names_of_files_have_no_way_out_of_the_folder() {
+        assert_eq!(file_name("../a b"), "%2e%2e%2fa%20b");
+        assert_ne!(file_name("a.b"), file_name("a_b"));
+    }
+}
