@@ -98,14 +98,8 @@ fn word(folder: &Path) -> io::Result<String> {
 /// A pipeline's name as that of a file: whatever stands in it, two names have two files.
 fn file_name(pipeline: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    pipeline.bytes().fold(String::new(), |mut name, byte| {
-        if plain(byte) {
-            name.push(char::from(byte));
-        } else {
-            name.push_str(&format!("%{byte:02x}"));
-        }
-        name
-    })
+    let written = |byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02x}") };
+    pipeline.bytes().map(written).collect()
 }
 
 #[cfg(test)]
