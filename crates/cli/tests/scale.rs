@@ -207,15 +207,38 @@ fn copies_of_one_file_share_it_and_whoever_has_the_csv_is_replaced_when_it_dies_
     eprintln!("stopped in {took:?}, taken over {taken:?} later");
     assert!(taken < Duration::from_secs(3), "{taken:?}");
 
-    let mut last = Worker::start(&brokers, &["run", file.to_str().unwrap(), "--once"]);
+    let last = Worker::start(&brokers, &["run", file.to_str().unwrap(), "--once"]);
     std::thread::sleep(Duration::from_secs(5));
     stands_by.stops();
+    finished(last, folder.path(), &brokers, &suffix);
+}
+
+#[test]
+fn a_worker_that_stood_still_finds_that_its_turn_is_over_and_stands_by() {
+    let Some(brokers) = kafka("a worker that stands still on a Kafka") else { return };
+    let (folder, suffix) = (tempfile::tempdir().unwrap(), suffix());
+    let file = unique_rows(folder.path(), &brokers, &suffix);
+    let run = |more: &[&str]| Worker::start(&brokers, &[&["run", file.to_str().unwrap()], more].concat());
+    let (mut stood, mut other) = settled(run(&[]), run(&[]));
+    stood.signal("-STOP");
+    other.until(RUNS_HERE);
+    std::thread::sleep(Duration::from_secs(1));
+    stood.signal("-CONT");
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(stood.child.try_wait().unwrap().is_none(), "it goes on: {:#?}", stood.heard);
+    stood.stops();
+    other.stops();
+    finished(run(&["--once"]), folder.path(), &brokers, &suffix);
+}
+
+/// Waits for a worker that runs to the end of the file, and looks at what is there.
+fn finished(mut last: Worker, folder: &Path, brokers: &str, suffix: &str) {
     let (status, said) = last.ends();
     assert!(status.success() && !said.contains("does not hold"), "{said}");
-    let rows = rows_of(folder.path(), &brokers, &format!("rows{suffix}"), "text", "value");
+    let rows = rows_of(folder, brokers, &format!("rows{suffix}"), "text", "value");
     let twice: Vec<_> = rows.iter().filter(|(_, times)| **times != 1).take(5).collect();
     assert_eq!((rows.len(), twice), (ROWS, vec![]), "each row is there, once");
-    let counts = rows_of(folder.path(), &brokers, &format!("counts{suffix}"), "pairs", "count");
+    let counts = rows_of(folder, brokers, &format!("counts{suffix}"), "pairs", "count");
     let counted = counts.iter().map(|(count, times)| count.parse::<usize>().unwrap() * times).sum::<usize>();
     assert_eq!(counted, ROWS, "each row counts, once");
 }

@@ -220,6 +220,11 @@ impl Chain {
                 }
                 return Err(error);
             }
+            // Before the writers are opened again, which fences others, it must be known whose turn it is: this worker may have
+            // stood still. And another one may do better.
+            if let Err(error) = leave(&mut self.turn).await {
+                tracing::debug!(chain = self.name, "leave: {error}");
+            }
             if self.draining() {
                 tracing::warn!(
                     chain = self.name,
