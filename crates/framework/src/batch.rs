@@ -120,6 +120,7 @@ pub struct Batch {
     columns: RecordBatch,
     times: Times,
     origin: Origin,
+    channel: Option<Partition>,
 }
 
 impl Batch {
@@ -136,7 +137,7 @@ impl Batch {
                 origin.offsets.len()
             )));
         }
-        Ok(Self { columns, times, origin })
+        Ok(Self { columns, times, origin, channel: None })
     }
 
     /// The columns.
@@ -179,7 +180,7 @@ impl Batch {
     /// # Errors
     /// Where `columns` has another number of rows.
     pub fn with_columns(self, columns: RecordBatch) -> Result<Self, ArrowError> {
-        Self::new(columns, self.times, self.origin)
+        Ok(Self::new(columns, self.times, self.origin)?.through(self.channel))
     }
 
     /// The same rows with other event times.
@@ -187,7 +188,7 @@ impl Batch {
     /// # Errors
     /// Where `times` are not as many as the rows.
     pub fn with_times(self, times: Times) -> Result<Self, ArrowError> {
-        Self::new(self.columns, times, self.origin)
+        Ok(Self::new(self.columns, times, self.origin)?.through(self.channel))
     }
 
     /// Marks the rows as read again: see [`Origin::replay`].
@@ -195,6 +196,23 @@ impl Batch {
     pub fn replayed(mut self, replay: bool) -> Self {
         self.origin.replay = replay;
         self
+    }
+
+    /// Says through which channel of a repartition topic's partition the rows came.
+    #[must_use]
+    pub(crate) fn through(mut self, channel: Option<Partition>) -> Self {
+        self.channel = channel;
+        self
+    }
+
+    /// Whose progress in time the rows show: the channel that they came through, else their partition.
+    pub(crate) fn channel(&self) -> &Partition {
+        self.channel.as_ref().unwrap_or(&self.origin.partition)
+    }
+
+    /// True where they came through a channel of their partition.
+    pub(crate) fn has_channel(&self) -> bool {
+        self.channel.is_some()
     }
 
     /// The rows where `keep` is true (null counts as false).
@@ -208,7 +226,7 @@ impl Batch {
             Ok(int64_values(&arrow_select::filter::filter(&array, keep)?))
         };
         let origin = Origin { offsets: pick(&self.origin.offsets)?, ..self.origin.clone() };
-        Self::new(columns, pick(&self.times)?.into(), origin)
+        Ok(Self::new(columns, pick(&self.times)?.into(), origin)?.through(self.channel.clone()))
     }
 
     /// The rows at `rows`, in that order; a row may be taken more than once.
@@ -222,7 +240,7 @@ impl Batch {
             Ok(int64_values(&arrow_select::take::take(&array, rows, None)?))
         };
         let origin = Origin { offsets: pick(&self.origin.offsets)?, ..self.origin.clone() };
-        Self::new(columns, pick(&self.times)?.into(), origin)
+        Ok(Self::new(columns, pick(&self.times)?.into(), origin)?.through(self.channel.clone()))
     }
 
     /// `length` rows from `start` on, without copying.
@@ -235,6 +253,7 @@ impl Batch {
             columns: self.columns.slice(start, length),
             times: self.times.slice(start, length).into(),
             origin: Origin { offsets: self.origin.offsets.slice(start, length), ..self.origin.clone() },
+            channel: self.channel.clone(),
         }
     }
 

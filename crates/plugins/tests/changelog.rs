@@ -1,23 +1,27 @@
 //! Windows that are too long to be read again, killed in the middle again and again: the results are those of a run that nothing happens to, and what
 //! is read again stays short.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    unreachable_pub,
+    reason = "a test fails by panicking; its modules are its own"
+)]
+
+mod support;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pipectl_framework::clock::Clock;
-use pipectl_framework::config::{Document, SourceFile, render};
-use pipectl_framework::graph::{Plan, PlanOptions, plan};
 use pipectl_framework::log::{
     Append, Log, Position, ReadEvent, ReaderOptions, Start, TopicSpec, WriterOptions,
 };
-use pipectl_framework::plugin::Registry;
 use pipectl_framework::run::{Run, RunOptions};
 use pipectl_framework::testing::START;
 use pipectl_plugins as _;
 use serde_json::{Value, json};
+use support::{Dice, planned, read};
 
 const KEYS: u64 = 7;
 /// A row each three seconds: an hour is 1200 rows.
@@ -26,16 +30,6 @@ const ROWS: i64 = 3_000;
 /// The most that shall be read again.
 const AGAIN: i64 = 100;
 const SEEDS: u64 = 3;
-
-/// Numbers from a seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % below
-    }
-}
 
 fn file(window: &str) -> String {
     format!(
@@ -53,15 +47,6 @@ pipelines:
       with: {{ topic: out }}
 "
     )
-}
-
-fn planned(yaml: &str, base: &Path) -> Plan {
-    let registry = Registry::collect().unwrap();
-    let shown = |problems: Vec<_>| render(&problems, false);
-    let document = Document::parse(&SourceFile::new("test.yaml", yaml), &[], &|_| None).map_err(shown);
-    let options = PlanOptions { registry: &registry, base, only: &[] };
-    let planned = plan(&document.unwrap_or_else(|e| panic!("{e}")), options).map_err(shown);
-    planned.unwrap_or_else(|e| panic!("{e}")).0
 }
 
 /// Row `i`: its key is also the record's.
@@ -91,35 +76,6 @@ async fn write(log: &Arc<dyn Log>, from: i64, to: i64) {
     writer.append(append).await.unwrap();
     writer.commit(None).await.unwrap();
     writer.close().await.unwrap();
-}
-
-/// Every record of a topic.
-async fn read(log: &Arc<dyn Log>, topic: &str) -> Vec<Value> {
-    let options = ReaderOptions {
-        topics: vec![topic.into()],
-        partitions: None,
-        group: None,
-        start: Start::Earliest,
-        max_records: 1000,
-        max_bytes: 1 << 20,
-    };
-    let mut reader = log.reader(options).await.unwrap();
-    let (mut all, mut bounded) = (Vec::new(), false);
-    loop {
-        match reader.next().await.unwrap() {
-            ReadEvent::Assigned(_) if !bounded => {
-                bounded = true;
-                reader.bound().await.unwrap();
-            }
-            ReadEvent::Records(records) => {
-                all.extend(
-                    records.values.iter().map(|v| serde_json::from_slice::<Value>(v.unwrap()).unwrap()),
-                );
-            }
-            ReadEvent::End => return all,
-            _ => {}
-        }
-    }
 }
 
 /// What the group has committed, once nobody else is in it.

@@ -161,6 +161,8 @@ pub struct StepDecl {
     pub time: Option<Node>,
     /// How passing faults of a source or a sink are tried again.
     pub retry: Option<Node>,
+    /// Whether the rows of a window go through a topic of their own first.
+    pub repartition: Option<Node>,
     /// How the chain of a source is to deliver.
     pub delivery: Option<(DeliveryDecl, Place)>,
     /// Its plugin's settings; an empty mapping at the plugin's name where there are none.

@@ -18,7 +18,7 @@ const DELIVERY: [(&str, DeliveryDecl); 2] =
 
 impl Shape<'_> {
     pub(super) fn step(&mut self, item: &Node, ids: &mut BTreeMap<String, usize>) -> Option<StepDecl> {
-        const KEYS: [&str; 11] = [
+        const KEYS: [&str; 12] = [
             "source",
             "transform",
             "window",
@@ -29,6 +29,7 @@ impl Shape<'_> {
             "time",
             "delivery",
             "retry",
+            "repartition",
             "with",
         ];
         let at = |place: &Place| Place { end: place.end.min(place.start + 1), ..place.clone() };
@@ -84,34 +85,50 @@ impl Shape<'_> {
             ));
             return None;
         }
-        let time = item.entries().iter().find(|e| e.key == "time");
-        if let Some(entry) = time.filter(|_| kind != Some(Kind::Source)) {
-            self.problems.push(
-                Diagnostic::error(
-                    entry.place.clone(),
-                    "only a source says where the time of its rows stands",
-                )
-                .help("a window's own `time`, such as `time: processing`, stands in its `with:`"),
-            );
+        let source = kind == Some(Kind::Source);
+        let time = self.only(item, "time", source, |place| {
+            Diagnostic::error(place, "only a source says where the time of its rows stands")
+                .help("a window's own `time`, such as `time: processing`, stands in its `with:`")
+        });
+        let delivery = self.only(item, "delivery", source, |place| {
+            Diagnostic::error(place, "`delivery` is said once a chain, at its source")
+                .help("a chain commits as a whole, with the chains that begin `from:` its steps: write it beside `source:`")
+        });
+        let delivery = delivery.and_then(|node| self.choice("delivery", &node, &DELIVERY));
+        let repartition = self.only(item, "repartition", kind == Some(Kind::Window), |place| {
+            Diagnostic::error(place, "only the rows of a window are repartitioned")
+                .help("write it beside the `with:` of the window: its key is what the rows are sent by")
+        });
+        let retry = self.only(item, "retry", matches!(kind, Some(Kind::Source | Kind::Sink)), |place| {
+            Diagnostic::error(place, "only a source or a sink is tried again")
+                .help("what a transform or a window cannot use is for `on_error`")
+        });
+        Some(StepDecl {
+            head: parsed,
+            id,
+            on_error,
+            time,
+            retry,
+            repartition,
+            delivery,
+            with,
+            place: item.place.clone(),
+        })
+    }
+
+    /// The value of a key that only some kinds of step have; a problem where this one has it and may not.
+    fn only(
+        &mut self,
+        item: &Node,
+        key: &str,
+        allowed: bool,
+        problem: impl FnOnce(Place) -> Diagnostic,
+    ) -> Option<Node> {
+        let entry = item.entries().iter().find(|entry| entry.key == key)?;
+        if !allowed {
+            self.problems.push(problem(entry.place.clone()));
         }
-        let time = time.map(|entry| entry.node.clone());
-        let delivery = item.entries().iter().find(|e| e.key == "delivery");
-        if let Some(entry) = delivery.filter(|_| kind != Some(Kind::Source)) {
-            self.problems.push(
-                Diagnostic::error(entry.place.clone(), "`delivery` is said once a chain, at its source")
-                    .help("a chain commits as a whole, with the chains that begin `from:` its steps: write it beside `source:`"),
-            );
-        }
-        let delivery = delivery.and_then(|entry| self.choice("delivery", &entry.node, &DELIVERY));
-        let retry = item.entries().iter().find(|e| e.key == "retry");
-        if let Some(entry) = retry.filter(|_| !matches!(kind, Some(Kind::Source | Kind::Sink))) {
-            self.problems.push(
-                Diagnostic::error(entry.place.clone(), "only a source or a sink is tried again")
-                    .help("what a transform or a window cannot use is for `on_error`"),
-            );
-        }
-        let retry = retry.map(|entry| entry.node.clone());
-        Some(StepDecl { head: parsed, id, on_error, time, retry, delivery, with, place: item.place.clone() })
+        Some(entry.node.clone())
     }
 
     fn plugin(&mut self, node: &Node, kind: Kind) -> Option<Written> {

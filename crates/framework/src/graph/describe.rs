@@ -41,6 +41,9 @@ fn step(out: &mut String, chain: &super::ChainPlan, index: usize) {
         NodeBody::Topic(_, sink) => {
             let _ = write!(out, "topic {}", sink.topic);
         }
+        NodeBody::Repartition(_, repartition, _) => {
+            let _ = write!(out, "topic {}", repartition.topic());
+        }
         _ => out.push_str(&node.plugin),
     }
     branch(out, chain, &node.outputs.main);

@@ -65,6 +65,19 @@ fn explain_chain(plan: &Plan, chain: &ChainPlan) -> Explained {
             because.push(windows(&node.id, window, delivery, changelog.as_deref()));
         }
     }
+    for node in &chain.nodes {
+        if let NodeBody::Repartition(_, repartition, _) = &node.body {
+            because.push(format!(
+                "Rows go through topic `{}`, keyed by what `{}.{}` counts by.",
+                repartition.topic(),
+                node.chain,
+                node.id.trim_end_matches(".repartition")
+            ));
+        }
+    }
+    if let (Some(from), SourceBody::Log(source)) = (&chain.source.repartitioned, &chain.source.bound.body) {
+        because.push(format!("Topic `{}` mixes the partitions of `{}`: each has a watermark of its own, and windows wait for the slowest.", source.topic, from.topic));
+    }
     let policies = std::iter::once((&chain.source.id, chain.source.on_error))
         .chain(chain.nodes.iter().map(|node| (&node.id, node.on_error)));
     because.extend(policies.filter_map(|(id, policy)| match policy {
@@ -172,7 +185,9 @@ pub(super) fn promise(plan: &Plan, chain: &ChainPlan) -> Promise {
         .iter()
         .filter(|node| match &node.body {
             NodeBody::Sink(_) => true,
-            NodeBody::Topic(connection, _) => Some(*connection) != home,
+            NodeBody::Topic(connection, _) | NodeBody::Repartition(connection, ..) => {
+                Some(*connection) != home
+            }
             NodeBody::Transform(_) | NodeBody::Window(_) => false,
         })
         .map(|node| node.id.as_str())

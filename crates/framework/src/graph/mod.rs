@@ -1,17 +1,22 @@
 //! From what was written to a [`Plan`] that can run: references resolved, plugins bound, schemas checked from step to step,
 //! topics joined. All problems of a file are found in one pass.
 
+mod cut;
 mod describe;
 mod explain;
 mod narrow;
 mod plan;
 mod planning;
+mod repartition;
 mod steps;
 mod topics;
 
 pub use describe::describe;
 pub use explain::{Delivery, Explained, explain};
 pub use plan::{
-    ChainPlan, Node, NodeBody, OnError, Outputs, Plan, REPLAY_ROWS, REPLAY_TIME, SourcePlan, TopicUse,
+    ChainPlan, Node, NodeBody, OnError, Outputs, Plan, REPLAY_ROWS, REPLAY_TIME, Repartitioned, SourcePlan,
+    TopicUse,
 };
 pub use planning::{PlanOptions, plan};
+pub use repartition::Repartition;
+pub(crate) use repartition::{Piece, piece, time_of};

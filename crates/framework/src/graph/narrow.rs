@@ -10,7 +10,7 @@ pub(super) fn needed_columns(drafts: &[Draft]) -> BTreeMap<String, Vec<String>> 
     drafts
         .iter()
         .filter_map(|draft| {
-            let mut columns = union(draft, &draft.source.outputs.main)?;
+            let mut columns = union(drafts, draft, &draft.source.outputs.main)?;
             columns.extend(draft.time_fields.iter().cloned());
             Some((draft.name.clone(), columns.into_iter().collect()))
         })
@@ -18,27 +18,30 @@ pub(super) fn needed_columns(drafts: &[Draft]) -> BTreeMap<String, Vec<String>> 
 }
 
 /// The columns that any of these nodes, or those behind them, looks at; `None` for all.
-fn union(draft: &Draft, nodes: &[usize]) -> Option<BTreeSet<String>> {
+fn union(drafts: &[Draft], draft: &Draft, nodes: &[usize]) -> Option<BTreeSet<String>> {
     let mut all = BTreeSet::new();
     for node in nodes {
-        all.extend(needed(draft, *node)?);
+        all.extend(needed(drafts, draft, *node)?);
     }
     Some(all)
 }
 
-fn needed(draft: &Draft, index: usize) -> Option<BTreeSet<String>> {
+fn needed(drafts: &[Draft], draft: &Draft, index: usize) -> Option<BTreeSet<String>> {
     let entry = &draft.nodes[index];
     let outputs = &entry.node.outputs;
+    if let Some(behind) = entry.leads_to.and_then(|chain| drafts.get(chain)) {
+        return union(drafts, behind, &behind.source.outputs.main);
+    }
     let mut columns = match &entry.reads {
         Reads::All => return None,
         Reads::Only(columns) => columns.iter().cloned().collect(),
         Reads::AndPasses(columns) => {
             let mut columns: BTreeSet<String> = columns.iter().cloned().collect();
-            columns.extend(union(draft, &outputs.main)?);
+            columns.extend(union(drafts, draft, &outputs.main)?);
             columns
         }
     };
     // Late rows are rows of the input.
-    columns.extend(union(draft, &outputs.late)?);
+    columns.extend(union(drafts, draft, &outputs.late)?);
     Some(columns)
 }

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 
+use super::repartition::Repartition;
 use crate::config::Retry;
 use crate::log::{Log, LogDescription, TopicSpec};
 use crate::plugin::{BoundSource, LogSink, Sink, SourceBody, Stamper, Transform};
+use crate::time::Speaker;
 use crate::window::WindowOperator;
 
 /// How many rows of a partition a chain reads again after a restart, at most and about, where it keeps a changelog: what is read in a second
@@ -35,6 +37,8 @@ pub struct TopicUse {
     pub connection: usize,
     /// What the chains need of it.
     pub spec: TopicSpec,
+    /// The topic that it has as many partitions as, where it is made and nobody says how many.
+    pub like: Option<String>,
     /// The chains that write it: indices into [`Plan::chains`].
     pub writers: Vec<usize>,
     /// The chains that read it.
@@ -73,6 +77,15 @@ pub struct SourcePlan {
     pub retry: Retry,
     /// Where its rows go.
     pub outputs: Outputs,
+    /// For the second part of a chain that was cut: what its topic was made of.
+    pub repartitioned: Option<Repartitioned>,
+}
+
+/// What a repartition topic was made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repartitioned {
+    /// The topic that the first part reads, on the same connection: each of its partitions has a watermark of its own.
+    pub topic: String,
 }
 
 /// Which nodes get the rows of each output of a step: indices into [`ChainPlan::nodes`].
@@ -128,13 +141,15 @@ pub enum NodeBody {
     Sink(Box<dyn Sink>),
     /// Writes rows to a topic; the index is into [`Plan::connections`].
     Topic(usize, LogSink),
+    /// Writes rows to a topic of the framework's own, from which the chain's second part reads them by key.
+    Repartition(usize, Box<Repartition>, Speaker),
 }
 
 impl ChainPlan {
     /// The connections that its sinks write topics on, one entry a sink.
     pub(super) fn written(&self) -> impl Iterator<Item = usize> {
         self.nodes.iter().filter_map(|node| match &node.body {
-            NodeBody::Topic(connection, _) => Some(*connection),
+            NodeBody::Topic(connection, _) | NodeBody::Repartition(connection, ..) => Some(*connection),
             _ => None,
         })
     }

@@ -144,6 +144,11 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// The pipeline's name.
+    pub(super) fn name(&self) -> &str {
+        &self.document.name.text
+    }
+
     pub(super) fn context(&self) -> BindContext<'_> {
         BindContext { registry: self.options.registry, base: self.options.base, connections: &self.names }
     }

@@ -3,7 +3,7 @@
 use super::plan::{Node, NodeBody, SourcePlan};
 use super::planning::{Given, Planner};
 use crate::config::{
-    ChainDecl, DeliveryDecl, Diagnostic, Kind, Output, Place, Problem, Retry, RetryDecl, StepDecl,
+    ChainDecl, DeliveryDecl, Diagnostic, Kind, Output, Place, Problem, Retry, RetryDecl, StepDecl, Value,
 };
 use crate::plugin::{Build, Capability, EventTime, Input, Plugin, Reads, SinkBody, SourceBody};
 use crate::window::{WindowOperator, WindowSettings};
@@ -25,6 +25,12 @@ pub(super) struct Draft {
 pub(super) struct DraftNode {
     pub(super) node: Node,
     pub(super) reads: Reads,
+    /// The draft that reads what it writes, where the chain is cut here.
+    pub(super) leads_to: Option<usize>,
+    /// How many partitions that topic is made with.
+    pub(super) partitions: Option<u32>,
+    /// True where the file says that one worker is all there will be: `repartition: false`.
+    pub(super) one_worker: bool,
 }
 
 /// A sink as far as the chain's guarantees depend on it.
@@ -71,6 +77,7 @@ impl Planner<'_> {
             on_error,
             retry,
             outputs: super::Outputs::default(),
+            repartitioned: None,
         };
         self.drafts.push(Draft {
             name: chain.name.text.clone(),
@@ -95,6 +102,8 @@ impl Planner<'_> {
         parents: &[Given],
     ) -> Option<Vec<Given>> {
         let plugin = self.plugin(step)?;
+        let cut = self.cut(chain, step, parents).ok()?;
+        let parents = cut.as_deref().unwrap_or(parents);
         let first = parents.first()?.clone();
         let on_error = self.on_error(chain, step);
         let retry = self.retry(step)?;
@@ -122,6 +131,9 @@ impl Planner<'_> {
                 outputs: super::Outputs::default(),
             },
             reads,
+            leads_to: None,
+            partitions: None,
+            one_worker: step.repartition.as_ref().is_some_and(|node| node.value == Value::Bool(false)),
         });
         self.attach(parents, index);
         let given =
@@ -208,7 +220,7 @@ impl Planner<'_> {
     }
 
     /// The value, or its problems on the list.
-    fn keep<T>(&mut self, built: Result<T, Vec<Diagnostic>>) -> Option<T> {
+    pub(super) fn keep<T>(&mut self, built: Result<T, Vec<Diagnostic>>) -> Option<T> {
         match built {
             Ok(value) => Some(value),
             Err(mut problems) => {

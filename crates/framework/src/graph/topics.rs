@@ -17,6 +17,15 @@ pub(super) fn join(
     let mut topics: Vec<TopicUse> = Vec::new();
     for (chain, draft) in drafts.iter().enumerate() {
         for entry in &draft.nodes {
+            if let NodeBody::Repartition(connection, repartition, _) = &entry.node.body {
+                let topic = topic(&mut topics, *connection, repartition.topic());
+                topic.spec.create = true;
+                topic.spec.partitions = topic.spec.partitions.max(entry.partitions);
+                topic.writers.push(chain);
+                if let SourceBody::Log(source) = &draft.source.bound.body {
+                    topic.like = Some(source.topic.clone());
+                }
+            }
             if let NodeBody::Topic(connection, sink) = &entry.node.body {
                 let topic = topic(&mut topics, *connection, &sink.topic);
                 topic.spec.create |= sink.create;
@@ -47,6 +56,7 @@ fn topic<'t>(topics: &'t mut Vec<TopicUse>, connection: usize, name: &str) -> &'
         topics.push(TopicUse {
             connection,
             spec: TopicSpec { name: name.to_owned(), partitions: None, create: false, compacted: false },
+            like: None,
             writers: Vec::new(),
             readers: Vec::new(),
         });
@@ -105,7 +115,9 @@ fn keys(
         {
             let SourceBody::Log(source) = &reader.source.bound.body else { continue };
             let windows = reader.nodes.iter().filter_map(|entry| match &entry.node.body {
-                NodeBody::Window(window) if !window.key().is_empty() => Some((&entry.node, window.key())),
+                NodeBody::Window(window) if !window.key().is_empty() && !entry.one_worker => {
+                    Some((&entry.node, window.key()))
+                }
                 _ => None,
             });
             let sinks = || {
@@ -143,7 +155,7 @@ fn keys(
                     )
                     .label(format!("the chain `{}` writes it {by}", writer.name))
                     .help(format!(
-                        "several workers would each count a part: write it with `key: {}`, or with `partitions: 1` where one worker is enough",
+                        "several workers would each count a part: write it with `key: {}`, say `repartition: true` beside the window, or, where one worker is enough, `repartition: false`",
                         key.first().map_or("", String::as_str)
                     )),
                 );

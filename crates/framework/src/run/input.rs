@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use arrow_buffer::ScalarBuffer;
 
+use super::channels::channel;
 use super::dead;
 use crate::batch::{Batch, Origin, Partition};
 use crate::error::{Error, Result};
+use crate::graph::{Piece, piece, time_of};
 use crate::log::{
     Assignment, Log, LogReader, Membership, Position, ReadEvent, ReaderOptions, Records, Start,
 };
@@ -15,10 +17,21 @@ use crate::plugin::{
     Decoder, LogSource, Progress, Rejects, RowMap, Source, SourceBody, SourceContext, SourceEvent,
     SourceReject, Stamper,
 };
+use crate::time::Word;
 
 /// What an input has to tell.
 pub(crate) enum InputEvent {
-    Batch { batch: Batch, rejects: Vec<SourceReject>, position: Position },
+    Batch {
+        batch: Batch,
+        rejects: Vec<SourceReject>,
+        position: Position,
+    },
+    /// What is said of time in a partition of a repartition topic; the position is behind it.
+    Words {
+        words: Vec<Word>,
+        position: Position,
+        replay: bool,
+    },
     Assigned(Vec<Assignment>),
     Revoked(Vec<Partition>),
     Lost(Vec<Partition>),
@@ -63,6 +76,8 @@ pub(crate) struct TopicInput {
     /// Offsets below this have been dealt with before a restart; they only rebuild open panes.
     replay_until: HashMap<Partition, i64>,
     pending: VecDeque<Records>,
+    /// True for a repartition topic.
+    mixed: bool,
     /// What the reader told while it was opened.
     first: Option<ReadEvent>,
 }
@@ -73,6 +88,7 @@ impl Input {
         stamper: Option<Stamper>,
         log: Option<Arc<dyn Log>>,
         group: Option<String>,
+        mixed: bool,
     ) -> Result<Self> {
         let reading = match body {
             SourceBody::Custom(source, partition) => Reading::Custom(CustomInput {
@@ -91,6 +107,7 @@ impl Input {
                 rejects: Rejects::default(),
                 replay_until: HashMap::new(),
                 pending: VecDeque::new(),
+                mixed,
                 first: None,
             }),
         };
@@ -297,8 +314,41 @@ impl TopicInput {
                 }
             }
         };
+        let (records, said) = if self.mixed { self.split_channels(records)? } else { (records, None) };
         let (records, replay) = self.split_replay(records);
-        decode(self.settings.decoder.as_mut(), &mut self.rejects, &records, replay)
+        let decoder = self.settings.decoder.as_mut();
+        match said {
+            None => decode(decoder, &mut self.rejects, &records, replay),
+            Some(Piece::Words(words)) => {
+                let offset = records.offsets.last().map_or(0, |last| last + 1);
+                let position =
+                    Position { partition: records.partition.clone(), offset, metadata: String::new() };
+                Ok(InputEvent::Words { words, position, replay })
+            }
+            Some(Piece::Row(origin)) => {
+                let event = decode(decoder, &mut self.rejects, &records, replay)?;
+                let InputEvent::Batch { batch, rejects, position } = event else { return Ok(event) };
+                let times = records.values.iter().map(|value| value.and_then(time_of).unwrap_or_default());
+                let batch = batch
+                    .with_times(times.collect())
+                    .map_err(|e| Error::fatal("rows do not match their times").caused_by(e))?;
+                let through = channel(&records.partition, origin);
+                Ok(InputEvent::Batch { batch: batch.through(Some(through)), rejects, position })
+            }
+        }
+    }
+
+    /// Cuts records of a repartition topic behind the first ones that are of one channel, or behind words.
+    fn split_channels(&mut self, records: Records) -> Result<(Records, Option<Piece>)> {
+        let first = piece(&records, 0)?;
+        let mut run = 1;
+        while matches!(first, Piece::Row(_)) && run < records.len() && piece(&records, run)? == first {
+            run += 1;
+        }
+        if run < records.len() {
+            self.pending.push_front(records.slice(run, records.len() - run));
+        }
+        Ok((records.slice(0, run), Some(first)))
     }
 
     /// Cuts records at the boundary between those that are read again and those that are new.

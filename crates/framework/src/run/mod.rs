@@ -9,10 +9,12 @@
 mod backoff;
 mod chain;
 mod changelog;
+mod channels;
 mod dead;
 mod fail_point;
 mod input;
 mod keeper;
+mod topics;
 mod tree;
 mod turn;
 mod watched;
@@ -30,7 +32,7 @@ use self::watched::Watched;
 use crate::clock::Clock;
 use crate::error::{Consequence, Error, Result};
 use crate::graph::{Plan, REPLAY_ROWS, REPLAY_TIME};
-use crate::log::{Log, TopicSpec};
+use crate::log::Log;
 use crate::metrics::{ChainFigures, ChainMetrics, StepMetrics};
 
 pub use self::fail_point::FailPoint;
@@ -45,7 +47,7 @@ pub struct RunOptions {
     pub clock: Clock,
     /// The most rows in a batch of a source.
     pub batch_rows: usize,
-    /// Other seeds draw other waits before a chain tries again: each worker should have its own.
+    /// Other seeds draw other waits before a chain tries again: each worker should have its own, and is known by it where it has no folder.
     pub seed: u64,
     /// The longest that positions alone, without results, stay uncommitted.
     pub position_interval: Duration,
@@ -188,11 +190,11 @@ impl Run {
         let joins: Vec<_> =
             (0..plan.chains.len()).map(|c| (pick(plan.upstream(c)), pick(plan.downstream(c)))).collect();
         let connections: Vec<Arc<dyn Log>> = plan.connections.iter().map(|(_, log)| log.clone()).collect();
-        let topics = Arc::new(topics_by_connection(&plan));
+        let topics = Arc::new(topics::by_connection(&plan));
         let shared = connections.iter().any(|log| log.describe().shared);
         let worker = Arc::new(match options.state.as_ref().filter(|_| shared) {
-            Some(folder) => Worker::in_folder(folder, &plan.name, &options.clock),
-            None => Worker::new(&options.clock),
+            Some(folder) => Worker::in_folder(folder, &plan.name, &options.clock, options.seed),
+            None => Worker::new(&options.clock, options.seed),
         });
         let mut tasks = Vec::new();
         for (index, ((chain, (phase, _)), (upstream, downstream))) in
@@ -286,14 +288,6 @@ fn figures(plan: &Plan) -> Arc<[ChainFigures]> {
             }
         })
         .collect()
-}
-
-fn topics_by_connection(plan: &Plan) -> Vec<Vec<TopicSpec>> {
-    let mut topics = vec![Vec::new(); plan.connections.len()];
-    for topic in &plan.topics {
-        topics[topic.connection].push(topic.spec.clone());
-    }
-    topics
 }
 
 impl Drop for Run {

@@ -21,15 +21,17 @@ use crate::window::{Restored, SavedPart, WindowOperator, WindowOutput};
 const LOGGED_REJECTS: u64 = 10;
 
 pub(crate) struct Tree {
-    nodes: Vec<Node>,
-    metrics: Vec<Arc<StepMetrics>>,
-    clock: Clock,
+    pub(super) nodes: Vec<Node>,
+    pub(super) metrics: Vec<Arc<StepMetrics>>,
+    pub(super) clock: Clock,
+    /// Where rows come mixed, from how many partitions.
+    pub(super) channels: Option<u32>,
     /// Batches on their way, each with the node that gets it; the last is next.
     work: Vec<(usize, Batch)>,
     rejects: Rejects,
     windowed: WindowOutput,
     /// True where rows reached a sink since the last commit.
-    wrote: bool,
+    pub(super) wrote: bool,
 }
 
 impl Tree {
@@ -39,6 +41,7 @@ impl Tree {
             nodes,
             metrics,
             clock,
+            channels: None,
             work: Vec::new(),
             rejects: Rejects::default(),
             windowed: WindowOutput::default(),
@@ -64,7 +67,7 @@ impl Tree {
             .nodes
             .iter()
             .filter_map(|n| match &n.body {
-                NodeBody::Topic(connection, _) => Some(*connection),
+                NodeBody::Topic(connection, _) | NodeBody::Repartition(connection, ..) => Some(*connection),
                 _ => None,
             })
             .collect();
@@ -82,7 +85,7 @@ impl Tree {
 
     /// How faults of a connection are: by the strictest of the sinks that write there. `None` where no sink does.
     pub(crate) fn retry_on(&self, connection: usize) -> Option<(Retry, String)> {
-        let on = |node: &Node| matches!(&node.body, NodeBody::Topic(c, _) if *c == connection);
+        let on = |node: &Node| matches!(&node.body, NodeBody::Topic(c, _) | NodeBody::Repartition(c, ..) if *c == connection);
         let sinks =
             self.nodes.iter().enumerate().filter(|(_, node)| on(node)).map(|(index, _)| self.retry(index));
         sinks.reduce(|first, other| if first.0.stricter(other.0) == first.0 { first } else { other })
@@ -156,6 +159,7 @@ impl Tree {
                 StepMetrics::add(&metrics.in_flight, rows as u64);
                 Ok(())
             }
+            NodeBody::Repartition(..) => self.repartition(index, &batch, writers).await,
             NodeBody::Topic(connection, sink) => {
                 self.rejects.clear();
                 let encoded = sink.encoder.encode(&batch, &mut self.rejects)?;
@@ -248,6 +252,7 @@ impl Tree {
         let mut parts = metadata.filter(|m| !m.is_empty()).map(|m| m.split('|'));
         let mut until = None;
         let now = self.clock.elapsed();
+        let channels = self.channels;
         for window in windows(&mut self.nodes) {
             let restored = match parts.as_mut().and_then(Iterator::next) {
                 Some(text) => Some(text.parse::<Restored>().map_err(|e| {
@@ -257,8 +262,9 @@ impl Tree {
                 None => None,
             };
             until = until.max(restored.as_ref().map(|r| r.pos));
-            window.assign(partition.clone(), restored, now);
+            Self::assign_window(window, partition, channels, restored, now);
         }
+        self.assign_speakers(partition, now);
         Ok(until)
     }
 
@@ -293,6 +299,7 @@ impl Tree {
     }
 
     pub(crate) fn revoke(&mut self, partition: &Partition) {
+        self.revoke_speakers(partition);
         for (node, metrics) in self.nodes.iter_mut().zip(&self.metrics) {
             if let NodeBody::Window(window) = &mut node.body {
                 window.revoke(partition);
@@ -317,12 +324,14 @@ impl Tree {
         for window in windows(&mut self.nodes) {
             window.observe(partition, times, now, wall);
         }
+        self.observe_speakers(partition, times, now, wall);
     }
 
     pub(crate) fn caught_up(&mut self, partition: &Partition, caught_up: bool, now: Duration) {
         for window in windows(&mut self.nodes) {
             window.caught_up(partition, caught_up, now);
         }
+        self.speakers_caught_up(partition, caught_up, now);
     }
 
     /// Lets time pass: closes the windows that are due.
@@ -403,7 +412,7 @@ impl Tree {
     pub(crate) fn committed(&mut self) {
         self.wrote = false;
         for (node, metrics) in self.nodes.iter().zip(&self.metrics) {
-            if matches!(node.body, NodeBody::Sink(_) | NodeBody::Topic(..)) {
+            if matches!(node.body, NodeBody::Sink(_) | NodeBody::Topic(..) | NodeBody::Repartition(..)) {
                 let durable = metrics.in_flight.swap(0, Relaxed);
                 StepMetrics::add(&metrics.rows_out, durable);
             }

@@ -30,13 +30,14 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// A name that nobody had before.
-    pub(crate) fn new(clock: &Clock) -> Self {
-        Self { name: format!("{}-{}", std::process::id(), clock.now()), _lock: None }
+    /// A name that nobody had before. The seed tells apart those that begin in the same millisecond with the same number of a process, as in
+    /// containers.
+    pub(crate) fn new(clock: &Clock, seed: u64) -> Self {
+        Self { name: format!("{}-{}-{seed:x}", std::process::id(), clock.now()), _lock: None }
     }
 
     /// The first free name of a pipeline in a folder, which is made if it is not there.
-    pub(crate) fn in_folder(folder: &Path, pipeline: &str, clock: &Clock) -> Self {
+    pub(crate) fn in_folder(folder: &Path, pipeline: &str, clock: &Clock, seed: u64) -> Self {
         match Self::locked(folder, pipeline) {
             Ok(worker) => worker,
             Err(error) => {
@@ -45,7 +46,7 @@ impl Worker {
                      written",
                     folder.display()
                 );
-                Self::new(clock)
+                Self::new(clock, seed)
             }
         }
     }
@@ -115,7 +116,7 @@ mod tests {
     #[test]
     fn a_name_is_ones_own_until_its_worker_ends_and_its_successors_then() {
         let (folder, clock) = (folder("own"), Clock::system());
-        let take = |pipeline| Worker::in_folder(&folder, pipeline, &clock);
+        let take = |pipeline| Worker::in_folder(&folder, pipeline, &clock, 1);
         let (first, second, other) = (take("a"), take("a"), take("b"));
         assert_ne!(first.name(), second.name());
         assert_eq!(first.name(), other.name(), "a chain's id begins with its pipeline");
@@ -130,10 +131,10 @@ mod tests {
     #[test]
     fn folders_are_told_apart_and_without_one_a_name_is_new() {
         let (one, other, clock) = (folder("one"), folder("other"), Clock::system());
-        let names = [&one, &other].map(|folder| Worker::in_folder(folder, "a", &clock).name().to_owned());
+        let names = [&one, &other].map(|folder| Worker::in_folder(folder, "a", &clock, 1).name().to_owned());
         assert_ne!(names[0], names[1]);
         std::fs::write(one.join(WORD), "half").unwrap();
-        let broken = Worker::in_folder(&one, "a", &clock);
+        let broken = Worker::in_folder(&one, "a", &clock, 1);
         assert!(broken.name().starts_with(&format!("{}-", std::process::id())), "{}", broken.name());
         std::fs::remove_dir_all(&one).unwrap();
         std::fs::remove_dir_all(&other).unwrap();

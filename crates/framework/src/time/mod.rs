@@ -1,7 +1,10 @@
 //! Window arithmetic and watermarks: pure functions of numbers, without a runtime.
 
+mod speaker;
 mod watermark;
 
+pub use speaker::Speaker;
+pub(crate) use speaker::Word;
 pub(crate) use watermark::Ahead;
 pub use watermark::{NextMove, Watermark};
 

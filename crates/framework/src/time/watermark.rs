@@ -49,6 +49,17 @@ struct Seen {
     greatest: Option<Millis>,
     last_record: Duration,
     caught_up: bool,
+    /// For a channel of a repartition topic: what its writer says takes the place of the clock.
+    said: Option<Said>,
+}
+
+/// What the writer of a channel says.
+#[derive(Debug, Clone, Copy, Default)]
+struct Said {
+    /// For how long the source's partition has been idle; `None` while it is not.
+    idle: Option<Millis>,
+    /// The watermark when it said so last. Time does not pass it until the writer speaks again: whoever has died says nothing.
+    bound: Option<Millis>,
 }
 
 impl Watermark {
@@ -62,8 +73,41 @@ impl Watermark {
     pub fn assign(&mut self, partition: Partition, restored: Option<Millis>, now: Duration) {
         self.now = self.now.min(restored);
         let greatest = restored.map(|w| w.saturating_add(self.out_of_orderness));
-        self.partitions.insert(partition, Seen { greatest, last_record: now, caught_up: false });
+        let seen = Seen { greatest, last_record: now, caught_up: false, said: None };
+        self.partitions.insert(partition, seen);
         self.resting = None;
+    }
+
+    /// Adds a channel: one of the several partitions whose rows are mixed in a partition of a repartition topic. It is idle when its writer says so,
+    /// and not by the clock: that nothing comes through may be because nobody reads its source.
+    pub(crate) fn assign_channel(&mut self, channel: Partition, restored: Option<Millis>) {
+        self.assign(channel.clone(), restored, Duration::ZERO);
+        if let Some(seen) = self.partitions.get_mut(&channel) {
+            seen.said = Some(Said::default());
+        }
+    }
+
+    /// What the writer of a channel says: the greatest time that it has read, and for how long its partition has been idle.
+    pub(crate) fn says(
+        &mut self,
+        channel: &Partition,
+        greatest: Option<Millis>,
+        idle: Option<Millis>,
+        now: Duration,
+    ) {
+        if !self.partitions.contains_key(channel) {
+            self.assign_channel(channel.clone(), None);
+        }
+        let Some(seen) = self.partitions.get_mut(channel) else { return };
+        seen.greatest = seen.greatest.max(greatest);
+        let before = seen.said.unwrap_or_default();
+        seen.said = Some(Said { idle, ..before });
+        if idle.is_some() {
+            let bound = self.unbounded(now);
+            if let Some(Seen { said: Some(said), .. }) = self.partitions.get_mut(channel) {
+                said.bound = said.bound.max(bound);
+            }
+        }
     }
 
     /// Takes a partition away.
@@ -80,6 +124,9 @@ impl Watermark {
         if let Some(seen) = self.partitions.get_mut(partition) {
             seen.greatest = seen.greatest.max(Some(time));
             seen.last_record = now;
+            if let Some(said) = &mut seen.said {
+                said.idle = None;
+            }
         }
     }
 
@@ -95,7 +142,15 @@ impl Watermark {
 
     /// The watermark now; `None` before the first record.
     pub fn advance(&mut self, now: Duration) -> Option<Millis> {
-        let active = |seen: &&Seen| seen.idle_at(self.idle_after).is_none_or(|at| now < at);
+        let advanced = self.unbounded(now);
+        let bounds = self.partitions.values().filter_map(Seen::idle_by_word).map(|said| said.bound);
+        self.now = self.now.max(bounds.fold(advanced, Option::min));
+        self.now
+    }
+
+    /// Where the watermark would be if all idle channels had spoken just now.
+    fn unbounded(&mut self, now: Duration) -> Option<Millis> {
+        let active = |seen: &&Seen| !seen.is_idle(self.idle_after, now);
         let mut least = Some(Millis::MAX);
         let mut any = false;
         for seen in self.partitions.values().filter(active) {
@@ -104,20 +159,25 @@ impl Watermark {
         }
         if any {
             self.resting = None;
-            if let Some(least) = least {
-                self.now = self.now.max(Some(least.saturating_sub(self.out_of_orderness)));
-            }
-            return self.now;
+            return self.now.max(least.map(|least| least.saturating_sub(self.out_of_orderness)));
         }
         let greatest = self.partitions.values().filter_map(|s| s.greatest).max()?;
-        let since = self.partitions.values().filter_map(|s| s.idle_at(self.idle_after)).max()?;
+        // The one that became idle last.
+        let by_word = self.partitions.values().filter_map(|s| s.said?.idle).min();
+        let since = self.partitions.values().filter_map(|s| s.idle_at(self.idle_after)).max();
+        let (since, now) = match by_word {
+            // It counts from when all were idle, as those who write have clocks of their own and may have begun anew.
+            Some(idle) => {
+                (Duration::from_millis(idle.max(0) as u64), Duration::from_millis(idle.max(0) as u64))
+            }
+            None => (since?, now),
+        };
         let (since, from) = *self.resting.get_or_insert_with(|| {
             let from = self.now.max(Some(greatest.saturating_sub(self.out_of_orderness)));
             (since, from.unwrap_or(greatest))
         });
         let rested = now.saturating_sub(since).as_millis() as Millis;
-        self.now = self.now.max(Some(from.saturating_add(rested)));
-        self.now
+        self.now.max(Some(from.saturating_add(rested)))
     }
 
     /// The watermark as it was last given.
@@ -130,12 +190,17 @@ impl Watermark {
         let mut others = Millis::MAX;
         let mut known = true;
         for (other, seen) in &self.partitions {
-            let idle = seen.idle_at(self.idle_after).is_some_and(|at| now >= at);
-            if other != partition && !idle {
-                match seen.greatest {
-                    Some(greatest) => others = others.min(greatest),
-                    None => known = false,
-                }
+            if other == partition {
+                continue;
+            }
+            let counts = match (seen.is_idle(self.idle_after, now), seen.idle_by_word()) {
+                (false, _) => seen.greatest,
+                (true, Some(said)) => said.bound.map(|bound| bound.saturating_add(self.out_of_orderness)),
+                (true, None) => continue,
+            };
+            match counts {
+                Some(greatest) => others = others.min(greatest),
+                None => known = false,
             }
         }
         let own = self.partitions.get(partition).and_then(|s| s.greatest).unwrap_or(Millis::MIN);
@@ -155,6 +220,10 @@ impl Watermark {
         }
         let mut earliest: Option<Duration> = None;
         for seen in self.partitions.values() {
+            // A channel's time passes when its writer speaks, which is an event.
+            if seen.said.is_some() {
+                return NextMove::Never;
+            }
             match seen.idle_at(self.idle_after) {
                 Some(at) if at > now => earliest = Some(earliest.map_or(at, |e| e.min(at))),
                 Some(_) => {}
@@ -201,6 +270,18 @@ impl Ahead {
 }
 
 impl Seen {
+    fn is_idle(&self, idle_after: Duration, now: Duration) -> bool {
+        match self.said {
+            Some(said) => said.idle.is_some(),
+            None => self.idle_at(idle_after).is_some_and(|at| now >= at),
+        }
+    }
+
+    /// What the writer of an idle channel has said: it lets time go as far as its bound.
+    fn idle_by_word(&self) -> Option<Said> {
+        self.said.filter(|said| said.idle.is_some())
+    }
+
     /// When it is idle, unless a record comes; `None` while there is more to read.
     fn idle_at(&self, idle_after: Duration) -> Option<Duration> {
         self.caught_up.then(|| self.last_record.saturating_add(idle_after))

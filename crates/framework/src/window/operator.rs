@@ -17,7 +17,7 @@ use crate::clock::Millis;
 use crate::config::Problem;
 use crate::log::Position;
 use crate::plugin::{Aggregate, Input, Rejects, type_name};
-use crate::time::{NextMove, Watermark, WindowGrid};
+use crate::time::{NextMove, Watermark, WindowGrid, Word};
 
 /// What a call gives.
 #[derive(Debug, Default)]
@@ -91,6 +91,8 @@ pub struct WindowOperator {
     /// The sessions, in place of panes, where that is the windows' shape.
     pub(super) sessions: Option<Sessions>,
     pub(super) partitions: BTreeMap<Partition, Assigned>,
+    /// The channels of each partition of a repartition topic.
+    channels: BTreeMap<Partition, Vec<Partition>>,
     pub(super) next_number: u32,
     pub(super) watermark: Watermark,
     /// The latest wall time seen, for `processing`: it never goes back.
@@ -173,6 +175,7 @@ impl WindowOperator {
             panes: BTreeMap::new(),
             sessions,
             partitions: BTreeMap::new(),
+            channels: BTreeMap::new(),
             next_number: 0,
             wall: None,
             running: None,
@@ -242,9 +245,37 @@ impl WindowOperator {
         self.partitions.insert(partition, assigned);
     }
 
+    /// Rows of `partition` will come through `channels`, each with a watermark of its own. What was committed stands for all of them: none was behind it.
+    pub(crate) fn assign_channels(
+        &mut self,
+        partition: Partition,
+        channels: Vec<Partition>,
+        restored: Option<Restored>,
+        now: Duration,
+    ) {
+        self.assign(partition.clone(), restored, now);
+        for channel in &channels {
+            self.watermark.assign_channel(channel.clone(), restored.and_then(|r| r.watermark));
+        }
+        self.watermark.revoke(&partition);
+        self.channels.insert(partition, channels);
+    }
+
+    /// What the writer of a channel says of it: the greatest time read, and for how long its partition has been idle.
+    pub(crate) fn says(&mut self, partition: &Partition, channel: &Partition, word: Word, now: Duration) {
+        let Some(channels) = self.channels.get_mut(partition) else { return };
+        if !channels.contains(channel) {
+            channels.push(channel.clone());
+        }
+        self.watermark.says(channel, word.greatest, word.idle, now);
+    }
+
     /// No more rows of `partition` will come; its part of every pane is dropped.
     pub fn revoke(&mut self, partition: &Partition) {
         self.watermark.revoke(partition);
+        for channel in self.channels.remove(partition).unwrap_or_default() {
+            self.watermark.revoke(&channel);
+        }
         let Some(assigned) = self.partitions.remove(partition) else { return };
         self.running = None;
         let (in_flight, pane_bytes) = (&mut self.in_flight, &mut self.pane_bytes);

@@ -122,7 +122,7 @@ impl WindowOperator {
             return vec![true; batch.rows()];
         }
         let latest = wall.saturating_add(self.settings.max_skew);
-        let mut ahead = self.watermark.with(&batch.origin().partition, incoming.now);
+        let mut ahead = self.watermark.with(batch.channel(), incoming.now);
         let own_end = |t: Millis| match &self.sessions {
             Some(sessions) => sessions.end_alone(t),
             None => self.grid.last_end(t),
@@ -156,7 +156,7 @@ impl WindowOperator {
         }
         let span = batch.times().span()?;
         // A row cannot make one of its own pane, or a later one, late.
-        let closed = self.watermark.with(&batch.origin().partition, incoming.now).now().max(incoming.reached);
+        let closed = self.watermark.with(batch.channel(), incoming.now).now().max(incoming.reached);
         let plain = (span.rising || grid.pane(span.least) == grid.pane(span.greatest))
             && span.greatest <= incoming.wall.saturating_add(self.settings.max_skew)
             && grid.first_end(span.least) > closed;
@@ -253,7 +253,7 @@ impl WindowOperator {
             return self.push_sessions(incoming, groups, time, out);
         }
         let (grid, lateness) = (self.grid, self.settings.lateness);
-        let mut ahead: Ahead = self.watermark.with(&incoming.batch.origin().partition, incoming.now);
+        let mut ahead: Ahead = self.watermark.with(incoming.batch.channel(), incoming.now);
         let processing = self.settings.time == TimeMode::Processing;
         let mut order = std::mem::take(&mut self.order);
         order.clear();

@@ -28,7 +28,7 @@ impl WindowOperator {
     ) -> Result<Vec<u32>> {
         let replay = incoming.replay();
         let processing = self.settings.time == TimeMode::Processing;
-        let mut ahead = self.watermark.with(&incoming.batch.origin().partition, incoming.now);
+        let mut ahead = self.watermark.with(incoming.batch.channel(), incoming.now);
         let mut late = Vec::new();
         let mut pending = Pending::default();
         for (row, group) in groups.iter().enumerate() {

@@ -38,24 +38,23 @@ impl Progressed {
 }
 
 impl Chain {
-    pub(super) fn commit_at(&self) -> Option<Duration> {
-        let options = &self.environment.options;
-        if self.tree.wrote() {
-            Some(self.last_commit + self.commit_interval)
-        } else if self.dirty {
-            Some(self.last_commit + options.position_interval)
-        } else {
-            None
-        }
+    pub(super) fn commit_at(&mut self, now: Duration) -> Option<Duration> {
+        let soon = self.last_commit + self.commit_interval;
+        let written = self.tree.wrote().then_some(soon);
+        let read = self.dirty.then_some(self.last_commit + self.environment.options.position_interval);
+        let said = self.tree.speaks_at(now).map(|at| at.max(soon));
+        [written, read, said].into_iter().flatten().min()
     }
 
-    pub(super) fn commit_due(&self) -> bool {
-        self.writers.full() || self.commit_at().is_some_and(|at| self.now() >= at)
+    pub(super) fn commit_due(&mut self) -> bool {
+        let now = self.now();
+        self.writers.full() || self.commit_at(now).is_some_and(|at| now >= at)
     }
 
     /// Makes results and positions durable together.
     pub(super) async fn commit(&mut self) -> Result<()> {
-        if !self.dirty && !self.tree.wrote() {
+        let spoke = self.tree.speak(self.now(), &mut self.writers).await?;
+        if !self.dirty && !self.tree.wrote() && !spoke {
             return Ok(());
         }
         self.tree.flush().await?;
@@ -76,7 +75,7 @@ impl Chain {
             } else {
                 Some(progressed.read.clone())
             };
-            positions.extend(position.filter(|p| progressed.committed.as_ref() != Some(p)));
+            positions.extend(position.filter(|p| spoke || progressed.committed.as_ref() != Some(p)));
         }
         let in_transaction = self.transactional_id.is_some();
         let with_results = match self.input.membership() {

@@ -27,6 +27,7 @@ impl Chain {
                 self.tree.caught_up(&batch.origin().partition, false, now);
                 let times = batch.times().clone();
                 let replay = batch.origin().replay;
+                let channel = batch.has_channel().then(|| batch.channel().clone());
                 if !replay {
                     FailPoint::Read.pass();
                 }
@@ -41,7 +42,12 @@ impl Chain {
                     FailPoint::Replaying.pass();
                 }
                 // After the push: a row is not late because of a later one in its own batch.
-                self.tree.observe(&partition, &times, now);
+                match channel {
+                    None => self.tree.observe(&partition, &times, now),
+                    // What is read again was said before, and the watermarks of all channels have been taken up again.
+                    Some(channel) if !replay => self.tree.observe(&channel, &times, now),
+                    Some(_) => {}
+                }
                 let windowed = self.tree.has_windows() && self.home.is_none();
                 let progressed = self
                     .positions
@@ -51,6 +57,16 @@ impl Chain {
                     progressed.history.push_back(position.clone());
                 }
                 progressed.read = position;
+                self.dirty = true;
+            }
+            InputEvent::Words { words, position, replay } => {
+                self.tree.caught_up(&position.partition, false, now);
+                if !replay {
+                    self.tree.hear(&position.partition, &words, now);
+                }
+                if let Some(progressed) = self.positions.get_mut(&position.partition) {
+                    progressed.read = position;
+                }
                 self.dirty = true;
             }
             InputEvent::Assigned(assignments) => {

@@ -20,6 +20,7 @@ use super::backoff::{Backoff, Next};
 use super::changelog::Changelog;
 use super::input::{Input, InputEvent};
 use super::keeper::Keeper;
+use super::topics::Wanted;
 use super::tree::{Checkpoint, Tree};
 use super::turn::{Over, Turn};
 use super::worker::Worker;
@@ -28,8 +29,8 @@ use super::{Command, Notice, Phase, RunOptions, passing};
 use crate::batch::Partition;
 use crate::config::Retry;
 use crate::error::{Consequence, Error, Part, Result};
-use crate::graph::{ChainPlan, OnError, Outputs};
-use crate::log::{Log, TopicSpec};
+use crate::graph::{ChainPlan, OnError, Outputs, Repartitioned};
+use crate::log::Log;
 use crate::metrics::{ChainFigures, ChainMetrics, State, StepMetrics};
 use crate::plugin::SourceBody;
 
@@ -43,7 +44,7 @@ const DRAIN: Duration = Duration::from_secs(4);
 pub(crate) struct Environment {
     pub(crate) pipeline: String,
     pub(crate) connections: Vec<(String, Arc<dyn Log>)>,
-    pub(crate) topics: Arc<Vec<Vec<TopicSpec>>>,
+    pub(crate) topics: Arc<Vec<Vec<Wanted>>>,
     pub(crate) options: RunOptions,
     pub(crate) worker: Arc<Worker>,
     pub(crate) figures: Arc<[ChainFigures]>,
@@ -82,6 +83,8 @@ struct Chain {
     on_error: OnError,
     /// How faults of the source are tried again.
     retry: Retry,
+    /// Where its topic is a repartition topic: what that was made of.
+    repartitioned: Option<Repartitioned>,
     outputs: Outputs,
     input: Input,
     /// The connection that keeps the source's positions.
@@ -138,6 +141,7 @@ impl Chain {
                 (home.map(|h| environment.connections[h].1.clone()), home)
             }
         };
+        let mixed = plan.source.repartitioned.is_some();
         let durable = log.as_ref().is_some_and(|l| l.describe().durable);
         let name = format!("{}.{}", environment.pipeline, plan.name);
         let group = match &plan.source.bound.body {
@@ -178,7 +182,7 @@ impl Chain {
             source_id: plan.source.id,
             on_error: plan.source.on_error,
             outputs: plan.source.outputs,
-            input: Input::new(plan.source.bound.body, plan.source.stamper, log, group)?,
+            input: Input::new(plan.source.bound.body, plan.source.stamper, log, group, mixed)?,
             home,
             keeper,
             changelog,
@@ -193,6 +197,7 @@ impl Chain {
             dirty: false,
             backoff: Backoff::new(environment.options.seed.wrapping_add(environment.index as u64)),
             retry: plan.source.retry,
+            repartitioned: plan.source.repartitioned,
             introduced: false,
             environment,
         })
@@ -379,7 +384,7 @@ impl Chain {
     /// When there is something to do without an event.
     fn wake_at(&mut self) -> Option<Duration> {
         let now = self.now();
-        let commit = self.commit_at();
+        let commit = self.commit_at(now);
         let window = self.tree.next_wakeup(now);
         [commit, window].into_iter().flatten().min()
     }

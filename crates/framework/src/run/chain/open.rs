@@ -6,13 +6,20 @@ use crate::error::{Part, Result};
 use crate::log::Position;
 use crate::plugin::{SinkContext, SourceContext};
 use crate::run::keeper::Resumed;
+use crate::run::topics;
 
 impl Chain {
     pub(super) async fn open(&mut self) -> Result<()> {
         let logs = self.environment.connections.iter().zip(self.environment.topics.iter());
         for (connection, ((_, log), topics)) in logs.enumerate().filter(|(_, (_, topics))| !topics.is_empty())
         {
-            log.ensure_topics(topics).await.map_err(|e| e.of(Part::Connection(connection)))?;
+            let ensured = topics::ensure(&**log, topics).await;
+            let partitions = ensured.map_err(|e| e.of(Part::Connection(connection)))?;
+            if Some(connection) == self.home {
+                let mixed = self.repartitioned.as_ref();
+                self.tree.set_channels(mixed.and_then(|of| partitions.get(&of.topic).copied()));
+                self.tree.set_targets(&partitions);
+            }
         }
         self.wait_for_turn().await?;
         let options = &self.environment.options;

@@ -1,0 +1,214 @@
+//! `repartition:` beside a window: the chain is cut there, and its rows go through a topic that is keyed by what the window counts by. So several workers
+//! can share a window whatever the topic is keyed by that the chain reads.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow_schema::Schema;
+use serde::Deserialize;
+use serde::de::{self, Deserializer};
+
+use super::plan::{Node, NodeBody, OnError, Outputs, Repartitioned, SourcePlan};
+use super::planning::{Given, Planner};
+use super::repartition::{FORMAT, Repartition, Unpack, takes};
+use super::steps::{Draft, DraftNode};
+use crate::config::{ChainDecl, Diagnostic, Output, StepDecl};
+use crate::plugin::{BoundSource, Input, LogSource, Reads, SourceBody, type_name};
+use crate::time::Speaker;
+use crate::window::WindowSettings;
+
+/// `repartition` as written.
+enum Decl {
+    /// `true` or `false`
+    Said(bool),
+    /// A mapping.
+    With(Keys),
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    /// The topic. Default: `PIPELINE.CHAIN.STEP.repartition`.
+    topic: Option<String>,
+    /// How many partitions it is made with. Default: as many as the topic that the chain reads.
+    partitions: Option<u32>,
+}
+
+/// There is a problem, and it is on the list.
+pub(super) struct Listed;
+
+/// Where a chain is cut.
+struct Place {
+    /// The connection: its index, and its name.
+    index: usize,
+    connection: String,
+    /// The topic that the chain reads.
+    source_topic: String,
+    /// The columns that go on, and those that make the key: indices into what stands before the window.
+    columns: Vec<usize>,
+    key: Vec<usize>,
+}
+
+impl<'de> Deserialize<'de> for Decl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Decl;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "`true`, `false` or a mapping such as `{ topic: orders-by-gender, partitions: 12 }`",
+                )
+            }
+
+            fn visit_bool<E: de::Error>(self, said: bool) -> Result<Decl, E> {
+                Ok(Decl::Said(said))
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, keys: A) -> Result<Decl, A::Error> {
+                Deserialize::deserialize(de::value::MapAccessDeserializer::new(keys)).map(Decl::With)
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl Planner<'_> {
+    /// Cuts the chain before a window where its step says so; gives what the window stands behind then. `Err` where there is a problem, which is on the list.
+    pub(super) fn cut(
+        &mut self,
+        chain: &ChainDecl,
+        step: &StepDecl,
+        parents: &[Given],
+    ) -> Result<Option<Vec<Given>>, Listed> {
+        let Some(written) = &step.repartition else { return Ok(None) };
+        let keys = match self.keep(written.deserialize::<Decl>()).ok_or(Listed)? {
+            Decl::Said(false) => return Ok(None),
+            Decl::Said(true) => Keys::default(),
+            Decl::With(keys) => keys,
+        };
+        if keys.partitions == Some(0) {
+            let problem = Diagnostic::error(written.locate("partitions"), "a topic without a partition");
+            self.problems.push(problem.help("as many as workers should share the window, at least"));
+            return Err(Listed);
+        }
+        let Some(first) = parents.first().cloned() else { return Ok(None) };
+        let draft = &self.drafts[first.chain];
+        let (connection, source_topic) = match &draft.source.bound.body {
+            SourceBody::Log(source) if !first.windowed && draft.source.repartitioned.is_none() => {
+                (source.connection.clone(), source.topic.clone())
+            }
+            // Said of the window itself.
+            SourceBody::Log(_) => return Ok(None),
+            SourceBody::Custom(..) => {
+                self.problems.push(
+                    Diagnostic::error(written.place.clone(), "the rows of this chain come from no topic")
+                        .label("one worker reads them, and so it counts all of them")
+                        .help("take `repartition` away"),
+                );
+                return Err(Listed);
+            }
+        };
+        let index = self.connections.iter().position(|(name, _)| *name == connection).ok_or(Listed)?;
+        // What is wrong with the window itself is for the window to say.
+        let (settings, _) = WindowSettings::split(&step.with);
+        let Ok(settings) = settings else { return Ok(None) };
+        let key: Result<Vec<usize>, _> =
+            settings.key.iter().map(|name| first.input.column("key", name)).collect();
+        let Ok(key) = key else { return Ok(None) };
+        let name = format!("{}.{}", chain.name.text, step.id);
+        let needed = self.needed.get(&name);
+        let fields = first.input.schema.fields();
+        let columns: Vec<usize> = (0..fields.len())
+            .filter(|column| needed.is_none_or(|needed| needed.contains(fields[*column].name())))
+            .collect();
+        if let Some(field) = columns.iter().map(|c| &fields[*c]).find(|field| !takes(field.data_type())) {
+            let problem = Diagnostic::error(
+                written.place.clone(),
+                format!("field `{}` cannot go through a topic", field.name()),
+            );
+            self.problems.push(
+                problem
+                    .label(format!("it is {}", type_name(field.data_type())))
+                    .help("leave it out with a `select` before the window"),
+            );
+            return Err(Listed);
+        }
+        let place = Place { index, connection, source_topic, columns, key };
+        Ok(Some(self.cut_at(place, keys, chain, step, parents, &settings)))
+    }
+
+    /// Cuts it.
+    fn cut_at(
+        &mut self,
+        place: Place,
+        keys: Keys,
+        chain: &ChainDecl,
+        step: &StepDecl,
+        parents: &[Given],
+        settings: &WindowSettings,
+    ) -> Vec<Given> {
+        let Place { index, connection, source_topic, columns, key } = place;
+        let first = &parents[0];
+        let name = format!("{}.{}", chain.name.text, step.id);
+        let fields = first.input.schema.fields();
+        let topic = keys.topic.unwrap_or_else(|| format!("{}.{name}.repartition", self.name()));
+        let schema = Arc::new(Schema::new(columns.iter().map(|c| fields[*c].clone()).collect::<Vec<_>>()));
+        let writer = Repartition::new(&topic, columns, key, &schema);
+        let speaker = Speaker::new(settings.idle, settings.max_skew);
+        let reader = LogSource {
+            connection,
+            topic: topic.clone(),
+            start: None,
+            group: None,
+            format: FORMAT.to_owned(),
+            decoder: Box::new(Unpack::new(schema.clone())),
+        };
+        let second = self.drafts.len();
+        let draft = &self.drafts[first.chain];
+        let node = DraftNode {
+            node: Node {
+                chain: chain.name.text.clone(),
+                id: format!("{}.repartition", step.id),
+                plugin: FORMAT.to_owned(),
+                input: first.input.schema.clone(),
+                on_error: OnError::Fail,
+                retry: draft.source.retry,
+                body: NodeBody::Repartition(index, Box::new(writer), speaker),
+                outputs: Outputs::default(),
+            },
+            reads: Reads::All,
+            leads_to: Some(second),
+            partitions: keys.partitions,
+            one_worker: false,
+        };
+        let (retry, delivery) = (draft.source.retry, draft.delivery.clone());
+        self.drafts[first.chain].nodes.push(node);
+        let at = self.drafts[first.chain].nodes.len() - 1;
+        self.attach(parents, at);
+        let input = Input { schema: schema.clone(), given_by: format!("topic `{topic}`") };
+        self.drafts.push(Draft {
+            name,
+            source: SourcePlan {
+                id: format!("{}.repartition", step.id),
+                plugin: FORMAT.to_owned(),
+                bound: BoundSource { schema, bounded: false, body: SourceBody::Log(reader) },
+                replayable: true,
+                stamper: None,
+                on_error: OnError::Fail,
+                retry,
+                outputs: Outputs::default(),
+                repartitioned: Some(Repartitioned { topic: source_topic }),
+            },
+            source_topic: None,
+            delivery,
+            time_fields: Vec::new(),
+            nodes: Vec::new(),
+            sinks: Vec::new(),
+        });
+        let given = Given { chain: second, node: None, output: Output::Main, input, windowed: false };
+        vec![given]
+    }
+}

@@ -1,0 +1,324 @@
+//! The records of a repartition topic: rows with where they came from, and words about time.
+//!
+//! A value begins with a byte that says what it is. A row: [`ROW`], four bytes that name the fields, the number of the partition that it came
+//! from, its time, then the fields. Words: [`WORDS`], then for each partition of the source its number, the greatest time read and for how long it has
+//! been idle. All numbers are little-endian.
+
+use std::sync::Arc;
+
+use arrow_array::builder::{
+    ArrayBuilder, BinaryBuilder, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder,
+    TimestampMillisecondBuilder, make_builder,
+};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
+use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, RecordBatchOptions};
+use arrow_schema::{DataType, Schema, SchemaRef, TimeUnit};
+
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::log::{Append, Records};
+use crate::plugin::{Decoded, Decoder, Rejects, RowMap};
+use crate::time::Word;
+
+/// The name of the form, where a format's name is asked for.
+pub(crate) const FORMAT: &str = "repartition";
+
+const ROW: u8 = 1;
+const WORDS: u8 = 2;
+/// The bytes of a row before its fields.
+const HEAD: usize = 1 + 4 + 4 + 8;
+/// The bytes of a word: number, flags, time, idle.
+const WORD: usize = 4 + 1 + 8 + 8;
+
+/// The end of a chain's first part: writes rows by the key of the window that follows, and words about time.
+pub struct Repartition {
+    topic: Arc<str>,
+    /// The columns of the input that are written.
+    columns: Vec<usize>,
+    /// The columns of the input that make the key.
+    key: Vec<usize>,
+    fields: [u8; 4],
+    /// How many partitions the topic has.
+    partitions: u32,
+}
+
+/// True where a column can be written.
+pub(super) fn takes(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::Int64 | DataType::Float64 | DataType::Boolean | DataType::Binary
+    ) || is_time(data_type)
+}
+
+fn is_time(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Timestamp(TimeUnit::Millisecond, _))
+}
+
+/// Other fields, or the same in another order, have another number: FNV-1a.
+fn number_of(schema: &Schema) -> [u8; 4] {
+    let text: String = schema.fields().iter().map(|f| format!("{}:{};", f.name(), f.data_type())).collect();
+    let hash =
+        text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    hash.to_le_bytes()
+}
+
+impl Repartition {
+    /// `columns` and `key` are indices into `input`, and `written` is the schema of the first.
+    pub(super) fn new(topic: &str, columns: Vec<usize>, key: Vec<usize>, written: &Schema) -> Self {
+        Self { topic: topic.into(), columns, key, fields: number_of(written), partitions: 0 }
+    }
+
+    /// The topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// How many partitions the topic has, as far as it is known.
+    pub(crate) fn partitions(&self) -> u32 {
+        self.partitions
+    }
+
+    pub(crate) fn set_partitions(&mut self, partitions: u32) {
+        self.partitions = partitions;
+    }
+
+    /// The records of a batch.
+    pub(crate) fn rows(&self, batch: &Batch) -> Result<Append> {
+        let columns: Vec<&ArrayRef> = self.columns.iter().map(|index| batch.column(*index)).collect();
+        let key: Vec<&ArrayRef> = self.key.iter().map(|index| batch.column(*index)).collect();
+        let origin = batch.origin().partition.index.to_le_bytes();
+        let (mut keys, mut values) = (BinaryBuilder::new(), BinaryBuilder::new());
+        let mut bytes = Vec::new();
+        for (row, time) in batch.times().iter().enumerate() {
+            bytes.clear();
+            for (index, column) in key.iter().enumerate() {
+                if index > 0 {
+                    bytes.push(0x1f);
+                }
+                put(&mut bytes, column, row)?;
+            }
+            keys.append_value(&bytes);
+            bytes.clear();
+            bytes.push(ROW);
+            bytes.extend(self.fields);
+            bytes.extend(origin);
+            bytes.extend(time.to_le_bytes());
+            for column in &columns {
+                put(&mut bytes, column, row)?;
+            }
+            values.append_value(&bytes);
+        }
+        // A log may not take times before 1970, or may put its own in their place: the row has the true one.
+        let timestamps = batch.times().iter().map(|time| (*time).max(0)).collect();
+        let (keys, values) = (Some(keys.finish()), values.finish());
+        Ok(Append { topic: self.topic.clone(), partition: None, keys, values, timestamps })
+    }
+
+    /// One record of words for a partition of the topic.
+    pub(crate) fn words(&self, words: &[Word], partition: i32, now: i64) -> Append {
+        let mut bytes = vec![WORDS];
+        for word in words {
+            bytes.extend(word.origin.to_le_bytes());
+            bytes.push(u8::from(word.greatest.is_some()) | u8::from(word.idle.is_some()) << 1);
+            bytes.extend(word.greatest.unwrap_or_default().to_le_bytes());
+            bytes.extend(word.idle.unwrap_or_default().to_le_bytes());
+        }
+        Append {
+            topic: self.topic.clone(),
+            partition: Some(partition),
+            keys: None,
+            values: BinaryArray::from_vec(vec![&bytes]),
+            timestamps: vec![now.max(0)].into(),
+        }
+    }
+}
+
+/// A null, or the value: a byte, then eight, or a length and as many.
+fn put(bytes: &mut Vec<u8>, column: &ArrayRef, row: usize) -> Result<()> {
+    if column.is_null(row) {
+        bytes.push(0);
+        return Ok(());
+    }
+    bytes.push(1);
+    let long = |bytes: &mut Vec<u8>, value: &[u8]| {
+        bytes.extend((value.len() as u32).to_le_bytes());
+        bytes.extend(value);
+    };
+    match column.data_type() {
+        DataType::Utf8 => long(bytes, column.as_string::<i32>().value(row).as_bytes()),
+        DataType::Binary => long(bytes, column.as_binary::<i32>().value(row)),
+        DataType::Int64 => bytes.extend(column.as_primitive::<Int64Type>().value(row).to_le_bytes()),
+        DataType::Float64 => bytes.extend(column.as_primitive::<Float64Type>().value(row).to_le_bytes()),
+        DataType::Boolean => bytes.push(u8::from(column.as_boolean().value(row))),
+        t if is_time(t) => {
+            bytes.extend(column.as_primitive::<TimestampMillisecondType>().value(row).to_le_bytes());
+        }
+        other => {
+            return Err(Error::fatal(format!(
+                "a column of {other} cannot be written to a repartition topic"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What a record is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// A row of this partition of the source.
+    Row(i32),
+    /// What is said of time.
+    Words(Vec<Word>),
+}
+
+/// Looks at a record.
+///
+/// # Errors
+/// `Fatal` where it is none of ours.
+pub(crate) fn piece(records: &Records, index: usize) -> Result<Piece> {
+    let value = if records.values.is_null(index) { &[][..] } else { records.values.value(index) };
+    let mut rest = Rest(value);
+    let piece = match rest.take::<1>() {
+        Some([ROW]) => {
+            rest.take::<4>().and_then(|_| rest.take()).map(|origin| Piece::Row(i32::from_le_bytes(origin)))
+        }
+        Some([WORDS]) if rest.0.len() % WORD == 0 => {
+            let mut words = Vec::new();
+            while let (Some(origin), Some([flags]), Some(greatest), Some(idle)) =
+                (rest.take(), rest.take(), rest.take(), rest.take())
+            {
+                words.push(Word {
+                    origin: i32::from_le_bytes(origin),
+                    greatest: (flags & 1 != 0).then(|| i64::from_le_bytes(greatest)),
+                    idle: (flags & 2 != 0).then(|| i64::from_le_bytes(idle)),
+                });
+            }
+            Some(Piece::Words(words))
+        }
+        _ => None,
+    };
+    piece.ok_or_else(|| foreign(records, index, "is not one that this version writes"))
+}
+
+fn foreign(records: &Records, index: usize, what: &str) -> Error {
+    let place = format!("{}@{}", records.partition, records.offsets.get(index).copied().unwrap_or_default());
+    Error::fatal(format!("the record {place} of a repartition topic {what}"))
+        .remedy("let the version that wrote it read the topic to its end, or name another: `repartition: { topic: ... }`")
+}
+
+/// What is left of a record.
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    fn slice(&mut self) -> Option<&'a [u8]> {
+        let length = u32::from_le_bytes(self.take()?) as usize;
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+}
+
+/// Reads rows.
+pub(super) struct Unpack {
+    schema: SchemaRef,
+    fields: [u8; 4],
+}
+
+impl Unpack {
+    pub(super) fn new(schema: SchemaRef) -> Self {
+        Self { fields: number_of(&schema), schema }
+    }
+}
+
+/// The time of a row, as its writer knew it.
+pub(crate) fn time_of(value: &[u8]) -> Option<i64> {
+    Some(i64::from_le_bytes(*value.get(HEAD - 8..HEAD)?.first_chunk()?))
+}
+
+impl Decoder for Unpack {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn decode(&mut self, records: &Records, _rejects: &mut Rejects) -> Result<Decoded> {
+        let mut builders: Vec<Box<dyn ArrayBuilder>> =
+            self.schema.fields().iter().map(|field| make_builder(field.data_type(), records.len())).collect();
+        for row in 0..records.len() {
+            let value = records.values.value(row);
+            if value.get(1..5) != Some(&self.fields[..]) {
+                return Err(foreign(records, row, "has other fields than the file asks for now"));
+            }
+            let mut rest = Rest(value.get(HEAD..).unwrap_or_default());
+            for (builder, field) in builders.iter_mut().zip(self.schema.fields()) {
+                get(&mut rest, builder.as_mut(), field.data_type())
+                    .ok_or_else(|| foreign(records, row, "breaks off"))?;
+            }
+        }
+        let broken = |e| Error::fatal("rows of a repartition topic could not be put together").caused_by(e);
+        let columns = builders.iter_mut().zip(self.schema.fields()).map(|(builder, field)| {
+            let column = builder.finish();
+            // A builder of times knows no time zone.
+            if column.data_type() == field.data_type() {
+                Ok(column)
+            } else {
+                zoned(&column, field.data_type())
+            }
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(records.len()));
+        let columns =
+            RecordBatch::try_new_with_options(self.schema.clone(), columns, &options).map_err(broken)?;
+        Ok(Decoded { columns, rows: RowMap::Same })
+    }
+}
+
+/// A column of times with the time zone of the schema.
+fn zoned(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
+    match (column.as_primitive_opt::<TimestampMillisecondType>(), data_type) {
+        (Some(times), DataType::Timestamp(_, zone)) => {
+            Ok(Arc::new(times.clone().with_timezone_opt(zone.clone())))
+        }
+        _ => Err(Error::fatal(format!("a column of {data_type} cannot be read from a repartition topic"))),
+    }
+}
+
+fn get(rest: &mut Rest<'_>, builder: &mut dyn ArrayBuilder, data_type: &DataType) -> Option<()> {
+    let builder = builder.as_any_mut();
+    let there = rest.take::<1>()? == [1];
+    let number = |rest: &mut Rest<'_>| rest.take().map(i64::from_le_bytes);
+    match data_type {
+        DataType::Utf8 => {
+            let text = if there { Some(std::str::from_utf8(rest.slice()?).ok()?) } else { None };
+            builder.downcast_mut::<StringBuilder>()?.append_option(text);
+        }
+        DataType::Binary => {
+            let value = if there { Some(rest.slice()?) } else { None };
+            builder.downcast_mut::<BinaryBuilder>()?.append_option(value);
+        }
+        DataType::Int64 => {
+            let value = if there { Some(number(rest)?) } else { None };
+            builder.downcast_mut::<Int64Builder>()?.append_option(value);
+        }
+        DataType::Float64 => {
+            let value = if there { Some(f64::from_le_bytes(rest.take()?)) } else { None };
+            builder.downcast_mut::<Float64Builder>()?.append_option(value);
+        }
+        DataType::Boolean => {
+            let value = if there { Some(rest.take::<1>()? == [1]) } else { None };
+            builder.downcast_mut::<BooleanBuilder>()?.append_option(value);
+        }
+        t if is_time(t) => {
+            let value = if there { Some(number(rest)?) } else { None };
+            builder.downcast_mut::<TimestampMillisecondBuilder>()?.append_option(value);
+        }
+        _ => return None,
+    }
+    Some(())
+}

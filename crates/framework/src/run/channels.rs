@@ -1,0 +1,129 @@
+//! Time across a repartition topic: what the chain's first part says of it, and how the second hears it. See `time::speaker`.
+
+use std::time::Duration;
+
+use super::tree::Tree;
+use super::writers::Writers;
+use crate::batch::{Partition, Times};
+use crate::error::{Part, Result};
+use crate::graph::{Node, NodeBody};
+use crate::metrics::StepMetrics;
+use crate::time::{Speaker, Word};
+use crate::window::{Restored, WindowOperator};
+
+/// The channel of a partition through which the rows of the source's partition `origin` come.
+pub(crate) fn channel(partition: &Partition, origin: i32) -> Partition {
+    Partition::new(partition.to_string(), origin)
+}
+
+impl Tree {
+    /// Rows come mixed from so many partitions: see [`channel`].
+    pub(crate) fn set_channels(&mut self, channels: Option<u32>) {
+        self.channels = channels;
+    }
+
+    /// How many partitions each repartition topic has that is written here.
+    pub(crate) fn set_targets(&mut self, partitions: &std::collections::HashMap<String, u32>) {
+        for node in &mut self.nodes {
+            if let NodeBody::Repartition(_, repartition, _) = &mut node.body {
+                repartition.set_partitions(partitions.get(repartition.topic()).copied().unwrap_or(0));
+            }
+        }
+    }
+
+    pub(super) fn assign_window(
+        window: &mut WindowOperator,
+        partition: &Partition,
+        channels: Option<u32>,
+        restored: Option<Restored>,
+        now: Duration,
+    ) {
+        match channels {
+            None => window.assign(partition.clone(), restored, now),
+            Some(channels) => {
+                let channels = (0..channels).map(|origin| channel(partition, origin as i32)).collect();
+                window.assign_channels(partition.clone(), channels, restored, now);
+            }
+        }
+    }
+
+    pub(super) fn assign_speakers(&mut self, partition: &Partition, now: Duration) {
+        speakers(&mut self.nodes).for_each(|speaker| speaker.assign(partition.clone(), now));
+    }
+
+    pub(super) fn revoke_speakers(&mut self, partition: &Partition) {
+        speakers(&mut self.nodes).for_each(|speaker| speaker.revoke(partition));
+    }
+
+    pub(super) fn observe_speakers(
+        &mut self,
+        partition: &Partition,
+        times: &Times,
+        now: Duration,
+        wall: i64,
+    ) {
+        speakers(&mut self.nodes).for_each(|speaker| speaker.observe(partition, times, now, wall));
+    }
+
+    pub(super) fn speakers_caught_up(&mut self, partition: &Partition, caught_up: bool, now: Duration) {
+        speakers(&mut self.nodes).for_each(|speaker| speaker.caught_up(partition, caught_up, now));
+    }
+
+    /// From when on there is something to say of time; `None` while no chain behind a topic waits for it.
+    pub(crate) fn speaks_at(&mut self, now: Duration) -> Option<Duration> {
+        speakers(&mut self.nodes).filter_map(|speaker| speaker.next(now)).min()
+    }
+
+    /// Says how far the source's partitions are, to each partition of each repartition topic. True where there was something to say: the positions must
+    /// be in the same transaction then, or a worker that has lost its partitions without knowing could speak for them.
+    pub(crate) async fn speak(&mut self, now: Duration, writers: &mut Writers) -> Result<bool> {
+        let mut spoke = false;
+        let wall = self.clock.now();
+        for (index, node) in self.nodes.iter_mut().enumerate() {
+            let NodeBody::Repartition(connection, repartition, speaker) = &mut node.body else { continue };
+            let words = speaker.say(now);
+            if words.is_empty() {
+                continue;
+            }
+            spoke = true;
+            for partition in 0..repartition.partitions() {
+                let words = repartition.words(&words, partition as i32, wall);
+                writers.append(*connection, words).await.map_err(|e| e.of(Part::Node(index)))?;
+            }
+        }
+        Ok(spoke)
+    }
+
+    /// What the writers of a repartition topic have said in this partition.
+    pub(crate) fn hear(&mut self, partition: &Partition, words: &[Word], now: Duration) {
+        for node in &mut self.nodes {
+            let NodeBody::Window(window) = &mut node.body else { continue };
+            for word in words {
+                window.says(partition, &channel(partition, word.origin), *word, now);
+            }
+        }
+    }
+
+    /// Writes a batch to a repartition topic.
+    pub(super) async fn repartition(
+        &mut self,
+        index: usize,
+        batch: &crate::batch::Batch,
+        writers: &mut Writers,
+    ) -> Result<()> {
+        let NodeBody::Repartition(connection, repartition, _) = &self.nodes[index].body else {
+            return Ok(());
+        };
+        writers.append(*connection, repartition.rows(batch)?).await?;
+        self.wrote = true;
+        StepMetrics::add(&self.metrics[index].in_flight, batch.rows() as u64);
+        Ok(())
+    }
+}
+
+fn speakers(nodes: &mut [Node]) -> impl Iterator<Item = &mut Speaker> {
+    nodes.iter_mut().filter_map(|node| match &mut node.body {
+        NodeBody::Repartition(_, _, speaker) => Some(speaker),
+        _ => None,
+    })
+}
