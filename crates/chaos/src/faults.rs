@@ -27,6 +27,9 @@ const TO_THE_POINT: Duration = Duration::from_secs(40);
 /// 1.5 s, while the dead worker is still away or has just been started again.
 pub(crate) fn kills(stage: &mut Stage, count: usize) -> Result<()> {
     for _ in 0..count {
+        if stage.over() {
+            break;
+        }
         stage.breathe(100, 1500)?;
         if stage.workers.running().len() < 2 || stage.random.coin() {
             start_all(stage)?;
@@ -55,8 +58,12 @@ fn start_all(stage: &mut Stage) -> Result<()> {
 
 /// Lets a worker die at each fail point, so often each.
 pub(crate) fn points(stage: &mut Stage, each: usize) -> Result<()> {
-    for point in POINTS {
-        for _ in 0..each {
+    // Round by round, so that a limit cuts all alike.
+    for _ in 0..each {
+        for point in POINTS {
+            if stage.over() {
+                return Ok(());
+            }
             at_point(stage, point)?;
         }
     }
@@ -99,6 +106,9 @@ fn at_point(stage: &mut Stage, point: &str) -> Result<()> {
 /// Takes brokers away one after another, in order and with kill -9 in turn, and gives them back.
 pub(crate) fn brokers(stage: &mut Stage, count: usize) -> Result<()> {
     for bounce in 0..count {
+        if stage.over() {
+            break;
+        }
         let broker = 1 + bounce % stage.cluster.brokers();
         let hard = bounce / stage.cluster.brokers() % 2 == 1;
         bounce_broker(stage, broker, if hard { "broker kill -9" } else { "broker stop" }, hard)?;
@@ -125,6 +135,9 @@ fn bounce_broker(stage: &mut Stage, broker: usize, kind: &str, hard: bool) -> Re
 /// Stops workers where they stand, for longer than the session's time-out, and lets them go on.
 pub(crate) fn pauses(stage: &mut Stage, count: usize) -> Result<()> {
     for round in 0..count {
+        if stage.over() {
+            break;
+        }
         let worker = stage.any_worker().ok_or("no worker runs")?;
         stage.workers.signal(worker, "STOP")?;
         let stopped = stage.fault("SIGSTOP");
@@ -146,6 +159,9 @@ pub(crate) fn pauses(stage: &mut Stage, count: usize) -> Result<()> {
 /// Kills the brokers that coordinate the group and a worker's transactions, in turn.
 pub(crate) fn coordinators(stage: &mut Stage, count: usize) -> Result<()> {
     for round in 0..count {
+        if stage.over() {
+            break;
+        }
         let (kind, found) = if round % 2 == 0 {
             ("group coordinator kill -9", stage.cluster.group_coordinator(&stage.group())?)
         } else {
@@ -164,6 +180,9 @@ pub(crate) fn coordinators(stage: &mut Stage, count: usize) -> Result<()> {
 pub(crate) fn joins(stage: &mut Stage, count: usize, length: Duration) -> Result<()> {
     let began = Instant::now();
     for change in 0..count {
+        if stage.over() {
+            break;
+        }
         let due = length.mul_f64(change as f64 / count.max(1) as f64);
         until(due.saturating_sub(began.elapsed()), || stage.workers.look_at_all().map(|()| false))?;
         let running = stage.workers.running();

@@ -82,6 +82,9 @@ struct Settings {
     /// Repeats the choice of workers and waits. The time of day decides where it is not given.
     #[arg(long, global = true, default_value_t = time::now() as u64)]
     seed: u64,
+    /// Begins no further fault after so many minutes of a run; the figures say how many there were.
+    #[arg(long, global = true)]
+    limit: Option<f64>,
     /// Also writes the figures to this file, as JSON.
     #[arg(long, global = true)]
     json: Option<PathBuf>,

@@ -36,6 +36,8 @@ pub(crate) struct Stage {
     monitor: Monitor,
     pub(crate) cluster: Cluster,
     pub(crate) random: Random,
+    /// When no further fault begins.
+    limit: Option<Instant>,
     topics: Topics,
     faults: Vec<Fault>,
     began: i64,
@@ -76,6 +78,7 @@ impl Stage {
             monitor,
             cluster,
             random: Random::new(settings.seed),
+            limit: settings.limit.map(|minutes| Instant::now() + Duration::from_secs_f64(minutes * 60.0)),
             topics,
             faults: Vec::new(),
             began: 0,
@@ -94,6 +97,11 @@ impl Stage {
     pub(crate) fn group(&self) -> String {
         let suffix = self.topics.input.trim_start_matches("in-");
         format!("chaos-{suffix}.counts")
+    }
+
+    /// True where there is no time for another fault.
+    pub(crate) fn over(&self) -> bool {
+        self.limit.is_some_and(|limit| Instant::now() > limit)
     }
 
     /// Notes a fault that happens now.
