@@ -1,4 +1,4 @@
-//! Unique records at a steady rate, each with the time at which it is made.
+//! Unique records at a steady rate, each with about the time at which it is made.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +15,9 @@ use crate::cluster::Cluster;
 use crate::time::now;
 use crate::{Error, KEYS, PARTITIONS, Result};
 
+/// How far a record's time may lie behind, in milliseconds: some more than the file's `out_of_orderness`, so that a few rows are late, and
+/// those of a window that has closed stand among those of one that is open.
+const SPREAD: usize = 300;
 /// How often records are made.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -86,7 +89,6 @@ fn make(producer: &BaseProducer<Context>, topic: &str, rate: usize, stop: &Atomi
     let (mut id, mut time) = (0, 0);
     while !stop.load(Ordering::Relaxed) {
         let due = (began.elapsed().as_secs_f64() * rate as f64) as usize;
-        // Times never go back, so that no record is late.
         time = now().max(time);
         while id < due {
             let key = format!("k{}", id % KEYS);
@@ -96,7 +98,7 @@ fn make(producer: &BaseProducer<Context>, topic: &str, rate: usize, stop: &Atomi
                 .partition(partition)
                 .key(&key)
                 .payload(&value)
-                .timestamp(time);
+                .timestamp(time - (id * 7919 % SPREAD) as i64);
             loop {
                 match producer.send(record) {
                     Ok(()) => break,

@@ -43,7 +43,7 @@ pipelines:
     - source: kafka
       with: {{ topic: in-{suffix}, format: {{ json: {{ fields: {{ id: integer, key: text }} }} }} }}
     - window: count-by-key
-      with: {{ key: key, size: 1s }}
+      with: {{ key: key, size: 1s, out_of_orderness: 200ms }}
     - sink: kafka
       with: {{ topic: counts-{suffix}, encode: json }}
   late:
