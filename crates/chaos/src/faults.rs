@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::stage::Stage;
+use crate::stage::{RECOVERY, Stage};
 use crate::time::{now, pause, until};
 use crate::{Error, Result};
 
@@ -162,15 +162,21 @@ pub(crate) fn coordinators(stage: &mut Stage, count: usize) -> Result<()> {
         if stage.over() {
             break;
         }
-        let (kind, found) = if round % 2 == 0 {
-            ("group coordinator kill -9", stage.cluster.group_coordinator(&stage.group())?)
-        } else {
-            let worker = stage.any_worker().ok_or("no worker runs")?;
-            let process = stage.workers.process(worker).ok_or("no worker runs")?;
-            let id = format!("{}.{process}-", stage.group());
-            ("transaction coordinator kill -9", stage.cluster.transaction_coordinator(&id)?)
-        };
+        let (of_group, group) = (round % 2 == 0, stage.group());
+        let mut found = None;
+        // A partition may be without a leader for a moment.
+        until(RECOVERY, || {
+            let cluster = &stage.cluster;
+            // One of the workers' ids, which begin with the chain's name as the group does.
+            found = if of_group {
+                cluster.group_coordinator(&group)?
+            } else {
+                cluster.transaction_coordinator(&group)?
+            };
+            Ok(found.is_some())
+        })?;
         let broker = found.ok_or_else(|| Error::from("Kafka does not say who the coordinator is"))?;
+        let kind = if of_group { "group coordinator kill -9" } else { "transaction coordinator kill -9" };
         bounce_broker(stage, broker, kind, true)?;
     }
     Ok(())
