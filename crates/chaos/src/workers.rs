@@ -92,7 +92,7 @@ impl Workers {
         worker.log = self.folder.join(format!("worker-{number}-{}.log", worker.starts));
         let log = std::fs::File::create(&worker.log)?;
         let mut command = Command::new(&self.program);
-        command.args(["run", "--quiet", "--log-format", "json"]).arg(&self.file);
+        command.args(["run", "--log-format", "json"]).arg(&self.file);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         if let Some(point) = fail_point {
             command.env("PIPECTL_FAIL_POINT", point);
