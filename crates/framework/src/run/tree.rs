@@ -385,6 +385,11 @@ impl Tree {
         (low, metadata)
     }
 
+    /// True where a window holds a result back that belongs to what has been pushed: nothing is committed meanwhile.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.nodes.iter().any(|n| matches!(&n.body, NodeBody::Window(window) if window.holds_back()))
+    }
+
     pub(crate) fn has_windows(&self) -> bool {
         self.nodes.iter().any(|n| matches!(n.body, NodeBody::Window(_)))
     }

@@ -34,6 +34,7 @@ impl WindowOperator {
     /// `Fatal` where the aggregate cannot give its result.
     pub fn tick(&mut self, now: Duration, wall: Millis, out: &mut WindowOutput) -> Result<()> {
         out.again_rows += std::mem::take(&mut self.again);
+        self.give_deferred(out)?;
         if let Some(watermark) = self.advance(now, wall) {
             self.close_until(watermark, out)?;
         }
@@ -48,12 +49,23 @@ impl WindowOperator {
         self.partitions.values_mut().for_each(|assigned| assigned.replaying = false);
         self.sessions_are_back();
         out.again_rows += std::mem::take(&mut self.again);
+        self.give_deferred(out)?;
         self.close_sessions(Millis::MAX, out)?;
         while let Some((last, _)) = self.panes.last_key_value() {
             let grid = &self.grid;
             let end = grid.last_end(last.saturating_add(grid.pane_length() - 1));
             self.close_windows(end, out)?;
             self.drop_panes(end.saturating_add(self.settings.lateness), out);
+        }
+        Ok(())
+    }
+
+    /// Gives what waited for rows that are read again.
+    fn give_deferred(&mut self, out: &mut WindowOutput) -> Result<()> {
+        if !self.deferred.is_empty() && !self.is_replaying() {
+            for end in std::mem::take(&mut self.deferred) {
+                out.results.extend(self.window(end, Purpose::Again)?);
+            }
         }
         Ok(())
     }
@@ -195,7 +207,11 @@ impl WindowOperator {
         // for which it was.
         let takes_part = |a: &&Assigned| match purpose {
             Purpose::Close => a.closed_until.is_none_or(|closed| closed < end),
-            Purpose::Again => a.closed_until.is_some_and(|closed| closed >= end),
+            // One for which it is over for good has its rows no more; with zero fill its keys would be given with 0.
+            Purpose::Again => {
+                a.closed_until.is_some_and(|closed| closed >= end)
+                    && a.reached.is_none_or(|reached| reached < end.saturating_add(self.settings.lateness))
+            }
             Purpose::Early => true,
         };
         let open: Vec<u32> = self.partitions.values().filter(takes_part).map(|a| a.number).collect();

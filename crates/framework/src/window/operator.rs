@@ -111,6 +111,8 @@ pub struct WindowOperator {
     pub(super) changed: BTreeSet<Millis>,
     /// When updates were last given.
     pub(super) updated: Option<Duration>,
+    /// Windows that were closed, have a late row, and are given again once all rows are back that are read again.
+    pub(super) deferred: BTreeSet<Millis>,
     /// The counts of a pane that was dropped: with a million keys, fresh memory for each pane costs as much as counting.
     pub(super) spare: Option<Counts>,
     /// 0, 1, 2, ...: as many as there were groups.
@@ -186,6 +188,7 @@ impl WindowOperator {
             may_forget: false,
             changed: BTreeSet::new(),
             updated: None,
+            deferred: BTreeSet::new(),
             spare: None,
             same: Vec::new(),
             groups: Vec::new(),
@@ -299,6 +302,7 @@ impl WindowOperator {
             self.name_keys();
             self.first = None;
             self.changed.clear();
+            self.deferred.clear();
         }
     }
 
@@ -414,6 +418,16 @@ impl WindowOperator {
             TimeMode::Processing => NextMove::Resting,
             TimeMode::Record => self.watermark.next_move(now),
         }
+    }
+
+    /// True while rows of some partition are read again.
+    pub(super) fn is_replaying(&self) -> bool {
+        self.partitions.values().any(|assigned| assigned.replaying)
+    }
+
+    /// True where a result waits for rows that are read again: what has been pushed cannot be committed before it is given.
+    pub fn holds_back(&self) -> bool {
+        !self.deferred.is_empty()
     }
 
     /// Rows in panes that a window is still open for.

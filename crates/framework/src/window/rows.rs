@@ -294,7 +294,7 @@ impl WindowOperator {
                             again.insert(end);
                             break;
                         }
-                        out.results.extend(self.window(end, Purpose::Again)?);
+                        self.give_again(end, out)?;
                     }
                 }
                 let reach = grid.last_end(t).min(self.closed_until(incoming.partition));
@@ -309,9 +309,19 @@ impl WindowOperator {
         self.add_listed(incoming, groups, &mut order, &time);
         self.order = order;
         for end in again {
-            out.results.extend(self.window(end, Purpose::Again)?);
+            self.give_again(end, out)?;
         }
         Ok(late)
+    }
+
+    /// Gives a window again, whole: not before all rows are back that are read again.
+    fn give_again(&mut self, end: Millis, out: &mut WindowOutput) -> Result<()> {
+        if self.is_replaying() {
+            self.deferred.insert(end);
+        } else {
+            out.results.extend(self.window(end, Purpose::Again)?);
+        }
+        Ok(())
     }
 
     /// True where a row is not too far in the future; else it is rejected.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::watch;
 
 use super::group::{Hold, Member, Place, ReaderId};
 use super::state::{Shared, State};
@@ -18,7 +17,6 @@ use crate::log::{
 #[derive(Debug)]
 pub(super) struct MemoryReader {
     shared: Arc<Shared>,
-    bell: watch::Receiver<()>,
     id: ReaderId,
 }
 
@@ -45,8 +43,7 @@ impl MemoryReader {
         });
         drop(state);
         shared.wake();
-        let bell = shared.bell();
-        Ok(Self { shared, bell, id })
+        Ok(Self { shared, id })
     }
 }
 
@@ -61,8 +58,8 @@ impl Drop for MemoryReader {
 impl LogReader for MemoryReader {
     async fn next(&mut self) -> Result<ReadEvent> {
         loop {
-            // Marked as heard before looking, so that nothing rings unheard between the look and the wait.
-            self.bell.mark_unchanged();
+            let mut bell = std::pin::pin!(self.shared.bell());
+            bell.as_mut().enable();
             let (released, event) = {
                 let mut state = self.shared.lock();
                 (state.release(self.id), state.next_event(self.id)?)
@@ -74,7 +71,7 @@ impl LogReader for MemoryReader {
             match event {
                 Some(event) => return Ok(event),
                 None if released => {}
-                None => self.bell.changed().await.map_err(|_| Error::fatal("the embedded log is gone"))?,
+                None => bell.await,
             }
         }
     }

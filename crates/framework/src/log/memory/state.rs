@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::MemoryOptions;
 use super::group::{Cursor, Group, Hold, Member, Place, ReaderId, range};
@@ -17,12 +18,13 @@ use crate::log::{Assignment, GroupPositions, MAX_METADATA, Membership, Position,
 #[derive(Debug)]
 pub(super) struct Shared {
     state: Mutex<State>,
-    changed: watch::Sender<()>,
+    /// Wakes in the order of the waiting, so that a run on a paused clock has one outcome.
+    changed: Notify,
 }
 
 impl Shared {
     pub(super) fn new(options: MemoryOptions) -> Self {
-        Self { state: Mutex::new(State::new(options)), changed: watch::Sender::new(()) }
+        Self { state: Mutex::new(State::new(options)), changed: Notify::new() }
     }
 
     /// With what a journal has kept, and what it will keep.
@@ -30,7 +32,7 @@ impl Shared {
         let mut state = State::new(options);
         state.restore(journal.load()?)?;
         state.journal = Some(journal);
-        Ok(Self { state: Mutex::new(state), changed: watch::Sender::new(()) })
+        Ok(Self { state: Mutex::new(state), changed: Notify::new() })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -39,12 +41,12 @@ impl Shared {
 
     /// Wakes every reader and writer that waits.
     pub(super) fn wake(&self) {
-        self.changed.send_replace(());
+        self.changed.notify_waiters();
     }
 
-    /// A bell of one's own. What rang before this call is not heard.
-    pub(super) fn bell(&self) -> watch::Receiver<()> {
-        self.changed.subscribe()
+    /// What rings with the next change. Make it, and `enable` it, before looking, so that nothing rings unheard between the look and the wait.
+    pub(super) fn bell(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 }
 

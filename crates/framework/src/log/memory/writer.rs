@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::room::Room;
@@ -21,7 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct MemoryWriter {
     shared: Arc<Shared>,
-    bell: watch::Receiver<()>,
     /// The transactional id and this writer's epoch.
     identity: Option<(String, u64)>,
     pending: Vec<(usize, i32, Segment)>,
@@ -35,8 +33,7 @@ impl MemoryWriter {
         });
         // A fenced writer that waits for room finds out.
         shared.wake();
-        let bell = shared.bell();
-        Self { shared, bell, identity, pending: Vec::new() }
+        Self { shared, identity, pending: Vec::new() }
     }
 
     fn check(&self, state: &State) -> Result<()> {
@@ -49,23 +46,22 @@ impl MemoryWriter {
         let bytes = bytes + self.pending.iter().map(mine).sum::<usize>();
         let mut stuck = None;
         loop {
-            self.bell.mark_unchanged();
+            let mut bell = std::pin::pin!(self.shared.bell());
+            bell.as_mut().enable();
             let room = {
                 let mut state = self.shared.lock();
                 self.check(&state)?;
                 state.room(topic, bytes)
             };
-            let changed = self.bell.changed();
             match room {
                 Room::Yes => return Ok(()),
                 Room::Wait => {
                     stuck = None;
-                    // The bell is as old as the log, which this writer keeps.
-                    let _ = changed.await;
+                    bell.await;
                 }
                 Room::Stuck => {
                     let since = *stuck.get_or_insert_with(Instant::now);
-                    if tokio::time::timeout_at(since + PATIENCE, changed).await.is_err() {
+                    if tokio::time::timeout_at(since + PATIENCE, bell).await.is_err() {
                         return Err(self.no_room(topic));
                     }
                 }

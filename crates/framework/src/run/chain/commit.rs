@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Chain, Notice};
 use crate::batch::Partition;
-use crate::error::{Part, Result};
+use crate::error::{Error, Part, Result};
 use crate::log::{GroupPositions, Position};
 use crate::metrics::StepMetrics;
 use crate::run::FailPoint;
@@ -48,11 +48,15 @@ impl Chain {
 
     pub(super) fn commit_due(&mut self) -> bool {
         let now = self.now();
-        self.writers.full() || self.commit_at(now).is_some_and(|at| now >= at)
+        !self.tree.holds_back() && (self.writers.full() || self.commit_at(now).is_some_and(|at| now >= at))
     }
 
     /// Makes results and positions durable together.
     pub(super) async fn commit(&mut self) -> Result<()> {
+        if self.tree.holds_back() {
+            return Err(Error::abort("it ends while rows are read again that a result waits for")
+                .remedy("nothing to do: what was not committed is read again"));
+        }
         let spoke = self.tree.speak(self.now(), &mut self.writers).await?;
         if !self.dirty && !self.tree.wrote() && !spoke {
             return Ok(());

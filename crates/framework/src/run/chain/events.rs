@@ -69,37 +69,7 @@ impl Chain {
                 }
                 self.dirty = true;
             }
-            InputEvent::Assigned(assignments) => {
-                let mut kept = self.kept(&assignments).await?;
-                self.stands(State::Runs);
-                for assignment in assignments {
-                    // A plugin's source is announced anew after each failure; what it has committed stays known.
-                    let known = self.positions.remove(&assignment.partition);
-                    let (committed, note) = known.map_or((None, None), |p| (p.committed, p.note));
-                    let windows = note.as_ref().map(|note| note.windows.clone());
-                    let metadata = assignment.committed.as_ref().map(|p| p.metadata.clone()).or(windows);
-                    if let Some(note) = &note {
-                        self.input.skip(note.low);
-                    }
-                    if let Some(until) = self.tree.assign(&assignment.partition, metadata.as_deref())? {
-                        self.input.replay(&assignment.partition, until);
-                    }
-                    for ((step, _), bytes) in kept.remove(&assignment.partition).unwrap_or_default() {
-                        for piece in changelog::pieces(&bytes)? {
-                            self.tree.load(&assignment.partition, &step, piece)?;
-                        }
-                    }
-                    let read = Position {
-                        partition: assignment.partition.clone(),
-                        offset: assignment.start,
-                        metadata: String::new(),
-                    };
-                    let progressed =
-                        Progressed { note, ..Progressed::new(read, assignment.committed.or(committed)) };
-                    self.positions.insert(assignment.partition, progressed);
-                }
-                FailPoint::Assigned.pass();
-            }
+            InputEvent::Assigned(assignments) => self.assigned(assignments).await?,
             InputEvent::Revoked(partitions) => {
                 FailPoint::Revoked.pass();
                 self.commit().await?;
@@ -123,6 +93,39 @@ impl Chain {
             }
             InputEvent::End => {}
         }
+        Ok(())
+    }
+
+    /// Partitions are this chain's from now on: what was committed for them is taken up.
+    async fn assigned(&mut self, assignments: Vec<Assignment>) -> Result<()> {
+        let mut kept = self.kept(&assignments).await?;
+        self.stands(State::Runs);
+        for assignment in assignments {
+            // A plugin's source is announced anew after each failure; what it has committed stays known.
+            let known = self.positions.remove(&assignment.partition);
+            let (committed, note) = known.map_or((None, None), |p| (p.committed, p.note));
+            let windows = note.as_ref().map(|note| note.windows.clone());
+            let metadata = assignment.committed.as_ref().map(|p| p.metadata.clone()).or(windows);
+            if let Some(note) = &note {
+                self.input.skip(note.low);
+            }
+            if let Some(until) = self.tree.assign(&assignment.partition, metadata.as_deref())? {
+                self.input.replay(&assignment.partition, until);
+            }
+            for ((step, _), bytes) in kept.remove(&assignment.partition).unwrap_or_default() {
+                for piece in changelog::pieces(&bytes)? {
+                    self.tree.load(&assignment.partition, &step, piece)?;
+                }
+            }
+            let read = Position {
+                partition: assignment.partition.clone(),
+                offset: assignment.start,
+                metadata: String::new(),
+            };
+            let progressed = Progressed { note, ..Progressed::new(read, assignment.committed.or(committed)) };
+            self.positions.insert(assignment.partition, progressed);
+        }
+        FailPoint::Assigned.pass();
         Ok(())
     }
 

@@ -384,7 +384,7 @@ impl Chain {
     /// When there is something to do without an event.
     fn wake_at(&mut self) -> Option<Duration> {
         let now = self.now();
-        let commit = self.commit_at(now);
+        let commit = self.commit_at(now).filter(|_| !self.tree.holds_back());
         let window = self.tree.next_wakeup(now);
         [commit, window].into_iter().flatten().min()
     }

@@ -1,0 +1,136 @@
+//! Deterministic simulation: workers of a pipeline on a log whose faults a seed decides. Whatever goes wrong, in whatever order, nothing is
+//! lost and nothing counts twice; and a seed that shows otherwise shows it each time.
+//!
+//! ```sh
+//! cargo test -p pipectl-plugins --test simulation                      # a hundred seeds
+//! PIPECTL_SIMULATION_SEEDS=10000 cargo test --release -p pipectl-plugins --test simulation -- --nocapture
+//! PIPECTL_SIMULATION_SEED=17 cargo test -p pipectl-plugins --test simulation -- --nocapture
+//! ```
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `trial` | a seed from its beginning to its end |
+//! | `scenario` | the pipeline file and the input that a seed makes |
+//! | `world` | chance, faults, what was seen |
+//! | `log`, `reader` | the log as a simulated process sees it |
+//! | `worker` | a simulated process |
+//! | `oracle` | what must come out |
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that meets one of these has failed"
+)]
+
+mod log;
+mod oracle;
+mod random;
+mod reader;
+mod scenario;
+mod trial;
+mod worker;
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use world::Figures;
+
+/// Seeds of a run that asks for no number.
+const FEW: u64 = 100;
+/// A seed takes some hundredths of a second.
+const LONGEST: Duration = Duration::from_secs(60);
+
+fn variable(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
+
+/// How to see a seed again.
+fn reproduce(seed: u64) -> String {
+    format!(
+        "PIPECTL_SIMULATION_SEED={seed} cargo test -p pipectl-plugins --test simulation -- --nocapture seeds"
+    )
+}
+
+/// Waits until every thread is done. A seed that goes round in circles never ends by itself: after a minute it ends the process.
+fn watch(current: &[AtomicU64]) {
+    let mut since: Vec<(u64, Instant)> = vec![(u64::MAX, Instant::now()); current.len()];
+    loop {
+        std::thread::sleep(Duration::from_millis(20));
+        for (current, (seed, at)) in current.iter().zip(&mut since) {
+            let now = current.load(Relaxed);
+            if now != *seed {
+                (*seed, *at) = (now, Instant::now());
+            } else if now != u64::MAX && at.elapsed() > LONGEST {
+                println!("seed {seed} does not end\nto see it again: {}", reproduce(*seed));
+                std::process::exit(1);
+            }
+        }
+        if current.iter().all(|current| current.load(Relaxed) == u64::MAX) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn seeds() {
+    if let Some(seed) = variable("PIPECTL_SIMULATION_SEED") {
+        let report = trial::run(seed, true);
+        println!("hash {:x}", report.hash);
+        assert!(report.violations.is_empty(), "seed {seed}: {:#?}", report.violations);
+        return;
+    }
+    let first = variable("PIPECTL_SIMULATION_FIRST").unwrap_or(0);
+    let seeds = variable("PIPECTL_SIMULATION_SEEDS").unwrap_or(FEW);
+    let started = Instant::now();
+    let (next, failed) = (AtomicU64::new(first), AtomicBool::new(false));
+    let (figures, failures) = (Mutex::new(Figures::new()), Mutex::new(BTreeMap::new()));
+    let current: [AtomicU64; 2] = [AtomicU64::new(first), AtomicU64::new(first)];
+    let work = |current: &AtomicU64| {
+        while !failed.load(Relaxed) {
+            let seed = next.fetch_add(1, Relaxed);
+            current.store(seed, Relaxed);
+            if seed >= first + seeds {
+                break;
+            }
+            let report = trial::run(seed, false);
+            if !report.violations.is_empty() {
+                failed.store(true, Relaxed);
+                failures.lock().unwrap().insert(seed, report.violations);
+            }
+            for (name, count) in report.figures {
+                *figures.lock().unwrap().entry(name).or_default() += count;
+            }
+        }
+        current.store(u64::MAX, Relaxed);
+    };
+    std::thread::scope(|scope| {
+        for current in &current {
+            scope.spawn(|| work(current));
+        }
+        watch(&current);
+    });
+    let seconds = started.elapsed().as_secs_f64();
+    let done = (next.load(Relaxed) - first).min(seeds);
+    println!("{done} seeds in {seconds:.1} s");
+    for (name, count) in figures.into_inner().unwrap() {
+        println!("{count:>12} {name}");
+    }
+    if let Some((seed, violations)) = failures.into_inner().unwrap().first_key_value() {
+        let few: Vec<&String> = violations.iter().take(5).collect();
+        panic!("seed {seed}, after {done} seeds: {few:#?}\nto see it again: {}", reproduce(*seed));
+    }
+}
+
+#[test]
+fn a_seed_has_one_outcome() {
+    for seed in 0..10 {
+        let (one, other) = (trial::run(seed, false), trial::run(seed, false));
+        assert_eq!(one.hash, other.hash, "seed {seed} went two ways");
+    }
+}

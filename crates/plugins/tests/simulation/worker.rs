@@ -1,0 +1,153 @@
+//! A simulated process that runs a pipeline file.
+
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use pipectl_framework::clock::Clock;
+use pipectl_framework::config::{Document, SourceFile, render};
+use pipectl_framework::error::Consequence;
+use pipectl_framework::graph::{Plan, PlanOptions, plan};
+use pipectl_framework::log::memory::MemoryLog;
+use pipectl_framework::metrics::ChainFigures;
+use pipectl_framework::plugin::Registry;
+use pipectl_framework::run::{Control, Outcome, Run, RunOptions};
+use pipectl_plugins as _;
+use tokio::task::JoinHandle;
+
+use crate::log::SimulatedLog;
+use crate::scenario::START;
+use crate::world::{Process, World};
+
+static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::collect().expect("plugins"));
+
+/// What workers run.
+#[derive(Clone)]
+pub(crate) struct Program<'a> {
+    pub(crate) document: &'a Document,
+    pub(crate) base: &'a Path,
+    pub(crate) log: &'a MemoryLog,
+    pub(crate) stretch: i64,
+}
+
+pub(crate) fn parse(yaml: &str, set: &[String]) -> Document {
+    Document::parse(&SourceFile::new("simulation.yaml", yaml), set, &|_| None)
+        .unwrap_or_else(|problems| panic!("{}", render(&problems, false)))
+}
+
+impl Program<'_> {
+    /// The plan, on the simulated log of a process.
+    pub(crate) fn plan(&self, world: &Arc<World>, process: &Arc<Process>, only: &[String]) -> Plan {
+        let options = PlanOptions { registry: &REGISTRY, base: self.base, only };
+        let (mut plan, _) =
+            plan(self.document, options).unwrap_or_else(|problems| panic!("{}", render(&problems, false)));
+        for (_, log) in &mut plan.connections {
+            *log = Arc::new(SimulatedLog {
+                world: world.clone(),
+                process: process.clone(),
+                inner: self.log.clone(),
+                stretch: self.stretch,
+            });
+        }
+        plan
+    }
+}
+
+pub(crate) struct Worker {
+    pub(crate) process: Arc<Process>,
+    /// The chains that it runs; all where there is none.
+    pub(crate) only: Vec<String>,
+    control: Control,
+    figures: Arc<[ChainFigures]>,
+    task: JoinHandle<Outcome>,
+}
+
+impl Worker {
+    pub(crate) fn start(world: &Arc<World>, program: &Program<'_>, only: Vec<String>, once: bool) -> Self {
+        let number = world.number();
+        let process = Process::new(number);
+        Self::start_with(world, process.clone(), program.plan(world, &process, &only), only, once)
+    }
+
+    pub(crate) fn start_with(
+        world: &Arc<World>,
+        process: Arc<Process>,
+        plan: Plan,
+        only: Vec<String>,
+        once: bool,
+    ) -> Self {
+        world.note(process.number, "starts");
+        world.count("worker started");
+        // No two clocks are the same.
+        let clock = Clock::manual(START + world.now() as i64 + process.number as i64);
+        let options = RunOptions {
+            once,
+            batch_rows: world.draw(1, 20) as usize,
+            seed: world.draw(0, 1 << 32),
+            ..RunOptions::new(clock)
+        };
+        let (run, _) = Run::start(plan, &options);
+        let (control, figures) = (run.control(), run.figures());
+        Self { process, only, control, figures, task: tokio::spawn(run.wait()) }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    pub(crate) fn drain(&self) {
+        self.control.drain();
+    }
+
+    /// Ends it where it stands.
+    pub(crate) async fn crash(self, world: &World) {
+        world.note(self.process.number, "crashes");
+        self.process.crash();
+        self.task.abort();
+        let _ = self.task.await;
+        // The chains' tasks are dropped when they are next looked at.
+        tokio::task::yield_now().await;
+    }
+
+    /// Waits until it has ended in order, and looks at how. Gives false where it crashed meanwhile.
+    pub(crate) async fn join(mut self, world: &World) -> bool {
+        let outcome = tokio::select! {
+            biased;
+            () = self.process.crashed.notified() => None,
+            outcome = &mut self.task => Some(outcome),
+        };
+        let Some(outcome) = outcome else {
+            self.crash(world).await;
+            return false;
+        };
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(panic) => {
+                world.violation(format!("a worker panicked: {panic}"));
+                return true;
+            }
+        };
+        world.note(self.process.number, &format!("ends, {} failures", outcome.failures.len()));
+        for (chain, error) in &outcome.failures {
+            if error.consequence() == Consequence::Fenced {
+                world.count("worker ended: fenced");
+            } else {
+                world.violation(format!("chain {chain} failed: {error}"));
+            }
+        }
+        if outcome.failures.is_empty() {
+            world.count("worker ended in order");
+            for chain in self.figures.iter() {
+                for (step, metrics) in &chain.steps {
+                    let balance = metrics.balance();
+                    if !balance.holds() {
+                        world.violation(format!(
+                            "the balance of {}.{step} does not hold: {balance:?}",
+                            chain.name
+                        ));
+                    }
+                }
+            }
+        }
+        true
+    }
+}
