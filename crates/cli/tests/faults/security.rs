@@ -145,7 +145,7 @@ fn who_is_refused_hears_why_and_nothing_is_committed() {
                 let ended = pipeline(&suffix, connection).once();
                 assert_eq!(ended.code, Some(4), "{name}: {}", ended.said);
                 let messages = ended.messages(&[(&suffix, "-X")]);
-                assert_snapshot(name, &without_numbers(&without_process(&messages)));
+                assert_snapshot(name, &without_numbers(&without_worker(&messages)));
                 nothing_happened(secure, &suffix);
             });
         }
@@ -188,13 +188,13 @@ fn nothing_happened(secure: &Secure, suffix: &str) {
     assert_eq!(committed(&secure.open(), &format!("copy{suffix}.copy"), &format!("in{suffix}")), [None]);
 }
 
-/// The process and the time in a transactional id.
-fn without_process(messages: &str) -> String {
+/// The name of the worker in a transactional id.
+fn without_worker(messages: &str) -> String {
     match messages.split_once("`copy-X.copy.") {
         None => messages.to_owned(),
         Some((before, after)) => {
-            let after = after.trim_start_matches(|c: char| c.is_ascii_digit() || c == '-');
-            format!("{before}`copy-X.copy.PROCESS-TIME{after}")
+            let after = after.trim_start_matches(|c: char| c != '`');
+            format!("{before}`copy-X.copy.WORKER{after}")
         }
     }
 }
