@@ -41,7 +41,7 @@ use std::time::{Duration, Instant};
 use world::Figures;
 
 /// Seeds of a run that asks for no number.
-const FEW: u64 = 100;
+const FEW: u64 = 40;
 /// A seed takes some hundredths of a second.
 const LONGEST: Duration = Duration::from_secs(60);
 
