@@ -14,6 +14,7 @@ mod dead;
 mod fail_point;
 mod input;
 mod keeper;
+mod rising;
 mod topics;
 mod tree;
 mod turn;
@@ -25,9 +26,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use self::rising::{AtLast, Rising};
 use self::watched::Watched;
 use crate::clock::Clock;
 use crate::error::{Consequence, Error, Result};
@@ -160,12 +162,12 @@ pub struct Run {
 
 /// Stops a run.
 #[derive(Debug, Clone)]
-pub struct Control(Arc<watch::Sender<Command>>);
+pub struct Control(Rising<Command>);
 
 impl Control {
     /// Asks every chain to stop in order; [`Run::wait`] tells when they have.
     pub fn drain(&self) {
-        self.0.send_if_modified(|c| std::mem::replace(c, Command::Drain) != Command::Drain);
+        self.0.raise(Command::Drain);
     }
 }
 
@@ -182,11 +184,10 @@ impl Run {
     /// ended.
     pub fn start(plan: Plan, options: &RunOptions) -> (Self, mpsc::UnboundedReceiver<Notice>) {
         let figures = figures(&plan);
-        let (command, command_rx) = watch::channel(Command::Run);
+        let command = Rising::new(Command::Run);
         let (notice_tx, notices) = mpsc::unbounded_channel();
-        let phases: Vec<_> = plan.chains.iter().map(|_| watch::channel(Phase::Starting)).collect();
-        let watchers: Vec<_> = phases.iter().map(|(_, rx)| rx.clone()).collect();
-        let pick = |chains: Vec<usize>| chains.into_iter().map(|c| watchers[c].clone()).collect::<Vec<_>>();
+        let phases: Vec<_> = plan.chains.iter().map(|_| Rising::new(Phase::Starting)).collect();
+        let pick = |chains: Vec<usize>| chains.into_iter().map(|c| phases[c].clone()).collect::<Vec<_>>();
         let joins: Vec<_> =
             (0..plan.chains.len()).map(|c| (pick(plan.upstream(c)), pick(plan.downstream(c)))).collect();
         let connections: Vec<Arc<dyn Log>> = plan.connections.iter().map(|(_, log)| log.clone()).collect();
@@ -197,8 +198,8 @@ impl Run {
             None => Worker::new(&options.clock, options.seed),
         });
         let mut tasks = Vec::new();
-        for (index, ((chain, (phase, _)), (upstream, downstream))) in
-            plan.chains.into_iter().zip(phases).zip(joins).enumerate()
+        for (index, ((chain, phase), (upstream, downstream))) in
+            plan.chains.into_iter().zip(&phases).zip(joins).enumerate()
         {
             let name = chain.name.clone();
             let environment = chain::Environment {
@@ -214,8 +215,8 @@ impl Run {
                 worker: worker.clone(),
                 figures: figures.clone(),
                 index,
-                command: command_rx.clone(),
-                phase,
+                command: command.clone(),
+                phase: AtLast::new(phase.clone(), Phase::Ended),
                 upstream,
                 downstream,
                 notices: notice_tx.clone(),
@@ -223,7 +224,7 @@ impl Run {
             let (metrics, clock) = (figures[index].chain.clone(), options.clock.clone());
             tasks.push((name, tokio::spawn(Watched::new(chain::run(chain, environment), metrics, clock))));
         }
-        (Self { control: Control(Arc::new(command)), figures, tasks }, notices)
+        (Self { control: Control(command), figures, tasks }, notices)
     }
 
     /// Live figures of every chain.

@@ -77,13 +77,9 @@ impl WindowOperator {
     }
 
     fn next_due(&self, now: Duration) -> Option<Duration> {
-        // No session closes meanwhile; to ask again at once would leave no turn for the rows that are awaited.
-        if self.sessions.is_some() && self.partitions.values().any(|assigned| assigned.replaying) {
-            return None;
-        }
         let due = self.next_end()?;
         // No session closes before all rows are back: to wake for one would be to wake for ever.
-        if self.sessions.is_some() && self.partitions.values().any(|a| a.replaying) {
+        if self.sessions.is_some() && self.is_replaying() {
             return None;
         }
         let watermark = self.watermark();

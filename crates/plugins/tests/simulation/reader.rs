@@ -12,7 +12,6 @@ use pipectl_framework::error::{Error, Result};
 use pipectl_framework::log::{
     Assignment, GroupPositions, Log, LogReader, Membership, Position, ReadEvent, ReaderOptions,
 };
-use tokio::sync::watch;
 
 use crate::log::{SimulatedLog, shrink, shrunk};
 use crate::world::{Call, Fate, SESSION_TIMEOUT, Token, World};
@@ -116,7 +115,8 @@ pub(crate) struct SimulatedReader {
     left: VecDeque<ReadEvent>,
     /// When it finds out.
     finds_out: u64,
-    expelled: watch::Receiver<u64>,
+    /// How often its process has been thrown out, as far as it knows.
+    expelled: u64,
     /// True while it has said that the log is out of reach.
     told_out_of_reach: bool,
 }
@@ -132,7 +132,8 @@ impl SimulatedReader {
             number: AtomicU64::new(number),
             group: options.group.clone(),
         });
-        let expelled = log.process.seated(&seat);
+        log.process.seated(&seat);
+        let expelled = log.process.expulsions();
         Ok(Self {
             log,
             options,
@@ -180,7 +181,8 @@ impl SimulatedReader {
         let Some(reader) = &mut borrowed.reader else { return Err(gone()) };
         tokio::select! {
             biased;
-            _ = self.expelled.changed(), if self.options.group.is_some() => {
+            times = self.log.process.expelled(self.expelled), if self.options.group.is_some() => {
+                self.expelled = times;
                 if let Some(reader) = borrowed.reader.take() {
                     self.seat.throw(&self.log.world, reader);
                 }
@@ -214,7 +216,7 @@ impl SimulatedReader {
         self.seat.number.store(self.log.world.number(), Relaxed);
         self.log.world.member(self.seat.number(), true);
         self.seat.put(inner);
-        self.expelled.mark_unchanged();
+        self.expelled = self.log.process.expulsions();
         Ok(())
     }
 

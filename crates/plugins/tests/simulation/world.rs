@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use pipectl_framework::batch::Partition;
 use pipectl_framework::error::{Error, Result};
 use pipectl_framework::log::{GroupPositions, LogWriter};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::random::Random;
@@ -118,7 +118,9 @@ pub(crate) struct Process {
     /// The log answers it nothing until then.
     unreachable: AtomicU64,
     /// Its readers have been thrown out of their groups so many times.
-    expelled: watch::Sender<u64>,
+    expelled: AtomicU64,
+    /// Rings when they are, for those who wait, in the order in which they began to.
+    bell: Notify,
     seats: Mutex<Vec<Weak<Seat>>>,
 }
 
@@ -130,7 +132,8 @@ impl Process {
             crashed: Notify::new(),
             stalled: AtomicU64::new(0),
             unreachable: AtomicU64::new(0),
-            expelled: watch::Sender::new(0),
+            expelled: AtomicU64::new(0),
+            bell: Notify::new(),
             seats: Mutex::new(Vec::new()),
         })
     }
@@ -159,14 +162,31 @@ impl Process {
         seats.retain(|seat| seat.strong_count() > 0);
         let seats: Vec<Arc<Seat>> = seats.iter().filter_map(Weak::upgrade).collect();
         // Those in which somebody waits are told.
-        self.expelled.send_modify(|n| *n += 1);
+        self.expelled.fetch_add(1, Relaxed);
+        self.bell.notify_waiters();
         seats.iter().for_each(|seat| seat.throw_out(world));
     }
 
-    /// Notes a reader's seat; gives what tells when the groups throw this process's readers out.
-    pub(crate) fn seated(&self, seat: &Arc<Seat>) -> watch::Receiver<u64> {
+    /// Notes a reader's seat.
+    pub(crate) fn seated(&self, seat: &Arc<Seat>) {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(seat));
-        self.expelled.subscribe()
+    }
+
+    /// How often its readers have been thrown out.
+    pub(crate) fn expulsions(&self) -> u64 {
+        self.expelled.load(Relaxed)
+    }
+
+    /// Waits until they have been thrown out more than `times`; gives how often.
+    pub(crate) async fn expelled(&self, times: u64) -> u64 {
+        loop {
+            let rings = self.bell.notified();
+            let now = self.expulsions();
+            if now > times {
+                return now;
+            }
+            rings.await;
+        }
     }
 
     pub(crate) fn unreachable_until(&self) -> u64 {

@@ -13,13 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use self::commit::Progressed;
 use super::backoff::{Backoff, Next};
 use super::changelog::Changelog;
 use super::input::{Input, InputEvent};
 use super::keeper::Keeper;
+use super::rising::{AtLast, Rising};
 use super::topics::Wanted;
 use super::tree::{Checkpoint, Tree};
 use super::turn::{Over, Turn};
@@ -49,10 +50,10 @@ pub(crate) struct Environment {
     pub(crate) worker: Arc<Worker>,
     pub(crate) figures: Arc<[ChainFigures]>,
     pub(crate) index: usize,
-    pub(crate) command: watch::Receiver<Command>,
-    pub(crate) phase: watch::Sender<Phase>,
-    pub(crate) upstream: Vec<watch::Receiver<Phase>>,
-    pub(crate) downstream: Vec<watch::Receiver<Phase>>,
+    pub(crate) command: Rising<Command>,
+    pub(crate) phase: AtLast<Phase>,
+    pub(crate) upstream: Vec<Rising<Phase>>,
+    pub(crate) downstream: Vec<Rising<Phase>>,
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
 }
 
@@ -69,7 +70,6 @@ pub(crate) async fn run(plan: ChainPlan, environment: Environment) -> Result<()>
         Ok(()) => State::Ended,
         Err(error) => State::Failed { error: error.to_string() },
     });
-    chain.environment.phase.send_replace(Phase::Ended);
     result
 }
 
@@ -249,8 +249,9 @@ impl Chain {
             let at = self.now() + after;
             let clock = self.environment.options.clock.clone();
             tokio::select! {
+                biased;
                 () = clock.sleep_until(at) => {}
-                () = changed_to_drain(&mut self.environment.command) => return Ok(()),
+                () = self.environment.command.reaches(Command::Drain) => return Ok(()),
             }
         }
     }
@@ -287,11 +288,11 @@ impl Chain {
     /// One try; a chain that has been told to stop does not wait longer for its log than [`DRAIN`]. One whose rows cannot be
     /// read again waits as long as the run does.
     async fn attempt_in_time(&mut self) -> Result<Left> {
-        let mut command = self.environment.command.clone();
+        let command = self.environment.command.clone();
         let clock = self.environment.options.clock.clone();
         let bounded = self.goes_on() || !self.input.is_topic();
         let overdue = async {
-            changed_to_drain(&mut command).await;
+            command.reaches(Command::Drain).await;
             clock.sleep_until(clock.elapsed() + DRAIN).await;
         };
         tokio::select! {
@@ -303,12 +304,12 @@ impl Chain {
 
     /// One try: open everything, loop until the end or a failure.
     async fn attempt(&mut self) -> Result<Left> {
-        let mut command = self.environment.command.clone();
+        let command = self.environment.command.clone();
         tokio::select! {
             biased;
             opened = self.open() => opened?,
             // Nothing has been read yet.
-            () = changed_to_drain(&mut command) => return Ok(Left::Done),
+            () = command.reaches(Command::Drain) => return Ok(Left::Done),
         }
         if !self.input.is_topic() {
             self.stands(State::Runs);
@@ -321,7 +322,7 @@ impl Chain {
 
     async fn drive(&mut self) -> Result<Left> {
         let clock = self.environment.options.clock.clone();
-        let mut upstream = self.environment.upstream.clone();
+        let upstream = self.environment.upstream.clone();
         let mut bounded = false;
         loop {
             let goes_on = self.goes_on();
@@ -334,9 +335,9 @@ impl Chain {
             self.metrics.standing.waits();
             let wake = tokio::select! {
                 biased;
-                () = changed_to_drain(&mut self.environment.command), if !self.draining() => Wake::Command,
+                () = self.environment.command.reaches(Command::Drain), if !self.draining() => Wake::Command,
                 over = turn::over(&mut self.turn), if self.turn.is_some() => Wake::TurnOver(over?),
-                () = all_ended(&mut upstream), if ends => Wake::UpstreamEnded,
+                () = all_ended(&upstream), if ends => Wake::UpstreamEnded,
                 () = clock.sleep_until(wake_at.unwrap_or_default()), if wake_at.is_some() => Wake::Timer,
                 event = self.input.next() => Wake::Event(event.map_err(of_source)?),
             };
@@ -405,7 +406,7 @@ impl Chain {
     }
 
     fn draining(&self) -> bool {
-        *self.environment.command.borrow() == Command::Drain
+        self.environment.command.get() == Command::Drain
     }
 
     fn stands(&self, state: State) {
@@ -429,13 +430,8 @@ async fn leave(turn: &mut Option<Turn>) -> Result<()> {
     }
 }
 
-async fn changed_to_drain(command: &mut watch::Receiver<Command>) {
-    // An error means that the run was dropped: stop as well.
-    let _ = command.wait_for(|c| *c == Command::Drain).await;
-}
-
-async fn all_ended(chains: &mut [watch::Receiver<Phase>]) {
+async fn all_ended(chains: &[Rising<Phase>]) {
     for chain in chains {
-        let _ = chain.wait_for(|p| *p == Phase::Ended).await;
+        chain.reaches(Phase::Ended).await;
     }
 }

@@ -56,12 +56,9 @@ impl Chain {
         }
         self.last_commit = self.now();
         self.backoff.opened(self.last_commit);
-        self.environment
-            .phase
-            .send_if_modified(|p| std::mem::replace(p, (*p).max(Phase::Open)) < Phase::Open);
-        for downstream in &mut self.environment.downstream {
-            // An error means that the chain is gone, which is as good as ended.
-            let _ = downstream.wait_for(|p| *p >= Phase::Open).await;
+        self.environment.phase.raise(Phase::Open);
+        for downstream in &self.environment.downstream {
+            downstream.reaches(Phase::Open).await;
         }
         Ok(())
     }

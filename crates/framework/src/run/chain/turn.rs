@@ -46,6 +46,7 @@ impl Chain {
         let clock = self.environment.options.clock.clone();
         match &mut self.turn {
             Some(turn) if error.consequence() == Consequence::Fenced => tokio::select! {
+                biased;
                 over = turn.over() => over.is_ok(),
                 () = clock.sleep_until(clock.elapsed() + NEWS) => false,
             },
