@@ -144,7 +144,8 @@ pub(crate) async fn check(world: &World, scenario: &Scenario, records: &[Record]
         let first = windows.iter().position(|(_, counted)| *counted).unwrap_or(windows.len());
         let is_late = late.contains_key(&id);
         if missed > 0 && scenario.punctual {
-            world.violation(format!("record {id} is missing in {missed} of its {} windows", windows.len()));
+            let record = &records[id as usize];
+            world.violation(format!("{record:?} is missing in {missed} of its windows: {windows:?}"));
         } else if missed != first {
             world.violation(format!(
                 "{:?} counted in an earlier window, but not in a later: {windows:?}",

@@ -85,7 +85,13 @@ impl Worker {
             seed: world.draw(0, 1 << 32),
             ..RunOptions::new(clock)
         };
-        let (run, _) = Run::start(plan, &options);
+        let (run, mut notices) = Run::start(plan, &options);
+        let (of, number) = (world.clone(), process.number);
+        tokio::spawn(async move {
+            while let Some(notice) = notices.recv().await {
+                of.note(number, &format!("{notice:?}"));
+            }
+        });
         let (control, figures) = (run.control(), run.figures());
         Self { process, only, control, figures, task: tokio::spawn(run.wait()) }
     }
