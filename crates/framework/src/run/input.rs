@@ -63,6 +63,8 @@ pub(crate) struct CustomInput {
     replay_until: i64,
     /// Rows below this offset are in no open pane.
     skip_until: i64,
+    /// The position behind the last batch.
+    reached: i64,
     /// The new rows of a batch that began with rows that are read again.
     rest: Option<InputEvent>,
 }
@@ -97,6 +99,7 @@ impl Input {
                 announced: false,
                 replay_until: i64::MIN,
                 skip_until: i64::MIN,
+                reached: i64::MIN,
                 rest: None,
             }),
             SourceBody::Log(settings) => Reading::Topic(TopicInput {
@@ -125,6 +128,7 @@ impl Input {
                 custom.announced = false;
                 custom.replay_until = i64::MIN;
                 custom.skip_until = i64::MIN;
+                custom.reached = i64::MIN;
                 custom.rest = None;
                 custom.source.open(context, committed).await
             }
@@ -261,11 +265,18 @@ impl CustomInput {
             let partition = self.partition.clone();
             return Ok(InputEvent::Assigned(vec![Assignment { partition, committed: None, start: 0 }]));
         }
-        Ok(match self.source.next().await? {
-            SourceEvent::Batch { batch, rejects, position } => self.split_replay(batch, rejects, position),
-            SourceEvent::CaughtUp => InputEvent::CaughtUp(vec![self.partition.clone()]),
-            SourceEvent::End => InputEvent::End,
-        })
+        loop {
+            return Ok(match self.source.next().await? {
+                SourceEvent::Batch { batch, rejects, position } => {
+                    self.reached = position.offset;
+                    self.split_replay(batch, rejects, position)
+                }
+                // A source with a rate has given all that is due, and yet not all that is read again.
+                SourceEvent::CaughtUp if self.reached < self.replay_until => continue,
+                SourceEvent::CaughtUp => InputEvent::CaughtUp(vec![self.partition.clone()]),
+                SourceEvent::End => InputEvent::End,
+            });
+        }
     }
 
     /// Cuts a batch at the boundary between rows that are read again and rows that are new.

@@ -124,6 +124,10 @@ impl LogWriter for SimulatedWriter {
             return Err(error);
         }
         let Some(inner) = self.inner.as_mut().filter(|_| !self.broken) else { return Err(Self::gone()) };
+        for value in records.values.iter().flatten() {
+            let text = format!("appends to {}: {}", records.topic, String::from_utf8_lossy(value));
+            self.log.world.note(self.log.process.number, &text);
+        }
         inner.append(records).await
     }
 
