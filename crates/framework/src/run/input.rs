@@ -292,7 +292,9 @@ impl CustomInput {
         }
         rejects.retain(|r| r.offset >= self.replay_until);
         let again = batch.origin().offsets.partition_point(|offset| *offset < self.replay_until);
-        if again == 0 {
+        // Where no row is left, the position says what the batch was of.
+        let old = batch.is_empty() && position.offset <= self.replay_until;
+        if again == 0 && !old {
             return InputEvent::Batch { batch, rejects, position };
         }
         if again == batch.rows() {

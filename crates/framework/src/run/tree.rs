@@ -248,7 +248,12 @@ impl Tree {
 
     /// The partitions that a source has been given, each with the metadata of its committed position. Gives, for each whose windows
     /// start again at an earlier offset, the offset up to which rows are read again.
-    pub(crate) fn assign(&mut self, partition: &Partition, metadata: Option<&str>) -> Result<Option<i64>> {
+    pub(crate) fn assign(
+        &mut self,
+        partition: &Partition,
+        from: Option<i64>,
+        metadata: Option<&str>,
+    ) -> Result<Option<i64>> {
         let mut parts = metadata.filter(|m| !m.is_empty()).map(|m| m.split('|'));
         let mut until = None;
         let now = self.clock.elapsed();
@@ -261,8 +266,12 @@ impl Tree {
                 })?),
                 None => None,
             };
-            until = until.max(restored.as_ref().map(|r| r.pos));
+            let dealt_with = restored.as_ref().map(|r| r.pos);
+            until = until.max(dealt_with);
             Self::assign_window(window, partition, channels, restored, now);
+            if from < dealt_with {
+                window.expect_replay(partition, now);
+            }
         }
         self.assign_speakers(partition, now);
         Ok(until)
@@ -325,6 +334,11 @@ impl Tree {
             window.observe(partition, times, now, wall);
         }
         self.observe_speakers(partition, times, now, wall);
+    }
+
+    /// Rows of the partition come that are not read again.
+    pub(crate) fn is_replayed(&mut self, partition: &Partition, now: Duration) {
+        windows(&mut self.nodes).for_each(|window| window.is_replayed(partition, now));
     }
 
     pub(crate) fn caught_up(&mut self, partition: &Partition, caught_up: bool, now: Duration) {

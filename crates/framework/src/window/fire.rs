@@ -33,6 +33,9 @@ impl WindowOperator {
     /// # Errors
     /// `Fatal` where the aggregate cannot give its result.
     pub fn tick(&mut self, now: Duration, wall: Millis, out: &mut WindowOutput) -> Result<()> {
+        if std::mem::take(&mut self.nothing_to_wait_for) {
+            self.sessions_are_back();
+        }
         out.again_rows += std::mem::take(&mut self.again);
         self.give_deferred(out)?;
         if let Some(watermark) = self.advance(now, wall) {

@@ -101,6 +101,8 @@ pub struct WindowOperator {
     pub(super) in_flight: u64,
     /// Rows that were read again and are not yet said to be.
     pub(super) again: u64,
+    /// True where the last partition whose rows were still being read again was taken away: those of the others are back.
+    pub(super) nothing_to_wait_for: bool,
     /// The bytes that the panes hold, as far as they were last looked at.
     pub(super) pane_bytes: usize,
     /// The time of the first record: nothing is given for windows before it.
@@ -183,6 +185,7 @@ impl WindowOperator {
             running: None,
             in_flight: 0,
             again: 0,
+            nothing_to_wait_for: false,
             pane_bytes: 0,
             first: None,
             may_forget: false,
@@ -296,11 +299,14 @@ impl WindowOperator {
             let (rows, again) = sessions.revoke(assigned.number);
             self.in_flight -= rows - again;
         }
+        self.nothing_to_wait_for |= assigned.replaying;
         self.keys.disown(assigned.number);
         if self.partitions.is_empty() {
             self.keys.clear();
             self.name_keys();
             self.first = None;
+            // After a fault what was not said yet is read again.
+            self.again = 0;
             self.changed.clear();
             self.deferred.clear();
         }
@@ -320,6 +326,16 @@ impl WindowOperator {
             Some(assigned) if assigned.replaying => assigned.held = assigned.held.max(Some(time)),
             _ => self.watermark.observe(partition, time, now),
         }
+    }
+
+    /// Rows of the partition are about to be read again: nothing that they belong to is given before they are back.
+    pub(crate) fn expect_replay(&mut self, partition: &Partition, now: Duration) {
+        self.set_replaying(partition, true, now);
+    }
+
+    /// The rows of the partition that are read again are back.
+    pub(crate) fn is_replayed(&mut self, partition: &Partition, now: Duration) {
+        self.set_replaying(partition, false, now);
     }
 
     /// Rows are read again, or no more.

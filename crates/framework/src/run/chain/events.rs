@@ -30,6 +30,7 @@ impl Chain {
                 let channel = batch.has_channel().then(|| batch.channel().clone());
                 if !replay {
                     FailPoint::Read.pass();
+                    self.tree.is_replayed(&batch.origin().partition, now);
                 }
                 // Rejects are new ones, also beside rows that are read again.
                 let fresh = if replay { 0 } else { batch.rows() };
@@ -109,7 +110,8 @@ impl Chain {
             if let Some(note) = &note {
                 self.input.skip(note.low);
             }
-            if let Some(until) = self.tree.assign(&assignment.partition, metadata.as_deref())? {
+            let from = assignment.committed.as_ref().map(|p| p.offset).or(note.as_ref().map(|note| note.low));
+            if let Some(until) = self.tree.assign(&assignment.partition, from, metadata.as_deref())? {
                 self.input.replay(&assignment.partition, until);
             }
             for ((step, _), bytes) in kept.remove(&assignment.partition).unwrap_or_default() {
