@@ -66,8 +66,8 @@ impl WindowOperator {
     /// Gives what waited for rows that are read again.
     fn give_deferred(&mut self, out: &mut WindowOutput) -> Result<()> {
         if !self.deferred.is_empty() && !self.is_replaying() {
-            for end in std::mem::take(&mut self.deferred) {
-                out.results.extend(self.window(end, Purpose::Again)?);
+            for (end, partitions) in std::mem::take(&mut self.deferred) {
+                out.results.extend(self.window_of(end, Purpose::Again, &partitions)?);
             }
         }
         Ok(())
@@ -200,8 +200,12 @@ impl WindowOperator {
 
     /// The result of the window that ends at `end`; `None` where it has no row to give.
     pub(super) fn window(&mut self, end: Millis, purpose: Purpose) -> Result<Option<Batch>> {
-        let start = end.saturating_sub(self.grid.size());
-        let close = purpose == Purpose::Close;
+        let open = self.taking_part(end, purpose);
+        self.window_of(end, purpose, &open)
+    }
+
+    /// The numbers of the partitions whose rows the result of a window is made of.
+    pub(super) fn taking_part(&self, end: Millis, purpose: Purpose) -> Vec<u32> {
         // It is closed for those partitions for which it was not closed before, by another worker or by this one, and given again for those
         // for which it was.
         let takes_part = |a: &&Assigned| match purpose {
@@ -213,7 +217,13 @@ impl WindowOperator {
             }
             Purpose::Early => true,
         };
-        let open: Vec<u32> = self.partitions.values().filter(takes_part).map(|a| a.number).collect();
+        self.partitions.values().filter(takes_part).map(|a| a.number).collect()
+    }
+
+    /// The result over the rows of some partitions.
+    fn window_of(&mut self, end: Millis, purpose: Purpose, open: &[u32]) -> Result<Option<Batch>> {
+        let start = end.saturating_sub(self.grid.size());
+        let close = purpose == Purpose::Close;
         let all = open.len() == self.partitions.len();
         let known = self.same.len() as u32;
         self.same.extend(known..self.keys.len() as u32);
@@ -224,7 +234,7 @@ impl WindowOperator {
             aggregate: &*self.aggregate,
             settings: &self.settings,
             schema: &self.schema,
-            open: &open,
+            open,
             early: purpose == Purpose::Early,
         };
         let keys = &mut self.keys;
@@ -245,12 +255,16 @@ impl WindowOperator {
             (Some(only), None) if open.contains(&only.partition) => {
                 give.window(keys, &only.tally, start, end)
             }
-            _ => give.window(keys, &panes.merged(start, end, Some(&open)), start, end),
+            _ => give.window(keys, &panes.merged(start, end, Some(open)), start, end),
         }
     }
 
     /// Drops the panes that no window needs any more.
     fn drop_panes(&mut self, watermark: Millis, out: &mut WindowOutput) {
+        // What is given again once all rows are back needs its panes, though time goes on meanwhile.
+        if !self.deferred.is_empty() {
+            return;
+        }
         let grid = self.grid;
         let closed = self.partitions.values().map(|a| a.closed_until).min().flatten();
         while let Some(entry) = self.panes.first_entry() {

@@ -113,8 +113,9 @@ pub struct WindowOperator {
     pub(super) changed: BTreeSet<Millis>,
     /// When updates were last given.
     pub(super) updated: Option<Duration>,
-    /// Windows that were closed, have a late row, and are given again once all rows are back that are read again.
-    pub(super) deferred: BTreeSet<Millis>,
+    /// Windows that were closed, have a late row, and are given again once all rows are back that are read again: their ends, with the partitions
+    /// for which they were not over when the late row came.
+    pub(super) deferred: BTreeMap<Millis, Vec<u32>>,
     /// The counts of a pane that was dropped: with a million keys, fresh memory for each pane costs as much as counting.
     pub(super) spare: Option<Counts>,
     /// 0, 1, 2, ...: as many as there were groups.
@@ -191,7 +192,7 @@ impl WindowOperator {
             may_forget: false,
             changed: BTreeSet::new(),
             updated: None,
-            deferred: BTreeSet::new(),
+            deferred: BTreeMap::new(),
             spare: None,
             same: Vec::new(),
             groups: Vec::new(),

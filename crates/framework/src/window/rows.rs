@@ -317,7 +317,11 @@ impl WindowOperator {
     /// Gives a window again, whole: not before all rows are back that are read again.
     fn give_again(&mut self, end: Millis, out: &mut WindowOutput) -> Result<()> {
         if self.is_replaying() {
-            self.deferred.insert(end);
+            let taking_part = self.taking_part(end, Purpose::Again);
+            let deferred = self.deferred.entry(end).or_default();
+            deferred.extend(taking_part);
+            deferred.sort_unstable();
+            deferred.dedup();
         } else {
             out.results.extend(self.window(end, Purpose::Again)?);
         }
