@@ -121,6 +121,16 @@ impl Input {
         matches!(self.reading, Reading::Topic(_))
     }
 
+    /// True where what is written before it is open is read all the same: its group keeps where it stands, and begins at the beginning.
+    pub(crate) fn misses_nothing(&self) -> bool {
+        match &self.reading {
+            Reading::Custom(_) => false,
+            Reading::Topic(topic) => {
+                topic.group.is_some() && matches!(topic.settings.start, None | Some(Start::Earliest))
+            }
+        }
+    }
+
     /// Opens it, at the committed position: the log's own for a topic, `committed` for a plugin's source.
     pub(crate) async fn open(&mut self, context: &SourceContext, committed: Option<&Position>) -> Result<()> {
         match &mut self.reading {

@@ -160,8 +160,9 @@ impl Chain {
 
     /// Throws away everything since the last commit.
     pub(super) async fn roll_back(&mut self) {
-        self.writers.abandon().await;
-        if let Err(error) = self.input.close().await {
+        // At once: an abort may take as long as the log does to answer, and the group waits for a reader that still holds partitions.
+        let ((), closed) = tokio::join!(self.writers.abandon(), self.input.close());
+        if let Err(error) = closed {
             tracing::debug!(chain = self.name, "close: {error}");
         }
         let partitions: Vec<Partition> = self.positions.keys().cloned().collect();

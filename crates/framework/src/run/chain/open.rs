@@ -38,15 +38,12 @@ impl Chain {
             self.writers.open(&connections, logs, self.transactional_id.as_deref()).await?;
             self.resume().await?;
         }
-        let committed = self.positions.values().find_map(|p| p.committed.clone());
         let logs = &self.environment.connections;
         let connections = if first { Vec::new() } else { connections };
-        let (input, writers, addresses) = tokio::join!(
-            self.input.open(&source_context, committed.as_ref()),
+        let (writers, addresses) = tokio::join!(
             self.writers.open(&connections, logs, self.transactional_id.as_deref()),
             self.tree.open(&sink_context),
         );
-        input.map_err(|e| e.of(Part::Source))?;
         writers?;
         let addresses = addresses?;
         if !std::mem::replace(&mut self.introduced, true) {
@@ -54,13 +51,28 @@ impl Chain {
                 self.notify(Notice::Address { chain: self.name.clone(), address });
             }
         }
+        // Whoever cannot write yet must not hold partitions: its group would wait for it.
+        let early = self.input.misses_nothing();
+        if early {
+            self.is_open().await;
+        }
+        let committed = self.positions.values().find_map(|p| p.committed.clone());
+        let input = self.input.open(&source_context, committed.as_ref()).await;
+        input.map_err(|e| e.of(Part::Source))?;
+        if !early {
+            self.is_open().await;
+        }
         self.last_commit = self.now();
         self.backoff.opened(self.last_commit);
+        Ok(())
+    }
+
+    /// Tells the chains that write this one's topic, and waits for those that read its own.
+    async fn is_open(&mut self) {
         self.environment.phase.raise(Phase::Open);
         for downstream in &self.environment.downstream {
             downstream.reaches(Phase::Open).await;
         }
-        Ok(())
     }
 
     /// Takes up where the last run, or the last try, stood by its last commit.
