@@ -122,7 +122,12 @@ impl Stage {
 
     /// The same, and what does not recover is told at the end.
     pub(crate) fn wait_for_recovery(&mut self, kind: &str, since: i64) -> Result<()> {
-        if !self.recovers(since)? {
+        let recovered = self.recovers(since)?;
+        let (number, took) = (self.faults.len(), (now() - since) as f64 / 1000.0);
+        if recovered {
+            eprintln!("  {number:>4} {kind}: works again after {took:.1} s");
+        } else {
+            eprintln!("  {number:>4} {kind}: NOT after {took:.1} s");
             self.unrecovered.push(format!("{kind} at {since}"));
         }
         Ok(())
