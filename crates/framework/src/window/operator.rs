@@ -330,12 +330,12 @@ impl WindowOperator {
     }
 
     /// Rows of the partition are about to be read again: nothing that they belong to is given before they are back.
-    pub(crate) fn expect_replay(&mut self, partition: &Partition, now: Duration) {
+    pub fn expect_replay(&mut self, partition: &Partition, now: Duration) {
         self.set_replaying(partition, true, now);
     }
 
     /// The rows of the partition that are read again are back.
-    pub(crate) fn is_replayed(&mut self, partition: &Partition, now: Duration) {
+    pub fn is_replayed(&mut self, partition: &Partition, now: Duration) {
         self.set_replaying(partition, false, now);
     }
 

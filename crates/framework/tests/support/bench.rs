@@ -110,7 +110,7 @@ impl Bench {
 }
 
 /// `start..end key=count ...`, a new `start` where rows have another, and `early` behind the result of a window that is open.
-fn text(batch: &Batch) -> String {
+pub fn text(batch: &Batch) -> String {
     let columns = batch.columns();
     let time = |i: usize, row| columns.column(i).as_primitive::<TimestampMillisecondType>().value(row);
     let counts = columns.column(3).as_primitive::<Int64Type>().values();
