@@ -101,6 +101,15 @@ impl Cluster {
         Ok(leader.filter(|leader| *leader > 0).map(|leader| leader as usize))
     }
 
+    /// True where every copy of every partition follows its leader.
+    pub(crate) fn is_whole(&self) -> Result<bool> {
+        let consumer: BaseConsumer = self.client().create()?;
+        let Ok(found) = consumer.fetch_metadata(None, ANSWER) else { return Ok(false) };
+        let partitions = found.topics().iter().flat_map(rdkafka::metadata::MetadataTopic::partitions);
+        let whole = |p: &rdkafka::metadata::MetadataPartition| p.isr().len() == p.replicas().len();
+        Ok(found.brokers().len() == self.brokers && partitions.into_iter().all(whole))
+    }
+
     /// The settings that every client of this program has.
     pub(crate) fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();

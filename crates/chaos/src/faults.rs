@@ -117,6 +117,8 @@ pub(crate) fn brokers(stage: &mut Stage, count: usize) -> Result<()> {
 }
 
 fn bounce_broker(stage: &mut Stage, broker: usize, kind: &str, hard: bool) -> Result<()> {
+    // One broker at a time: with a copy missing elsewhere too few would be left for `min.insync.replicas`, and Kafka itself would take nothing.
+    stage.wait_until_whole()?;
     let at = stage.fault(kind);
     stage.cluster.end(broker, hard)?;
     if stage.cluster.brokers() > 1 {

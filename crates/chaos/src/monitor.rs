@@ -15,8 +15,8 @@ use crate::reading::{consumer, text};
 use crate::time::now;
 use crate::{KEYS, OUTPUTS, PARTITIONS, Result};
 
-/// Copies are noted once per so many milliseconds of their time.
-const GRAIN: i64 = 100;
+/// Copies, and records that the brokers took, are noted once per so many milliseconds of their time.
+pub(crate) const GRAIN: i64 = 100;
 
 /// How long the effects of a fault are looked for at least, in milliseconds.
 const AFTERMATH: i64 = 4000;
@@ -24,7 +24,7 @@ const AFTERMATH: i64 = 4000;
 /// Something that was seen to arrive. All times are milliseconds since 1970.
 #[derive(Debug, Clone, Copy)]
 struct Arrival {
-    /// A key of the results, or a partition of the copies.
+    /// A key of the results, or a partition of the input and its copies.
     lane: usize,
     /// The window's end, or the record's time.
     event: i64,
@@ -50,14 +50,19 @@ pub(crate) struct Effect {
 }
 
 impl Arrivals {
-    fn note(&mut self, lane: usize, event: i64, at: i64) {
+    pub(crate) fn note(&mut self, lane: usize, event: i64, at: i64) {
         self.all.push(Arrival { lane, event, at });
         let latest = self.latest.entry(lane).or_insert(event);
         *latest = event.max(*latest);
     }
 
+    /// The latest time of a thing in a lane.
+    pub(crate) fn latest(&self, lane: usize) -> Option<i64> {
+        self.latest.get(&lane).copied()
+    }
+
     /// True where all lanes have something from after a time.
-    fn fresh(&self, lanes: usize, since: i64) -> bool {
+    pub(crate) fn fresh(&self, lanes: usize, since: i64) -> bool {
         self.latest.len() == lanes && self.latest.values().all(|latest| *latest > since)
     }
 

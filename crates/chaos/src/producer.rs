@@ -12,6 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use rdkafka::types::RDKafkaErrorCode;
 
 use crate::cluster::Cluster;
+use crate::monitor::{Arrivals, GRAIN};
 use crate::time::now;
 use crate::{Error, KEYS, PARTITIONS, Result};
 
@@ -21,9 +22,14 @@ const SPREAD: usize = 300;
 /// How often records are made.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Which ids the brokers have acknowledged.
+/// What the brokers have said of the records.
 #[derive(Default)]
-struct Acknowledged(Mutex<Vec<bool>>, AtomicU64);
+struct Acknowledged {
+    ids: Mutex<Vec<bool>>,
+    refused: AtomicU64,
+    /// When the records of each partition were made and acknowledged, some of them.
+    arrivals: Mutex<Arrivals>,
+}
 
 #[derive(Clone)]
 struct Context(Arc<Acknowledged>);
@@ -35,18 +41,25 @@ impl ClientContext for Context {
 }
 
 impl ProducerContext for Context {
-    type DeliveryOpaque = usize;
+    /// The record's id, and when it was made.
+    type DeliveryOpaque = Box<(usize, i64)>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, id: usize) {
+    fn delivery(&self, result: &DeliveryResult<'_>, record: Box<(usize, i64)>) {
         if result.is_err() {
-            self.0.1.fetch_add(1, Ordering::Relaxed);
+            self.0.refused.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let mut ids = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (id, made) = *record;
+        let mut ids = self.0.ids.lock().unwrap_or_else(PoisonError::into_inner);
         if ids.len() <= id {
             ids.resize(id + 1, false);
         }
         ids[id] = true;
+        let mut arrivals = self.0.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        let lane = partition_of(id % KEYS);
+        if arrivals.latest(lane).is_none_or(|latest| made >= latest + GRAIN) {
+            arrivals.note(lane, made, now());
+        }
     }
 }
 
@@ -79,8 +92,18 @@ impl Records {
         if let Some(thread) = self.thread.take() {
             thread.join().map_err(|_| Error::from("the thread that makes records broke off"))??;
         }
-        let ids = self.acknowledged.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Ok((ids, self.acknowledged.1.load(Ordering::Relaxed)))
+        let ids = self.acknowledged.ids.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok((ids, self.acknowledged.refused.load(Ordering::Relaxed)))
+    }
+
+    /// True where the brokers have taken a record of each partition that was made after a time.
+    pub(crate) fn taken(&self, since: i64) -> bool {
+        self.acknowledged.arrivals.lock().unwrap_or_else(PoisonError::into_inner).fresh(PARTITIONS, since)
+    }
+
+    /// When the brokers took records.
+    pub(crate) fn arrivals(&self) -> Arrivals {
+        std::mem::take(&mut *self.acknowledged.arrivals.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -94,7 +117,7 @@ fn make(producer: &BaseProducer<Context>, topic: &str, rate: usize, stop: &Atomi
             let key = format!("k{}", id % KEYS);
             let value = format!("{{\"id\":{id},\"key\":\"{key}\"}}");
             let partition = partition_of(id % KEYS) as i32;
-            let mut record = BaseRecord::with_opaque_to(topic, id)
+            let mut record = BaseRecord::with_opaque_to(topic, Box::new((id, time)))
                 .partition(partition)
                 .key(&key)
                 .payload(&value)

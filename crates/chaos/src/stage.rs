@@ -16,6 +16,8 @@ use crate::{Error, KEYS, OUTPUTS, PARTITIONS, Result, Settings};
 
 /// How long everything may take to come back after a fault.
 pub(crate) const RECOVERY: Duration = Duration::from_secs(60);
+/// How long the brokers themselves may take to come back.
+const OUTAGE: Duration = Duration::from_secs(180);
 /// How long results are watched before the first fault.
 const UNDISTURBED: Duration = Duration::from_secs(5);
 /// How many workers there are.
@@ -111,9 +113,14 @@ impl Stage {
         at
     }
 
-    /// Waits until every key and partition has a result from after a time; false where that took too long.
+    /// Waits until every key and partition has a result from after a time; false where that took too long. The time counts from when the brokers take
+    /// records again that were made since: before that no results can come.
     pub(crate) fn recovers(&mut self, since: i64) -> Result<bool> {
-        let Self { workers, monitor, .. } = self;
+        let Self { workers, records, monitor, .. } = self;
+        until(OUTAGE, || {
+            workers.look_at_all()?;
+            Ok(records.taken(since))
+        })?;
         until(RECOVERY, || {
             workers.look_at_all()?;
             Ok(monitor.recovered(since))
@@ -129,6 +136,19 @@ impl Stage {
         } else {
             eprintln!("  {number:>4} {kind}: NOT after {took:.1} s");
             self.unrecovered.push(format!("{kind} at {since}"));
+        }
+        Ok(())
+    }
+
+    /// Waits until every copy of every partition is in step again; for a while, as Kafka may not get there.
+    pub(crate) fn wait_until_whole(&mut self) -> Result<()> {
+        let Self { workers, cluster, .. } = self;
+        let whole = until(OUTAGE, || {
+            workers.look_at_all()?;
+            cluster.is_whole()
+        })?;
+        if !whole {
+            eprintln!("       Kafka has not all copies in step after {} s", OUTAGE.as_secs());
         }
         Ok(())
     }
@@ -179,7 +199,17 @@ impl Stage {
         figures.say("lines of Kafka's console consumer", json!(console.len()));
         figures.say("lines that differ from what the checker read", json!(differing(&seen, &console)));
         figures.say("faults that were not recovered from within 60 s", json!(self.unrecovered));
-        self.tell_times(figures, &results, &copies);
+        let taken = self.records.arrivals();
+        self.tell_times(
+            figures,
+            [
+                ("records that the brokers took", &taken, PARTITIONS),
+                ("results", &results, KEYS),
+                ("copies", &copies, PARTITIONS),
+            ],
+        );
+        let gap = results.longest_gap(self.began, now());
+        figures.say("longest time without a result of a key (ms)", json!(gap));
         let well = verdict.wrong() == 0 && seen == console && self.unrecovered.is_empty();
         if well {
             let folder = self.folder.clone();
@@ -191,7 +221,8 @@ impl Stage {
         Ok(well)
     }
 
-    fn tell_times(&self, figures: &mut Figures, results: &Arrivals, copies: &Arrivals) {
+    fn tell_times(&self, figures: &mut Figures, kinds_of_arrivals: [(&str, &Arrivals, usize); 3]) {
+        let [_, (_, results, _), _] = kinds_of_arrivals;
         let first = self.faults.first().map_or(i64::MAX, |fault| fault.at);
         let mut calm = Distribution::default();
         // The last window before the first fault may be touched by it.
@@ -203,7 +234,7 @@ impl Stage {
         for kind in kinds {
             let count = self.faults.iter().filter(|fault| fault.kind == kind).count();
             figures.say(&format!("{kind}: faults"), json!(count));
-            for (of, arrivals, lanes) in [("results", results, KEYS), ("copies", copies, PARTITIONS)] {
+            for (of, arrivals, lanes) in kinds_of_arrivals {
                 let (mut alone, mut together) = (Distribution::default(), Distribution::default());
                 let (mut silence, mut never) = (Distribution::default(), 0);
                 let effects: Vec<_> =
@@ -236,8 +267,6 @@ impl Stage {
                 }
             }
         }
-        let gap = results.longest_gap(self.began, now());
-        figures.say("longest time without a result of a key (ms)", json!(gap));
     }
 }
 
