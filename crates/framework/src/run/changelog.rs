@@ -155,9 +155,9 @@ impl Changelog {
                 *count += 1;
             }
         }
-        if held.is_far(tree.position(partition, next).0, next, now, self.replay_rows, self.replay_time)
-            && tree.can_save(partition)
-        {
+        let low = tree.position(partition, next).0;
+        let far = held.is_far(low, next, now, self.replay_rows, self.replay_time);
+        if (far || (low < next && tree.wants_saving(partition))) && tree.can_save(partition) {
             held.write(tree, partition, next, &mut records);
         }
         if records.is_empty() {

@@ -290,6 +290,11 @@ impl Tree {
         windows(&mut self.nodes).all(|window| window.can_save(partition))
     }
 
+    /// True where a window cannot say in a position all that it wants back.
+    pub(crate) fn wants_saving(&mut self, partition: &Partition) -> bool {
+        windows(&mut self.nodes).any(|window| window.wants_saving(partition))
+    }
+
     /// The state of the windows, rows before `next` having been pushed; each part with its step.
     pub(crate) fn save(&mut self, partition: &Partition, next: i64) -> Vec<(String, SavedPart)> {
         placed_windows(&mut self.nodes)

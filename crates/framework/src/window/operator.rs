@@ -77,7 +77,13 @@ pub(super) struct Assigned {
     pub(super) keys_saved: bool,
     /// The watermark that was committed.
     pub(super) restored: Option<Millis>,
+    /// The offsets of rows that were late for a session: where they are read again, they do not count either.
+    pub(super) late: BTreeSet<i64>,
 }
+
+/// The most bytes that the offsets of late rows may take in a position's metadata, of which Kafka takes 4096 (`offset.metadata.max.bytes`). Where
+/// they would take half of it, the state is wanted in the changelog, so that none of them is read again.
+const LATE_BYTES: usize = 1024;
 
 /// The state of a window step.
 pub struct WindowOperator {
@@ -230,24 +236,27 @@ impl WindowOperator {
 
     /// Rows of `partition` will come; `restored` is what was committed for it.
     pub fn assign(&mut self, partition: Partition, restored: Option<Restored>, now: Duration) {
+        let Restored { pos, watermark, closed_until, saved, keys_saved, first, late } =
+            restored.unwrap_or_default();
         self.running = None;
-        self.watermark.assign(partition.clone(), restored.and_then(|r| r.watermark), now);
+        self.watermark.assign(partition.clone(), watermark, now);
         // Zeros go on from the last closed window, where they have begun.
-        if let Some(first) = restored.and_then(|r| r.first.or(r.closed_until)) {
+        if let Some(first) = first.or(closed_until) {
             self.begin(first);
         }
         let number = self.next_number;
         self.next_number += 1;
         let assigned = Assigned {
             number,
-            closed_until: restored.and_then(|r| r.closed_until),
-            dealt_with: restored.map_or(0, |r| r.pos),
-            reached: restored.and_then(|r| r.watermark),
+            closed_until,
+            dealt_with: pos,
+            reached: watermark,
             replaying: false,
             held: None,
-            saved: restored.and_then(|r| r.saved),
-            keys_saved: restored.is_some_and(|r| r.keys_saved),
-            restored: restored.and_then(|r| r.watermark),
+            saved,
+            keys_saved,
+            restored: watermark,
+            late: late.into_iter().collect(),
         };
         self.partitions.insert(partition, assigned);
     }
@@ -260,9 +269,10 @@ impl WindowOperator {
         restored: Option<Restored>,
         now: Duration,
     ) {
+        let watermark = restored.as_ref().and_then(|r| r.watermark);
         self.assign(partition.clone(), restored, now);
         for channel in &channels {
-            self.watermark.assign_channel(channel.clone(), restored.and_then(|r| r.watermark));
+            self.watermark.assign_channel(channel.clone(), watermark);
         }
         self.watermark.revoke(&partition);
         self.channels.insert(partition, channels);
@@ -459,7 +469,7 @@ impl WindowOperator {
 
     /// What to commit for `partition` when everything before `next` has been pushed: the first offset of its oldest open pane, with a
     /// [`Restored`] as metadata.
-    pub fn position(&self, partition: &Partition, next: i64) -> Position {
+    pub fn position(&mut self, partition: &Partition, next: i64) -> Position {
         let assigned = self.partitions.get(partition);
         let low = assigned.and_then(|assigned| match &self.sessions {
             Some(sessions) => sessions.first_offset(assigned.number),
@@ -477,24 +487,57 @@ impl WindowOperator {
         });
         let due = due.map_or(Millis::MAX, |end| end.saturating_sub(1));
         let watermark = self.watermark().max(assigned.and_then(|a| a.reached));
+        let saved = assigned.and_then(|a| a.saved);
+        let low = low.max(saved);
+        let offset = low.map_or(next, |low| low.min(next));
         let restored = Restored {
             // In the middle of what is read again, what comes behind was dealt with all the same.
             pos: assigned.map_or(next, |a| a.dealt_with.max(next)),
             watermark: watermark.map(|w| w.min(due)),
             closed_until,
-            saved: assigned.and_then(|a| a.saved),
+            saved,
             keys_saved: assigned.is_some_and(|a| a.keys_saved),
             first: self.first.filter(|first| {
                 self.settings.keep_seen
                     && closed_until.is_some_and(|closed| closed < self.grid.first_end(*first))
             }),
+            late: self.late_from(partition, offset),
         };
-        let low = low.max(restored.saved);
-        Position {
-            partition: partition.clone(),
-            offset: low.map_or(next, |low| low.min(next)),
-            metadata: restored.to_string(),
+        Position { partition: partition.clone(), offset, metadata: restored.to_string() }
+    }
+
+    /// The offsets of late rows that would be read again from `low` on, the newest of them where there is no room for all. Forgets the others.
+    fn late_from(&mut self, partition: &Partition, low: i64) -> Vec<i64> {
+        let Some(assigned) = self.partitions.get_mut(partition) else { return Vec::new() };
+        if assigned.late.is_empty() {
+            return Vec::new();
         }
+        assigned.late = assigned.late.split_off(&low);
+        let (mut kept, mut room) = (Vec::new(), LATE_BYTES);
+        let mut behind = None;
+        for offset in assigned.late.iter().rev() {
+            // The newest may have to stand by itself.
+            let digits = behind.map_or(20, |behind: i64| 2 + (behind - offset).max(1).ilog10() as usize);
+            let Some(left) = room.checked_sub(digits) else { break };
+            (room, behind) = (left, Some(*offset));
+            kept.push(*offset);
+        }
+        kept.reverse();
+        kept
+    }
+
+    /// True where more rows are late than a position's metadata has room for.
+    pub fn wants_saving(&self, partition: &Partition) -> bool {
+        self.partitions.get(partition).is_some_and(|assigned| {
+            let offsets = &assigned.late;
+            match (offsets.first(), offsets.last()) {
+                (Some(first), Some(last)) => {
+                    let digits = 2 + (last - first).max(1).ilog10() as usize;
+                    20 + (offsets.len() - 1) * digits > LATE_BYTES / 2
+                }
+                _ => false,
+            }
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a window wants back with a committed position: the metadata string `v1;pos;watermark;closed_until`, or, where a changelog has a
-//! part of the state or zeros have not begun yet, `v2;pos;watermark;closed_until;saved;keys;first`.
+//! part of the state or zeros have not begun yet, `v2;pos;watermark;closed_until;saved;keys;first`. Where rows that were late would be read again
+//! with those of an open session, `v3` with their offsets at its end: the first, and how far each lies behind the one before it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +9,7 @@ use crate::clock::Millis;
 
 /// Where a partition stood at a commit. The committed offset itself is that of the oldest open pane, or `saved`; what lies between it and `pos` is read
 /// again to rebuild the open panes, and nothing else comes of it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Restored {
     /// The next offset that had not been dealt with.
     pub pos: i64,
@@ -22,6 +23,8 @@ pub struct Restored {
     pub keys_saved: bool,
     /// The time of the first record, where zero fill begins with a window that was still open.
     pub first: Option<Millis>,
+    /// The offsets of rows that were late, and would hang together with an open session now; rising.
+    pub late: Vec<i64>,
 }
 
 /// The mark of [`Restored::keys_saved`].
@@ -29,8 +32,14 @@ const KEYS: &str = "k";
 
 impl fmt::Display for Restored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let more = self.saved.is_some() || self.keys_saved || self.first.is_some();
-        write!(f, "{};{};", if more { "v2" } else { "v1" }, self.pos)?;
+        let late = !self.late.is_empty();
+        let more = late || self.saved.is_some() || self.keys_saved || self.first.is_some();
+        let version = match (late, more) {
+            (true, _) => "v3",
+            (false, true) => "v2",
+            (false, false) => "v1",
+        };
+        write!(f, "{version};{};", self.pos)?;
         let number = |f: &mut fmt::Formatter<'_>, n: Option<i64>| n.map_or(Ok(()), |n| write!(f, "{n}"));
         number(f, self.watermark)?;
         f.write_str(";")?;
@@ -40,6 +49,11 @@ impl fmt::Display for Restored {
             number(f, self.saved)?;
             write!(f, ";{};", if self.keys_saved { KEYS } else { "" })?;
             number(f, self.first)?;
+        }
+        let mut before = 0;
+        for (index, offset) in self.late.iter().enumerate() {
+            write!(f, "{}{}", if index == 0 { ";" } else { "," }, offset - before)?;
+            before = *offset;
         }
         Ok(())
     }
@@ -55,13 +69,24 @@ impl FromStr for Restored {
             parts.split_first_chunk::<4>().ok_or_else(wrong)?;
         let number = |part: &str| part.parse::<i64>().map_err(|_| wrong());
         let optional = |part: &str| (!part.is_empty()).then(|| number(part)).transpose();
-        let (saved, keys_saved, first) = match (version, more) {
-            ("v1", []) => (None, false, None),
-            ("v2", [saved, keys, first]) if matches!(*keys, "" | KEYS) => {
-                (optional(saved)?, *keys == KEYS, optional(first)?)
-            }
+        let (more, late) = match (version, more) {
+            ("v1", []) => (None, None),
+            ("v2", [saved, keys, first]) => (Some((saved, keys, first)), None),
+            ("v3", [saved, keys, first, late]) => (Some((saved, keys, first)), Some(late)),
             _ => return Err(wrong()),
         };
+        let (saved, keys_saved, first) = match more {
+            None => (None, false, None),
+            Some((saved, keys, first)) if matches!(*keys, "" | KEYS) => {
+                (optional(saved)?, *keys == KEYS, optional(first)?)
+            }
+            Some(_) => return Err(wrong()),
+        };
+        let mut offsets = Vec::new();
+        for step in late.into_iter().flat_map(|late| late.split(',')) {
+            let before = offsets.last().copied().unwrap_or(0_i64);
+            offsets.push(before.checked_add(number(step)?).ok_or_else(wrong)?);
+        }
         Ok(Self {
             pos: number(pos)?,
             watermark: optional(watermark)?,
@@ -69,6 +94,7 @@ impl FromStr for Restored {
             saved,
             keys_saved,
             first,
+            late: offsets,
         })
     }
 }

@@ -31,8 +31,14 @@ impl WindowOperator {
         let mut ahead = self.watermark.with(incoming.batch.channel(), incoming.now);
         let mut late = Vec::new();
         let mut pending = Pending::default();
+        let source = &incoming.batch.origin().partition;
+        let were_late = replay && self.partitions.get(source).is_some_and(|a| !a.late.is_empty());
         for (row, group) in groups.iter().enumerate() {
             let t = time(row);
+            let offset = incoming.offset(row);
+            if were_late && self.partitions.get(source).is_some_and(|a| a.late.contains(&offset)) {
+                continue;
+            }
             if !self.is_near(incoming, row, t, &mut out.rejected) {
                 continue;
             }
@@ -47,6 +53,9 @@ impl WindowOperator {
                 }
                 if self.is_late(*group, t, reached) {
                     late.push(row as u32);
+                    if let Some(assigned) = self.partitions.get_mut(source) {
+                        assigned.late.insert(offset);
+                    }
                     continue;
                 }
             }
@@ -54,13 +63,7 @@ impl WindowOperator {
                 continue;
             }
             let (most, updates) = (self.settings.max_keys, self.settings.every.is_some());
-            let placed = Placed {
-                group: *group,
-                partition: incoming.partition,
-                t,
-                offset: incoming.offset(row),
-                replay,
-            };
+            let placed = Placed { group: *group, partition: incoming.partition, t, offset, replay };
             let Some(sessions) = &mut self.sessions else { break };
             let slot = match sessions.place(placed, most, updates) {
                 Slot::In(slot) => slot,

@@ -456,7 +456,7 @@ fn restart(
         let position = old.position(&partition(index), part.rows.len() as i64);
         let restored: Restored = position.metadata.parse().unwrap();
         prop_assert_eq!(restored.pos as usize, part.rows.len());
-        operator.assign(partition(index), Some(restored), now);
+        operator.assign(partition(index), Some(restored.clone()), now);
         part.greatest = restored.watermark.map(|w| w + setup.out_of_orderness);
         lows.push(position.offset as usize);
         for ((_, name), pieces) in changelog.range((index, String::new())..(index + 1, String::new())) {
