@@ -103,8 +103,7 @@ impl Scenario {
             }
         };
         let session = matches!(shape, Shape::Session { .. });
-        // What is late for a session is not exact over a restart (docs/windows.md).
-        let punctual = session || random.chance(600);
+        let punctual = random.chance(600);
         let partitions = random.pick(&[1, 2, 3, 4]);
         let lateness = if session { 0 } else { random.pick(&[0, 0, 0, 1500]) };
         Self {

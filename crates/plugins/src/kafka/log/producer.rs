@@ -4,6 +4,7 @@
 //! chain's calls.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -54,6 +55,8 @@ pub(super) struct Setup {
     pub(super) timeout: Duration,
     pub(super) failure: Arc<Failure>,
     pub(super) ahead: Arc<Semaphore>,
+    /// True once nobody waits any more for what this thread does.
+    pub(super) given_up: Arc<AtomicBool>,
 }
 
 /// Why nothing can be written any more, for every call until the transaction is aborted (or for good).
@@ -145,6 +148,7 @@ struct Producing {
     producer: BaseProducer<WriteContext>,
     failure: Arc<Failure>,
     ahead: Arc<Semaphore>,
+    given_up: Arc<AtomicBool>,
     timeout: Duration,
     transactional: bool,
     /// True while a transaction is open.
@@ -166,6 +170,7 @@ impl Producing {
             producer,
             failure: setup.failure,
             ahead: setup.ahead,
+            given_up: setup.given_up,
             timeout: setup.timeout,
             transactional,
             open: false,
@@ -336,6 +341,9 @@ impl Producing {
         }
         if !self.open {
             return Ok(());
+        }
+        if self.given_up.load(Relaxed) {
+            return Err(Error::abort("the chain did not wait for this commit"));
         }
         self.retried(until, "cannot commit a transaction", |producer, timeout| {
             producer.commit_transaction(timeout)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ use super::settings::KafkaSettings;
 const AHEAD: usize = 2;
 /// How long closing may take before the thread is left to itself.
 const CLOSE: Duration = Duration::from_secs(2);
+/// How much longer than its time-out a commit or an abort may take. librdkafka's `send_offsets_to_transaction` takes no account of its own while the
+/// group's coordinator is gone (confluentinc/librdkafka issues 5456 and 5511): it may stand until some broker's connection comes or goes.
+const OVERDUE: Duration = Duration::from_secs(1);
 
 /// A writer of a [`KafkaLog`](super::KafkaLog).
 #[derive(Debug)]
@@ -25,6 +29,10 @@ pub(super) struct KafkaWriter {
     failure: Arc<Failure>,
     ahead: Arc<Semaphore>,
     closed: oneshot::Receiver<()>,
+    /// The time-out of a commit and an abort.
+    timeout: Duration,
+    /// True once the thread did not come back in time: it is left to itself, and must not commit any more.
+    given_up: Arc<AtomicBool>,
 }
 
 fn gone() -> Error {
@@ -39,13 +47,16 @@ impl KafkaWriter {
         let (ready, opened) = oneshot::channel();
         let failure = Arc::new(Failure::default());
         let ahead = Arc::new(Semaphore::new(AHEAD));
+        let given_up = Arc::new(AtomicBool::new(false));
+        let timeout = options.transaction_timeout;
         let setup = Setup {
             config: settings.producer(options.transactional_id.as_deref(), options.transaction_timeout),
             brokers: settings.brokers.clone(),
             transactional_id: options.transactional_id.clone(),
-            timeout: options.transaction_timeout,
+            timeout,
             failure: Arc::clone(&failure),
             ahead: Arc::clone(&ahead),
+            given_up: Arc::clone(&given_up),
         };
         let name = options.transactional_id.as_deref().unwrap_or("without transactions");
         std::thread::Builder::new()
@@ -53,13 +64,23 @@ impl KafkaWriter {
             .spawn(move || run(setup, &taken, ready, closing))
             .map_err(|e| Error::retry("cannot start a thread").caused_by(e))?;
         opened.await.map_err(|_| gone())??;
-        Ok(Self { orders, failure, ahead, closed })
+        Ok(Self { orders, failure, ahead, closed, timeout, given_up })
     }
 
     async fn ask(&self, order: impl FnOnce(oneshot::Sender<Result<()>>) -> Order) -> Result<()> {
+        if self.given_up.load(Relaxed) {
+            return Err(gone());
+        }
         let (done, answer) = oneshot::channel();
         self.orders.send(order(done)).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        match tokio::time::timeout(self.timeout + OVERDUE, answer).await {
+            Ok(answer) => answer.map_err(|_| gone())?,
+            Err(_) => {
+                self.given_up.store(true, Relaxed);
+                Err(Error::abort("Kafka's client waits for the group's coordinator for longer than it may")
+                    .remedy("nothing to do: the chain goes on with a new client"))
+            }
+        }
     }
 }
 
@@ -93,6 +114,9 @@ impl LogWriter for KafkaWriter {
 
     async fn close(self: Box<Self>) -> Result<()> {
         drop(self.orders);
+        if self.given_up.load(Relaxed) {
+            return Ok(());
+        }
         if tokio::time::timeout(CLOSE, self.closed).await.is_err() {
             tracing::warn!("a Kafka producer takes more than {CLOSE:?} to close; it is left to itself");
         }
