@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-pub use self::standing::{Standing, State};
+pub use self::standing::{Doing, Standing, State};
 
 /// The counters of one step. `in = out + filtered + late + dead + in flight` holds whenever the chain is between two
 /// batches.

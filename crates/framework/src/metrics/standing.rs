@@ -1,10 +1,10 @@
 //! Where a chain stands: for those who ask whether it is well, and for the watchdog.
 //!
-//! Two things are told apart. A chain that *waits* for records, for its partitions or for its log is well however long
-//! that takes. A chain that is *in a step* (it pushes a batch, or commits), or whose code holds its thread, has to come
-//! to an end of it soon.
+//! Three things are told apart. A chain that *waits* for records or for its partitions is well however long that takes. One that
+//! is *in a step* (it pushes a batch, or commits) may wait there for its log, which has time-outs of its own. A chain whose code
+//! *holds its thread* has to give it back soon: nothing else can end that.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub enum State {
     /// It opens its logs, source and sinks, or waits for its first partitions.
     #[default]
     Starting,
-    /// Another worker runs this chain; this one takes over when that one is gone.
+    /// Another worker runs this chain, or others have all its partitions; this one takes over when one of them is gone.
     StandsBy,
     /// It reads and writes.
     Runs,
@@ -58,12 +58,44 @@ impl State {
     }
 }
 
+/// The step that a chain is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Doing {
+    /// It opens its logs, source and sinks.
+    Opening,
+    /// It takes an event: pushes a batch through its steps, closes windows, writes.
+    Working,
+    /// It makes results and positions durable.
+    Committing,
+    /// It throws away what was not committed.
+    RollingBack,
+    /// It lets its logs, source and sinks go.
+    Closing,
+}
+
+impl Doing {
+    const ALL: [Self; 5] = [Self::Opening, Self::Working, Self::Committing, Self::RollingBack, Self::Closing];
+
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::Working => "working on rows",
+            Self::Committing => "committing",
+            Self::RollingBack => "rolling back",
+            Self::Closing => "closing",
+        }
+    }
+}
+
 /// Where a chain stands. All times are of the run's clock, since the run began.
 #[derive(Debug, Default)]
 pub struct Standing {
     /// With the time since when.
     state: Mutex<(State, Duration)>,
     step: Mark,
+    doing: AtomicU8,
     call: Mark,
 }
 
@@ -73,10 +105,16 @@ impl Standing {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How long the chain has been in the step, or the call, that it is in; `None` while it waits.
-    pub fn busy(&self, now: Duration) -> Option<Duration> {
-        let since = [self.step.get(), self.call.get()].into_iter().flatten().min()?;
-        Some(now.saturating_sub(since))
+    /// For how long the chain's code has held its thread; `None` where it does not.
+    pub fn holds_thread(&self, now: Duration) -> Option<Duration> {
+        self.call.get().map(|since| now.saturating_sub(since))
+    }
+
+    /// The step that the chain is in, and for how long; `None` while it waits for the next.
+    pub fn doing(&self, now: Duration) -> Option<(Doing, Duration)> {
+        let since = self.step.get()?;
+        let doing = Doing::ALL.get(usize::from(self.doing.load(Relaxed)))?;
+        Some((*doing, now.saturating_sub(since)))
     }
 
     pub(crate) fn set(&self, state: State, now: Duration) {
@@ -100,7 +138,8 @@ impl Standing {
     }
 
     /// A step begins.
-    pub(crate) fn works(&self, now: Duration) {
+    pub(crate) fn does(&self, doing: Doing, now: Duration) {
+        self.doing.store(doing as u8, Relaxed);
         self.step.set(now);
     }
 
@@ -138,15 +177,18 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_that_waits_is_not_busy_and_one_in_a_step_is_since_it_began() {
+    fn a_chain_that_waits_is_in_no_step_and_one_in_a_step_is_since_that_began() {
         let standing = Standing::default();
-        assert_eq!(standing.busy(seconds(100)), None);
-        standing.works(Duration::ZERO);
-        assert_eq!(standing.busy(seconds(7)), Some(seconds(7)), "also at the clock's very start");
-        standing.works(seconds(8));
-        assert_eq!(standing.busy(seconds(9)), Some(seconds(1)));
+        assert_eq!(standing.doing(seconds(100)), None);
+        standing.does(Doing::Working, Duration::ZERO);
+        let working = |n| Some((Doing::Working, seconds(n)));
+        assert_eq!(standing.doing(seconds(7)), working(7), "also at the clock's very start");
+        standing.does(Doing::Committing, seconds(8));
+        assert_eq!(standing.doing(seconds(9)), Some((Doing::Committing, seconds(1))));
+        assert_eq!(standing.holds_thread(seconds(9)), None, "a step may wait");
         standing.waits();
-        assert_eq!(standing.busy(seconds(9)), None);
+        assert_eq!(standing.doing(seconds(9)), None);
+        Doing::ALL.into_iter().enumerate().for_each(|(index, doing)| assert_eq!(doing as usize, index));
     }
 
     #[test]

@@ -35,7 +35,7 @@ use crate::clock::Clock;
 use crate::error::{Consequence, Error, Result};
 use crate::graph::{Plan, REPLAY_ROWS, REPLAY_TIME};
 use crate::log::Log;
-use crate::metrics::{ChainFigures, ChainMetrics, StepMetrics};
+use crate::metrics::{ChainFigures, ChainMetrics, State, StepMetrics};
 
 pub use self::fail_point::FailPoint;
 use self::worker::Worker;
@@ -156,6 +156,7 @@ pub enum Notice {
 /// the next run.
 pub struct Run {
     control: Control,
+    clock: Clock,
     figures: Arc<[ChainFigures]>,
     tasks: Vec<(String, JoinHandle<Result<()>>)>,
 }
@@ -168,6 +169,11 @@ impl Control {
     /// Asks every chain to stop in order; [`Run::wait`] tells when they have.
     pub fn drain(&self) {
         self.0.raise(Command::Drain);
+    }
+
+    /// True once the chains were asked to stop: by [`drain`](Self::drain), or because one of them failed.
+    pub fn draining(&self) -> bool {
+        self.0.get() == Command::Drain
     }
 }
 
@@ -224,7 +230,7 @@ impl Run {
             let (metrics, clock) = (figures[index].chain.clone(), options.clock.clone());
             tasks.push((name, tokio::spawn(Watched::new(chain::run(chain, environment), metrics, clock))));
         }
-        (Self { control: Control(command), figures, tasks }, notices)
+        (Self { control: Control(command), clock: options.clock.clone(), figures, tasks }, notices)
     }
 
     /// Live figures of every chain.
@@ -244,8 +250,9 @@ impl Run {
             let (joined, index) = first_to_end(self.tasks.iter_mut().map(|(_, task)| task)).await;
             let (name, _) = self.tasks.swap_remove(index);
             let result = joined.unwrap_or_else(|panic| {
-                Err(Error::fatal("a bug in pipectl or in one of its plugins stopped the chain")
-                    .caused_by(panic))
+                let bug = Error::fatal("a bug in pipectl or in one of its plugins stopped the chain");
+                self.failed(&name, &bug);
+                Err(bug.caused_by(panic))
             });
             if let Err(error) = result {
                 failures.push((name, error));
@@ -253,6 +260,14 @@ impl Run {
             }
         }
         Outcome { failures }
+    }
+
+    /// A chain that panicked could not say so itself.
+    fn failed(&self, chain: &str, error: &Error) {
+        if let Some(figures) = self.figures.iter().find(|figures| figures.name == chain) {
+            let state = State::Failed { error: error.to_string() };
+            figures.chain.standing.set(state, self.clock.elapsed());
+        }
     }
 }
 

@@ -44,13 +44,13 @@ mod tests {
         let (seen, inside) = (metrics.clone(), clock.clone());
         let chain = async move {
             let in_three = inside.elapsed() + Duration::from_secs(3);
-            let busy = seen.standing.busy(in_three);
+            let held = seen.standing.holds_thread(in_three);
             tokio::time::sleep(Duration::from_secs(10)).await;
-            busy
+            held
         };
         let task = tokio::spawn(Watched::new(chain, metrics.clone(), clock.clone()));
         tokio::time::sleep(Duration::from_secs(5)).await;
-        assert_eq!(metrics.standing.busy(clock.elapsed()), None, "asleep");
+        assert_eq!(metrics.standing.holds_thread(clock.elapsed()), None, "asleep");
         assert_eq!(task.await.unwrap(), Some(Duration::from_secs(3)), "in a call");
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::exit::Exit;
 use super::{Chain, Notice};
 use crate::batch::Partition;
 use crate::error::{Error, Part, Result};
 use crate::log::{GroupPositions, Position};
-use crate::metrics::StepMetrics;
+use crate::metrics::{Doing, StepMetrics};
 use crate::run::FailPoint;
 use crate::run::keeper::Note;
 use crate::run::tree::Checkpoint;
@@ -61,6 +62,7 @@ impl Chain {
         if !self.dirty && !self.tree.wrote() && !spoke {
             return Ok(());
         }
+        self.does(Doing::Committing);
         self.tree.flush().await?;
         if self.tree.wrote() {
             FailPoint::Appended.pass();
@@ -160,11 +162,15 @@ impl Chain {
 
     /// Throws away everything since the last commit.
     pub(super) async fn roll_back(&mut self) {
+        self.does(Doing::RollingBack);
+        let (writers, input, name) = (&mut self.writers, &mut self.input, &self.name);
         // At once: an abort may take as long as the log does to answer, and the group waits for a reader that still holds partitions.
-        let ((), closed) = tokio::join!(self.writers.abandon(), self.input.close());
-        if let Err(error) = closed {
-            tracing::debug!(chain = self.name, "close: {error}");
-        }
+        let let_go = async {
+            if let ((), Err(error)) = tokio::join!(writers.abandon(), input.close()) {
+                tracing::debug!(chain = name, "close: {error}");
+            }
+        };
+        Exit::of(&self.environment).in_time(let_go).await;
         let partitions: Vec<Partition> = self.positions.keys().cloned().collect();
         self.tree.reset(&partitions);
         if let Some(changelog) = &mut self.changelog {

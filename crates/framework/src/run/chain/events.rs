@@ -100,7 +100,6 @@ impl Chain {
     /// Partitions are this chain's from now on: what was committed for them is taken up.
     async fn assigned(&mut self, assignments: Vec<Assignment>) -> Result<()> {
         let mut kept = self.kept(&assignments).await?;
-        self.stands(State::Runs);
         for assignment in assignments {
             // A plugin's source is announced anew after each failure; what it has committed stays known.
             let known = self.positions.remove(&assignment.partition);
@@ -127,6 +126,8 @@ impl Chain {
             let progressed = Progressed { note, ..Progressed::new(read, assignment.committed.or(committed)) };
             self.positions.insert(assignment.partition, progressed);
         }
+        // More workers than partitions: some have none.
+        self.stands(if self.positions.is_empty() { State::StandsBy } else { State::Runs });
         FailPoint::Assigned.pass();
         Ok(())
     }

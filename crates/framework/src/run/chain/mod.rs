@@ -5,6 +5,7 @@
 
 mod commit;
 mod events;
+mod exit;
 mod open;
 mod turn;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use self::commit::Progressed;
+use self::exit::{DRAIN, Exit};
 use super::backoff::{Backoff, Next};
 use super::changelog::Changelog;
 use super::input::{Input, InputEvent};
@@ -32,14 +34,11 @@ use crate::config::Retry;
 use crate::error::{Consequence, Error, Part, Result};
 use crate::graph::{ChainPlan, OnError, Outputs, Repartitioned};
 use crate::log::Log;
-use crate::metrics::{ChainFigures, ChainMetrics, State, StepMetrics};
+use crate::metrics::{ChainFigures, ChainMetrics, Doing, State, StepMetrics};
 use crate::plugin::SourceBody;
 
 /// The shortest time between two commits of a chain that writes to no log.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
-
-/// How long a chain that has been told to stop waits for its log; what is not committed then is read again.
-const DRAIN: Duration = Duration::from_secs(4);
 
 /// Everything around a chain that it shares with the others of its run.
 pub(crate) struct Environment {
@@ -61,11 +60,13 @@ pub(crate) struct Environment {
 pub(crate) async fn run(plan: ChainPlan, environment: Environment) -> Result<()> {
     let mut chain = Chain::new(plan, environment)?;
     let result = chain.until_done().await;
-    chain.writers.abandon().await;
+    chain.does(Doing::Closing);
+    let exit = Exit::of(&chain.environment);
+    exit.in_time(chain.writers.abandon()).await;
     // Each may take as long as its log does to let go.
-    let (input, turn) = tokio::join!(chain.input.close(), leave(&mut chain.turn));
-    let closed = chain.tree.close().await.and(input).and(turn);
-    let result = result.and(closed);
+    let (input, turn, sinks) = tokio::join!(chain.input.close(), leave(&mut chain.turn), chain.tree.close());
+    let result = result.and(sinks).and(input).and(turn);
+    chain.metrics.standing.waits();
     chain.stands(match &result {
         Ok(()) => State::Ended,
         Err(error) => State::Failed { error: error.to_string() },
@@ -206,7 +207,6 @@ impl Chain {
     async fn until_done(&mut self) -> Result<()> {
         loop {
             let attempt = self.attempt_in_time().await.map_err(|error| self.fenced(error));
-            self.metrics.standing.waits();
             let error = match attempt {
                 Ok(Left::Done) => return Ok(()),
                 Ok(Left::Turn) => {
@@ -225,17 +225,17 @@ impl Chain {
                 }
                 return Err(error);
             }
-            // Before the writers are opened again, which fences others, it must be known whose turn it is: this worker may have
-            // stood still. And another one may do better.
-            if let Err(error) = leave(&mut self.turn).await {
-                tracing::debug!(chain = self.name, "leave: {error}");
-            }
             if self.draining() {
                 tracing::warn!(
                     chain = self.name,
                     "stopped after a fault; what was not committed is read again: {error}"
                 );
                 return Ok(());
+            }
+            // Before the writers are opened again, which fences others, it must be known whose turn it is: this worker may have
+            // stood still. And another one may do better.
+            if let Err(error) = leave(&mut self.turn).await {
+                tracing::debug!(chain = self.name, "leave: {error}");
             }
             let shown = (error.to_string(), error.help().map(str::to_owned));
             let (retry, place) = self.retry_of(&error);
@@ -246,6 +246,7 @@ impl Chain {
             StepMetrics::add(&self.metrics.retries, 1);
             self.stands(State::Retries { error: shown.0.clone() });
             self.notify(Notice::Retrying { chain: self.name.clone(), error: shown.0, help: shown.1, after });
+            self.metrics.standing.waits();
             let at = self.now() + after;
             let clock = self.environment.options.clock.clone();
             tokio::select! {
@@ -305,6 +306,7 @@ impl Chain {
     /// One try: open everything, loop until the end or a failure.
     async fn attempt(&mut self) -> Result<Left> {
         let command = self.environment.command.clone();
+        self.does(Doing::Opening);
         tokio::select! {
             biased;
             opened = self.open() => opened?,
@@ -316,6 +318,7 @@ impl Chain {
         }
         let left = self.drive().await?;
         self.commit().await?;
+        self.does(Doing::Closing);
         self.writers.close().await?;
         Ok(left)
     }
@@ -341,7 +344,7 @@ impl Chain {
                 () = clock.sleep_until(wake_at.unwrap_or_default()), if wake_at.is_some() => Wake::Timer,
                 event = self.input.next() => Wake::Event(event.map_err(of_source)?),
             };
-            self.metrics.standing.works(clock.elapsed());
+            self.does(Doing::Working);
             match wake {
                 Wake::Command | Wake::Timer => {}
                 // The commit that follows still counts.
@@ -407,6 +410,10 @@ impl Chain {
 
     fn draining(&self) -> bool {
         self.environment.command.get() == Command::Drain
+    }
+
+    fn does(&self, doing: Doing) {
+        self.metrics.standing.does(doing, self.now());
     }
 
     fn stands(&self, state: State) {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Chain, Notice};
+use super::{Chain, Command, Notice};
 use crate::error::{Consequence, Error, Result};
-use crate::metrics::State;
+use crate::metrics::{Doing, State};
 use crate::run::turn::{Over, Turn};
 
 /// How long a group may take to say that this worker's turn is over, once another writer has taken the chain's place:
@@ -28,6 +28,7 @@ impl Chain {
         turn.wait(|| {
             if !std::mem::replace(&mut stood_by, true) {
                 standing.set(State::StandsBy, clock.elapsed());
+                standing.waits();
                 // Nobody listens any more where the run was dropped.
                 let _ = notices.send(Notice::StandsBy { chain: self.name.clone() });
             }
@@ -35,6 +36,7 @@ impl Chain {
         .await?;
         if stood_by {
             self.stands(State::Starting);
+            self.does(Doing::Opening);
             self.notify(Notice::TakesOver { chain: self.name.clone() });
         }
         Ok(())
@@ -44,11 +46,14 @@ impl Chain {
     /// still for long. Otherwise somebody from outside has the chain's transactional id.
     pub(super) async fn lost_its_turn(&mut self, error: &Error) -> bool {
         let clock = self.environment.options.clock.clone();
+        let command = self.environment.command.clone();
         match &mut self.turn {
             Some(turn) if error.consequence() == Consequence::Fenced => tokio::select! {
                 biased;
                 over = turn.over() => over.is_ok(),
                 () = clock.sleep_until(clock.elapsed() + NEWS) => false,
+                // Then it does not matter any more.
+                () = command.reaches(Command::Drain) => true,
             },
             _ => false,
         }
