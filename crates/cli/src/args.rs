@@ -1,5 +1,6 @@
 //! The arguments.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -83,6 +84,7 @@ Examples:
   pipectl run pipeline.yaml
   pipectl run pipeline.yaml --only shoppers --only count-by-gender
   pipectl run pipeline.yaml --once --set pipelines.shoppers.csv.with.rate=max
+  pipectl run pipeline.yaml --health 0.0.0.0:8081
 
 The first Ctrl-C (or SIGTERM) stops in order: closed windows are written, positions committed, exit code 0. The second stops at once.")]
     Run(Run),
@@ -118,6 +120,15 @@ pub(crate) struct Run {
     /// Stop when every source is at its end and every topic is read to where it ended.
     #[arg(long)]
     pub(crate) once: bool,
+    /// Answer `GET /livez` and `GET /readyz` at this address, such as 127.0.0.1:8081, or 0.0.0.0:8081 for probes from outside; port 0
+    /// takes a free one.
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(crate) health: Option<SocketAddr>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let help = "an IP address and a port are expected, such as 127.0.0.1:8081 or [::1]:8081";
+    text.parse().map_err(|_| help.to_owned())
 }
 
 /// `pipectl check`

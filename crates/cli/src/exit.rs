@@ -17,14 +17,20 @@ pub(crate) enum Exit {
     Stopped,
 }
 
+impl Exit {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Invalid => 3,
+            Self::Refused => 4,
+            Self::Stopped => 130,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Done => 0,
-            Exit::Failed => 1,
-            Exit::Invalid => 3,
-            Exit::Refused => 4,
-            Exit::Stopped => 130,
-        })
+        Self::from(exit.code())
     }
 }

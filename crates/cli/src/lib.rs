@@ -10,12 +10,18 @@
 mod args;
 mod balance;
 mod commands;
+#[cfg(test)]
+mod deploy_tests;
 mod exit;
+mod health;
 mod load;
 mod logging;
+mod notices;
 mod status;
+mod stderr;
 mod terminal;
 mod trouble;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -3,6 +3,7 @@
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Global, LogFormat};
+use crate::stderr;
 
 /// Starts logging: warnings of our own; with `-v` what happens, with `-vv` everything. `PIPECTL_LOG` has the last word, in the
 /// syntax of `tracing`'s filters.
@@ -16,7 +17,7 @@ pub(crate) fn start(global: &Global) {
         (false, _) => "debug",
     };
     let filter = EnvFilter::try_from_env("PIPECTL_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| stderr::Writer);
     match global.log_format {
         LogFormat::Text => builder.with_target(false).with_ansi(false).without_time().init(),
         LogFormat::Json => builder.json().init(),

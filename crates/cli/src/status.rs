@@ -3,10 +3,12 @@
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pipectl_framework::metrics::ChainFigures;
 
+use crate::stderr;
 use crate::terminal::Terminal;
 
 /// The lines, or nothing where standard error is not a terminal.
@@ -26,6 +28,8 @@ impl Status {
     /// No status lines where `busy`: something else writes to the terminal.
     pub(crate) fn new(terminal: &Terminal, figures: Arc<[ChainFigures]>, busy: bool) -> Self {
         let bars = (terminal.live && !busy).then(|| {
+            // What was said before stands above them.
+            stderr::flush(Duration::from_millis(100));
             let all = MultiProgress::new();
             let lines = figures
                 .iter()

@@ -7,6 +7,7 @@ use pipectl_framework::config::{Diagnostic, Severity, render};
 use pipectl_framework::error::Error;
 
 use crate::args::{Global, LogFormat, When};
+use crate::stderr;
 
 /// Standard error, as far as we use it.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +42,7 @@ impl Terminal {
         if self.json() {
             tracing::info!("{line}");
         } else if !self.quiet {
-            write_err(&format!("{line}\n"));
+            stderr::write(format!("{line}\n").as_bytes());
         }
     }
 
@@ -70,10 +71,10 @@ impl Terminal {
         if shown.is_empty() {
             return;
         }
-        write_err(&render(&shown, self.colour));
+        stderr::write(render(&shown, self.colour).as_bytes());
         let errors = shown.iter().filter(|d| d.severity == Severity::Error).count();
         if errors > 1 {
-            write_err(&format!("\n{errors} errors; nothing was started\n"));
+            stderr::write(format!("\n{errors} errors; nothing was started\n").as_bytes());
         }
     }
 
@@ -83,20 +84,15 @@ impl Terminal {
             return tracing::error!(help, "{message}");
         }
         let word = if self.colour { "\x1b[1;31merror\x1b[0m" } else { "error" };
-        write_err(&format!("{word}: {message}\n"));
+        stderr::write(format!("{word}: {message}\n").as_bytes());
         if let Some(help) = help {
-            write_err(&format!("  = help: {help}\n"));
+            stderr::write(format!("  = help: {help}\n").as_bytes());
         }
     }
 
     pub(crate) fn failure(&self, place: &str, error: &Error) {
         self.error(format!("{place}: {error}"), error.help());
     }
-}
-
-/// Writes to standard error; where nobody reads it any more, there is nobody to tell.
-fn write_err(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Writes what was asked for to standard output; false where nobody reads it any more.

@@ -36,12 +36,17 @@ struct Worker {
 
 impl Worker {
     fn start(brokers: &str, arguments: &[&str]) -> Self {
+        Self::writing(brokers, arguments, Stdio::null())
+    }
+
+    /// With its standard output somewhere.
+    fn writing(brokers: &str, arguments: &[&str], out: Stdio) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_pipectl"))
             .args(arguments)
             .current_dir(root)
             .env("KAFKA_BROKERS", brokers)
-            .stdout(Stdio::null())
+            .stdout(out)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -229,6 +234,123 @@ fn a_worker_that_stood_still_finds_that_its_turn_is_over_and_stands_by() {
     stood.stops();
     other.stops();
     finished(run(&["--once"]), folder.path(), &brokers, &suffix);
+}
+
+/// The shipped file with topics of its own, as fast as it goes, once through its file, and with rows in the place of the page.
+fn shipped(folder: &Path, suffix: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+    let mut yaml = std::fs::read_to_string(root.join("pipeline.yaml")).unwrap();
+    let data = root.join("data/user_log.csv");
+    for (from, to) in [
+        ("name: taobao-gender", format!("name: shipped{suffix}")),
+        ("topic: sex", format!("topic: sex{suffix}")),
+        ("topic: result", format!("topic: result{suffix}")),
+        ("path: data/user_log.csv, rate: 10/s, repeat: true", format!("path: '{}'", data.display())),
+    ] {
+        assert!(yaml.contains(from), "the shipped file has no `{from}` any more");
+        yaml = yaml.replace(from, &to);
+    }
+    let (rest, _) = yaml.split_once("    - sink: socketio").unwrap();
+    let file = folder.join("shipped.yaml");
+    std::fs::write(&file, format!("{rest}    - sink: stdout\n")).unwrap();
+    file
+}
+
+/// The sums of a file of results so far.
+fn sums(path: &Path) -> BTreeMap<String, i64> {
+    let mut sums = BTreeMap::new();
+    let text = std::fs::read_to_string(path).unwrap();
+    // The last line may not be whole yet.
+    for row in text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+        *sums.entry(row["key"].as_str().unwrap().to_owned()).or_default() += row["count"].as_i64().unwrap();
+    }
+    sums
+}
+
+/// What the shipped file counts in the sample.
+fn expected() -> BTreeMap<String, i64> {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/user_log.csv");
+    let mut counts = BTreeMap::new();
+    for line in std::fs::read_to_string(sample).unwrap().lines().skip(1) {
+        *counts.entry(line.split(',').nth(9).unwrap().to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+fn until_there(path: &Path) {
+    let (since, expected) = (Instant::now(), expected());
+    while sums(path) != expected {
+        assert!(since.elapsed() < PATIENCE, "{:?} are there, not {expected:?}", sums(path));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn three_workers_with_a_chain_each_give_the_whole_result() {
+    let Some(brokers) = kafka("three workers with a chain each on a Kafka") else { return };
+    let (folder, suffix) = (tempfile::tempdir().unwrap(), suffix());
+    let file = shipped(folder.path(), &suffix);
+    let results = folder.path().join("results");
+    let only = |chain: &str, more: &[&str], out: Stdio| {
+        let arguments = [&["run", file.to_str().unwrap(), "--only", chain], more].concat();
+        Worker::writing(&brokers, &arguments, out)
+    };
+    let mut dashboard = only("dashboard", &[], std::fs::File::create(&results).unwrap().into());
+    let mut counts = only("count-by-gender", &[], Stdio::null());
+    let (status, said) = only("shoppers", &["--once"], Stdio::null()).ends();
+    assert!(status.success() && !said.contains("does not hold"), "{said}");
+    until_there(&results);
+    counts.stops();
+    dashboard.stops();
+    assert_eq!(sums(&results), expected(), "and no more than that");
+}
+
+#[test]
+fn two_copies_of_the_whole_file_share_it_and_give_each_result_once() {
+    let Some(brokers) = kafka("two copies of the shipped file on a Kafka") else { return };
+    let (folder, suffix) = (tempfile::tempdir().unwrap(), suffix());
+    let file = shipped(folder.path(), &suffix);
+    let yaml = std::fs::read_to_string(&file).unwrap();
+    // Six partitions, each key in one, so that both count; and no window is given for keys that it does not have.
+    let shared = yaml
+        .replace("embedded}\n", "embedded}\n    partitions: 6\n")
+        .replace("value: gender }", "value: gender, key: gender }")
+        .replace(", zero_fill: seen", "")
+        .replace("encode: pairs", "encode: json")
+        .replace(
+            "format: pairs",
+            "format: { json: { fields: { key: text, window_start: time, count: integer } } }",
+        );
+    std::fs::write(&file, shared).unwrap();
+    let outs = [folder.path().join("first"), folder.path().join("second")];
+    let mut copies = outs.each_ref().map(|out| {
+        let out = std::fs::File::create(out).unwrap();
+        Worker::writing(&brokers, &["run", file.to_str().unwrap()], out.into())
+    });
+    let both = folder.path().join("both");
+    let join = || {
+        let texts = outs.each_ref().map(|out| std::fs::read_to_string(out).unwrap());
+        std::fs::write(&both, texts.concat()).unwrap();
+        sums(&both)
+    };
+    let (since, expected) = (Instant::now(), expected());
+    while join() != expected {
+        assert!(since.elapsed() < PATIENCE, "{:?} are there, not {expected:?}", sums(&both));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    copies.iter_mut().for_each(|copy| {
+        copy.stops();
+    });
+    let results = rows_of(folder.path(), &brokers, &format!("result{suffix}"), "text", "value");
+    let twice: Vec<_> = results.iter().filter(|(_, times)| **times != 1).collect();
+    assert!(!results.is_empty() && twice.is_empty(), "each result is there, once: {twice:?}");
+    let mut counted = BTreeMap::new();
+    for row in results.keys() {
+        let row: serde_json::Value = serde_json::from_str(row).unwrap();
+        *counted.entry(row["key"].as_str().unwrap().to_owned()).or_default() +=
+            row["count"].as_i64().unwrap();
+    }
+    assert_eq!(counted, expected);
 }
 
 /// Waits for a worker that runs to the end of the file, and looks at what is there.

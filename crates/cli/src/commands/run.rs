@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,21 +10,32 @@ use pipectl_framework::clock::Clock;
 use pipectl_framework::error::{Consequence, Error};
 use pipectl_framework::graph::{Plan, describe};
 use pipectl_framework::plugin::Registry;
-use pipectl_framework::run::{Notice, Outcome, Run, RunOptions};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use pipectl_framework::run::{Outcome, Run, RunOptions};
 
 use crate::args::{self, Global, LogFormat};
 use crate::balance::{log_balance, summary};
 use crate::exit::Exit;
+use crate::health::{self, View};
 use crate::load::load;
+use crate::notices::tell;
 use crate::status::Status;
+use crate::stderr;
 use crate::terminal::Terminal;
 use crate::trouble::Troubles;
+use crate::watch::{Told, Watch, did_not_stop};
 
-/// A drain that takes longer than this is given up, so that the process is gone within ten seconds of a signal.
-const LONGEST_DRAIN: Duration = Duration::from_secs(9);
+/// How long the last lines of a run wait for somebody who reads them.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 pub(crate) fn main(run: &args::Run, global: &Global, terminal: &Terminal) -> Exit {
+    stderr::start();
+    let exit = load_and_run(run, global, terminal);
+    // Whoever reads slowly shall have the end as well.
+    stderr::flush(LAST_LINES);
+    exit
+}
+
+fn load_and_run(run: &args::Run, global: &Global, terminal: &Terminal) -> Exit {
     let registry = match Registry::collect() {
         Ok(registry) => registry,
         Err(error) => {
@@ -41,20 +53,45 @@ pub(crate) fn main(run: &args::Run, global: &Global, terminal: &Terminal) -> Exi
             return Exit::Invalid;
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            terminal.error(format!("the runtime cannot be started: {error}"), None);
-            return Exit::Failed;
+    match start(plan, run, global, terminal) {
+        Ok(exit) => exit,
+        Err((place, error)) => {
+            terminal.failure(place, &error);
+            Exit::Failed
         }
-    };
+    }
+}
+
+/// Takes what the run needs from the system, and runs; fails with where it could not.
+fn start(
+    plan: Plan,
+    run: &args::Run,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<Exit, (&'static str, Error)> {
+    let health = run.health.map(health::listen).transpose().map_err(|e| ("--health", e))?;
+    let watch = Watch::new().map_err(|e| ("run", e))?;
+    let cannot = |e| ("run", Error::fatal("the runtime cannot be started").caused_by(e));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(cannot)?;
     if global.log_format == LogFormat::Text {
         introduce(&plan, run, terminal);
     }
-    let exit = runtime.block_on(drive(plan, run, terminal));
-    // A client that hangs in its last goodbye does not hold the process.
+    if let Some(address) = health.as_ref().and_then(|listener| listener.local_addr().ok()) {
+        let address = format!("http://{address}/readyz");
+        if terminal.json() {
+            tracing::info!(address, "health {address}");
+        } else {
+            terminal.say(format!("  health {}", terminal.bold(address)));
+        }
+    }
+    let decided = watch.decided();
+    let exit = runtime.block_on(drive(plan, run, watch, health, terminal));
+    if let Ok(exit) = &exit {
+        decided.set(*exit);
+    }
+    // A client that hangs in its last goodbye does not hold the process, nor does a plugin.
     runtime.shutdown_timeout(Duration::from_millis(500));
-    exit
+    exit.map_err(|e| ("run", e))
 }
 
 /// What is about to run.
@@ -70,32 +107,31 @@ fn introduce(plan: &Plan, run: &args::Run, terminal: &Terminal) {
     }
 }
 
-async fn drive(plan: Plan, arguments: &args::Run, terminal: &Terminal) -> Exit {
-    let (mut interrupt, mut terminate) =
-        match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-            (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
-            (Err(error), _) | (_, Err(error)) => {
-                terminal.error(format!("signals cannot be caught: {error}"), None);
-                return Exit::Failed;
-            }
-        };
+async fn drive(
+    plan: Plan,
+    arguments: &args::Run,
+    watch: Watch,
+    health: Option<TcpListener>,
+    terminal: &Terminal,
+) -> Result<Exit, Error> {
     let started = Instant::now();
     // Rows and status lines on one terminal would be drawn into each other.
     let rows = plan.chains.iter().flat_map(|chain| &chain.nodes).any(|node| node.plugin == "stdout");
+    let clock = Clock::system();
     let options = RunOptions {
         once: arguments.once,
         seed: seed(),
         state: Some(state_folder()),
-        ..RunOptions::new(Clock::system())
+        ..RunOptions::new(clock.clone())
     };
     let (run, mut notices) = Run::start(plan, &options);
-    let (figures, control) = (run.figures(), run.control());
-    let mut status = Status::new(terminal, figures.clone(), rows && std::io::stdout().is_terminal());
+    let view = View { figures: run.figures(), control: run.control(), clock };
+    let mut told = watch.start(view.clone(), health, *terminal)?;
+    let mut status = Status::new(terminal, view.figures.clone(), rows && std::io::stdout().is_terminal());
     let mut redraw = tokio::time::interval(Duration::from_millis(250));
-    let mut deadline: Option<tokio::time::Instant> = None;
     let wait = run.wait();
     tokio::pin!(wait);
-    let mut listening = true;
+    let (mut listening, mut watched) = (true, true);
     let mut troubles = Troubles::default();
     let outcome: Option<Outcome> = loop {
         tokio::select! {
@@ -104,17 +140,16 @@ async fn drive(plan: Plan, arguments: &args::Run, terminal: &Terminal) -> Exit {
                 Some(notice) => tell(&notice, &mut troubles, &status, terminal),
                 None => listening = false,
             },
-            () = stop(&mut interrupt, &mut terminate) => {
-                if deadline.is_some() {
+            told = told.recv(), if watched => match told {
+                Some(Told::Drain) => status.line("stopping in order; once more Ctrl-C stops at once"),
+                Some(Told::Overdue) => break None,
+                Some(Told::Now) => {
                     status.clear();
                     terminal.say("stopped at once; what was not committed is read again by the next run");
-                    return Exit::Stopped;
+                    return Ok(Exit::Stopped);
                 }
-                status.line("stopping in order; once more Ctrl-C stops at once");
-                control.drain();
-                deadline = Some(tokio::time::Instant::now() + LONGEST_DRAIN);
-            }
-            () = tokio::time::sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)), if deadline.is_some() => break None,
+                None => watched = false,
+            },
             _ = redraw.tick() => status.draw(),
         }
     };
@@ -123,20 +158,17 @@ async fn drive(plan: Plan, arguments: &args::Run, terminal: &Terminal) -> Exit {
     }
     status.clear();
     if terminal.json() {
-        log_balance(&figures);
+        log_balance(&view.figures);
     } else {
-        terminal.say(summary(&figures, started.elapsed()).trim_end());
+        terminal.say(summary(&view.figures, started.elapsed()).trim_end());
     }
-    match outcome {
+    Ok(match outcome {
         Some(outcome) => ended(&outcome, terminal),
         None => {
-            terminal.error(
-                "some chains did not stop within 9 s",
-                Some("what they had not committed is read again by the next run"),
-            );
+            did_not_stop(&view, terminal);
             Exit::Failed
         }
-    }
+    })
 }
 
 /// Where this machine keeps what outlives a process and is nobody else's.
@@ -144,64 +176,6 @@ fn state_folder() -> PathBuf {
     let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let state = from("XDG_STATE_HOME").or_else(|| from("HOME").map(|home| home.join(".local/state")));
     state.unwrap_or_else(std::env::temp_dir).join("pipectl")
-}
-
-async fn stop(interrupt: &mut Signal, terminate: &mut Signal) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
-fn tell(notice: &Notice, troubles: &mut Troubles, status: &Status, terminal: &Terminal) {
-    match notice {
-        Notice::Retrying { chain, error, after, .. } if !troubles.met(chain, error, Instant::now()) => {
-            return tracing::debug!(chain, again_in_seconds = after.as_secs_f64(), "{error}");
-        }
-        Notice::Recovered { chain } => troubles.over(chain),
-        _ => {}
-    }
-    if !terminal.json() {
-        return status.line(&told(notice, terminal));
-    }
-    match notice {
-        Notice::Address { chain, address } => tracing::info!(chain, address, "open {address}"),
-        Notice::Retrying { chain, error, help, after } => {
-            tracing::warn!(chain, help, again_in_seconds = after.as_secs_f64(), "{error}");
-        }
-        Notice::Resumed { chain, source, row } => {
-            tracing::info!(chain, source, row, "goes on where an earlier run stopped");
-        }
-        Notice::Restoring { chain, topic, done, total } => {
-            tracing::info!(chain, topic, done, total, "reads the state of its open windows back");
-        }
-        Notice::StandsBy { chain } => tracing::info!(chain, "stands by: another worker runs this chain"),
-        Notice::TakesOver { chain } => tracing::info!(chain, "runs here now"),
-        Notice::Recovered { chain } => tracing::info!(chain, "works again"),
-    }
-}
-
-fn told(notice: &Notice, terminal: &Terminal) -> String {
-    match notice {
-        Notice::Address { address, .. } => format!("  open {}", terminal.bold(address)),
-        Notice::Retrying { chain, error, help, after } => {
-            let help = help.as_ref().map(|h| format!("\n  = help: {h}")).unwrap_or_default();
-            format!(
-                "warning: {chain}: {error}; again in {:.1} s, and until it works{help}",
-                after.as_secs_f64()
-            )
-        }
-        Notice::Resumed { chain, source, row } => {
-            format!("{chain}: goes on behind row {row} of {source}, where an earlier run stopped")
-        }
-        Notice::Restoring { chain, topic, done, total } => {
-            let percent = done * 100 / (*total).max(1);
-            format!("{chain}: reads the state of its open windows back from `{topic}`: {percent} %")
-        }
-        Notice::StandsBy { chain } => format!("{chain}: stands by: another worker runs this chain"),
-        Notice::TakesOver { chain } => format!("{chain}: runs here now"),
-        Notice::Recovered { chain } => format!("{chain}: works again"),
-    }
 }
 
 fn ended(outcome: &Outcome, terminal: &Terminal) -> Exit {

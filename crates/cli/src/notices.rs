@@ -1,0 +1,61 @@
+//! What a run has to say while it runs.
+
+use std::time::Instant;
+
+use pipectl_framework::run::Notice;
+
+use crate::status::Status;
+use crate::terminal::Terminal;
+use crate::trouble::Troubles;
+
+/// Says it, where it is news.
+pub(crate) fn tell(notice: &Notice, troubles: &mut Troubles, status: &Status, terminal: &Terminal) {
+    match notice {
+        Notice::Retrying { chain, error, after, .. } if !troubles.met(chain, error, Instant::now()) => {
+            return tracing::debug!(chain, again_in_seconds = after.as_secs_f64(), "{error}");
+        }
+        Notice::Recovered { chain } => troubles.over(chain),
+        _ => {}
+    }
+    if !terminal.json() {
+        return status.line(&told(notice, terminal));
+    }
+    match notice {
+        Notice::Address { chain, address } => tracing::info!(chain, address, "open {address}"),
+        Notice::Retrying { chain, error, help, after } => {
+            tracing::warn!(chain, help, again_in_seconds = after.as_secs_f64(), "{error}");
+        }
+        Notice::Resumed { chain, source, row } => {
+            tracing::info!(chain, source, row, "goes on where an earlier run stopped");
+        }
+        Notice::Restoring { chain, topic, done, total } => {
+            tracing::info!(chain, topic, done, total, "reads the state of its open windows back");
+        }
+        Notice::StandsBy { chain } => tracing::info!(chain, "stands by: another worker runs this chain"),
+        Notice::TakesOver { chain } => tracing::info!(chain, "runs here now"),
+        Notice::Recovered { chain } => tracing::info!(chain, "works again"),
+    }
+}
+
+fn told(notice: &Notice, terminal: &Terminal) -> String {
+    match notice {
+        Notice::Address { address, .. } => format!("  open {}", terminal.bold(address)),
+        Notice::Retrying { chain, error, help, after } => {
+            let help = help.as_ref().map(|h| format!("\n  = help: {h}")).unwrap_or_default();
+            format!(
+                "warning: {chain}: {error}; again in {:.1} s, and until it works{help}",
+                after.as_secs_f64()
+            )
+        }
+        Notice::Resumed { chain, source, row } => {
+            format!("{chain}: goes on behind row {row} of {source}, where an earlier run stopped")
+        }
+        Notice::Restoring { chain, topic, done, total } => {
+            let percent = done * 100 / (*total).max(1);
+            format!("{chain}: reads the state of its open windows back from `{topic}`: {percent} %")
+        }
+        Notice::StandsBy { chain } => format!("{chain}: stands by: another worker runs this chain"),
+        Notice::TakesOver { chain } => format!("{chain}: runs here now"),
+        Notice::Recovered { chain } => format!("{chain}: works again"),
+    }
+}
