@@ -295,10 +295,20 @@ fn three_workers_with_a_chain_each_give_the_whole_result() {
         let arguments = [&["run", file.to_str().unwrap(), "--only", chain], more].concat();
         Worker::writing(&brokers, &arguments, out)
     };
-    let mut dashboard = only("dashboard", &[], std::fs::File::create(&results).unwrap().into());
-    let mut counts = only("count-by-gender", &[], Stdio::null());
+    // Whoever writes a topic makes it: the first is there before the second, and so on.
     let (status, said) = only("shoppers", &["--once"], Stdio::null()).ends();
     assert!(status.success() && !said.contains("does not hold"), "{said}");
+    let mut counts = only("count-by-gender", &[], Stdio::null());
+    let since = Instant::now();
+    let mut dashboard = loop {
+        let mut dashboard = only("dashboard", &[], std::fs::File::create(&results).unwrap().into());
+        std::thread::sleep(Duration::from_secs(2));
+        if dashboard.child.try_wait().unwrap().is_none() {
+            break dashboard;
+        }
+        let said = dashboard.ends().1;
+        assert!(said.contains("is not there") && since.elapsed() < PATIENCE, "{said}");
+    };
     until_there(&results);
     counts.stops();
     dashboard.stops();
