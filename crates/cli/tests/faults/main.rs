@@ -3,6 +3,7 @@
 //!
 //! | file | the faults of |
 //! |---|---|
+//! | `changed_file` | files that are not what they were at the last commit; on Kafka with `PIPECTL_TEST_KAFKA`, and on the log on disk |
 //! | `connection` | addresses where no Kafka answers; needs none |
 //! | `security` | TLS, passwords and ACLs; needs `PIPECTL_TEST_KAFKA_SECURE` |
 //! | `secrets` | passwords in what is said |
@@ -14,6 +15,7 @@
     reason = "a test fails by panicking, and says when it is skipped"
 )]
 
+mod changed_file;
 mod connection;
 mod secrets;
 mod security;

@@ -14,6 +14,17 @@ use tempfile::TempDir;
 /// The longest that any run here may take.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// The address of the Kafka that the tests may use; says what is skipped where there is none.
+pub(crate) fn kafka(skipped: &str) -> Option<String> {
+    let address = std::env::var("PIPECTL_TEST_KAFKA").ok();
+    if address.is_none() {
+        eprintln!(
+            "SKIPPED {skipped}: set PIPECTL_TEST_KAFKA to the address of a broker, such as `scripts/kafka` starts"
+        );
+    }
+    address
+}
+
 /// What no other run has in its names.
 pub(crate) fn suffix() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 /// How much of a file's beginning tells it from others.
 const HEAD_BYTES: usize = 1024;
+/// How much of what stands before a place does: the beginning alone stays the same where rows behind it are written anew.
+const TAIL_BYTES: usize = 1024;
 
 /// A regular file. Reading it fails by name where it is cut short, or is not the one at its path any more at its end.
 #[derive(Debug)]
@@ -49,6 +51,29 @@ impl WatchedFile {
         self.head.get(..mark.0).is_some_and(|head| fnv1a(head) == mark.1)
     }
 
+    /// A mark of what stands right before the byte `before`: a hash over it.
+    ///
+    /// # Errors
+    /// Where that cannot be read, or is not there.
+    pub(super) fn tail(&self, before: u64) -> io::Result<u64> {
+        let mut bytes = [0; TAIL_BYTES];
+        let len = TAIL_BYTES.min(usize::try_from(before).unwrap_or(usize::MAX));
+        let bytes = bytes.get_mut(..len).unwrap_or_default();
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(before - len as u64))?;
+        let read = file.read_exact(bytes);
+        file.seek(SeekFrom::Start(self.at))?;
+        match read {
+            Ok(()) => Ok(fnv1a(bytes)),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(self.cut_short(file.metadata()?.len())),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn cut_short(&self, len: u64) -> io::Error {
+        self.failure(&format!("was cut short while it was read, at byte {len}"))
+    }
+
     fn failure(&self, what: &str) -> io::Error {
         io::Error::other(format!("{} {what}", self.name))
     }
@@ -70,7 +95,7 @@ impl Read for WatchedFile {
         let metadata = self.file.metadata()?;
         self.at += read as u64;
         if metadata.len() < self.len.max(self.at) {
-            return Err(self.failure(&format!("was cut short while it was read, at byte {}", metadata.len())));
+            return Err(self.cut_short(metadata.len()));
         }
         self.len = metadata.len();
         if read == 0 && !buffer.is_empty() {
@@ -137,6 +162,24 @@ mod tests {
         std::fs::rename(&path, dir.path().join("x.csv.1")).unwrap();
         std::fs::write(&path, "new\n").unwrap();
         assert!(rest(&mut watched).unwrap_err().starts_with("x.csv was replaced while it was read"));
+    }
+
+    #[test]
+    fn what_stands_before_a_place_has_a_mark_and_reading_goes_on_where_it_was() {
+        let long = |last: &str| format!("header\n{}{last}\n", "1\n".repeat(TAIL_BYTES));
+        let (_dir, path, mut watched) = file(&long("1"));
+        let len = watched.len();
+        let (mark, early) = (watched.tail(len).unwrap(), watched.tail(9).unwrap());
+        assert_eq!(rest(&mut watched), Ok(long("1")), "a mark moves nothing");
+        assert_eq!(watched.tail(len).unwrap(), mark);
+        std::fs::write(&path, long("2") + "3\n").unwrap();
+        let other = WatchedFile::open(path.clone(), "x.csv".into()).unwrap();
+        assert!(other.is(watched.mark(len)), "it begins alike");
+        assert_ne!(other.tail(len).unwrap(), mark);
+        assert_eq!(other.tail(9).unwrap(), early);
+        std::fs::write(&path, "head").unwrap();
+        let failed = watched.tail(len).unwrap_err().to_string();
+        assert_eq!(failed, "x.csv was cut short while it was read, at byte 4");
     }
 
     #[test]

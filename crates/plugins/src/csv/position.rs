@@ -1,5 +1,7 @@
 //! The metadata of a position: where in which file to go on.
 
+use std::io;
+
 use pipectl_framework::clock::Millis;
 use serde::{Deserialize, Serialize};
 
@@ -18,17 +20,28 @@ struct Metadata {
     /// How many of the file's first bytes tell it from others, and their hash.
     head: usize,
     hash: String,
+    /// The hash of what stands right before `byte`. Positions of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tail: Option<String>,
     /// The stamp of the last row, where a rate stamps them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     time: Option<Millis>,
 }
 
 /// The metadata of `place` in `file`; `time` is the stamp of the row before.
-pub(super) fn write(file: &WatchedFile, place: Place, time: Option<Millis>) -> String {
-    let (head, hash) = file.mark(place.byte);
-    let hash = format!("{hash:016x}");
-    let metadata = Metadata { v: VERSION, byte: place.byte, line: place.line, head, hash, time };
-    serde_json::to_string(&metadata).unwrap_or_default()
+///
+/// # Errors
+/// Where the file cannot be read.
+pub(super) fn write(file: &WatchedFile, place: Place, time: Option<Millis>) -> io::Result<String> {
+    let Place { byte, line, .. } = place;
+    let (head, hash) = file.mark(byte);
+    let (hash, tail) = (hex(hash), Some(hex(file.tail(byte)?)));
+    serde_json::to_string(&Metadata { v: VERSION, byte, line, head, hash, tail, time })
+        .map_err(io::Error::other)
+}
+
+fn hex(hash: u64) -> String {
+    format!("{hash:016x}")
 }
 
 /// The place in `file` that stands in `metadata`, at row `row`; with the stamp of the row before.
@@ -41,17 +54,21 @@ pub(super) fn read(file: &WatchedFile, row: i64, metadata: &str) -> Result<(Plac
     if metadata.v != VERSION {
         return Err(format!("has a committed position of version {}, not {VERSION}", metadata.v));
     }
-    let hash = u64::from_str_radix(&metadata.hash, 16).unwrap_or_default();
-    if !file.is((metadata.head, hash)) {
+    let Metadata { byte, line, head, hash, tail, time, .. } = metadata;
+    if byte > file.len() {
+        return Err(format!("is shorter than what was read of it: {} of {byte} bytes are there", file.len()));
+    }
+    if !file.is((head, u64::from_str_radix(&hash, 16).unwrap_or_default())) {
         return Err("is not the file that was read up to now: it begins otherwise".to_owned());
     }
-    if metadata.byte > file.len() {
-        return Err(format!(
-            "is shorter than what was read of it: {} of {} bytes are there",
-            file.len(),
-            metadata.byte
-        ));
+    if let Some(tail) = tail {
+        let found = file.tail(byte).map_err(|e| format!("cannot be read before line {line}: {e}"))?;
+        if hex(found) != tail {
+            return Err(format!(
+                "is not the file that was read up to now: other rows stand before line {line}, where reading was to go on"
+            ));
+        }
     }
     let row = u64::try_from(row).unwrap_or_default();
-    Ok((Place { byte: metadata.byte, row, line: metadata.line }, metadata.time))
+    Ok((Place { byte, row, line }, time))
 }

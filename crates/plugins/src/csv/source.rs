@@ -104,7 +104,7 @@ impl CsvSource {
         let position = Position {
             partition: self.partition.clone(),
             offset: place.row as i64,
-            metadata: position::write(opened.reader.input(), place, time),
+            metadata: position::write(opened.reader.input(), place, time).map_err(failed)?,
         };
         let options = RecordBatchOptions::new().with_row_count(Some(rows.numbers.len()));
         let origin = Origin {

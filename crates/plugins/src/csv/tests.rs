@@ -442,10 +442,33 @@ async fn a_position_in_another_file_is_refused() {
         source.open(&context(false), Some(position)).await.unwrap_err().to_string()
     };
     assert!(refused("id\n7\n2\n3\n", &position).await.contains("begins otherwise"));
-    assert!(refused("id\n1\n", &position).await.contains("begins otherwise"));
+    assert!(refused("id\n1\n", &position).await.contains("5 of 9 bytes are there"));
     assert!(refused("ID\n1\n2\n3\n", &position).await.contains("the header of x.csv has changed"));
+    // As an earlier version wrote it.
+    let mut plain: serde_json::Value = serde_json::from_str(&position.metadata).unwrap();
+    plain.as_object_mut().unwrap().remove("tail").unwrap();
+    assert!(
+        refused("id\n7\n2\n3\n", &Position { metadata: plain.to_string(), ..position.clone() })
+            .await
+            .contains("begins")
+    );
     let odd = Position { metadata: "{}".into(), ..position };
     assert!(refused("id\n1\n2\n3\n", &odd).await.contains("cannot be read"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_whose_rows_were_written_anew_behind_its_beginning_is_refused() {
+    let rows = |last: &str| format!("id\n{}{last}\n", "1\n".repeat(1000));
+    let file = File::new(&rows("1"));
+    let mut source = file.source(json!({}));
+    source.open(&context(false), None).await.unwrap();
+    let mut position = None;
+    while let Some((_, _, next)) = batch(&mut *source).await {
+        position = Some(next);
+    }
+    std::fs::write(file.path(), rows("2")).unwrap();
+    let refused = source.open(&context(false), position.as_ref()).await.unwrap_err().to_string();
+    assert!(refused.contains("other rows stand before line 1003"), "{refused}");
 }
 
 #[tokio::test(start_paused = true)]
