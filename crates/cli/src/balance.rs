@@ -1,6 +1,7 @@
 //! The closing summary: the record balance of every step.
 
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use pipectl_framework::metrics::ChainFigures;
@@ -37,6 +38,14 @@ pub(crate) fn summary(figures: &[ChainFigures], took: Duration) -> String {
         out.push('\n');
     }
     for chain in figures {
+        let gone = chain.chain.gone.load(Relaxed);
+        if gone > 0 {
+            let _ = writeln!(
+                out,
+                "{} lost up to {gone} records, which were deleted before it was done with them",
+                chain.name
+            );
+        }
         for (id, metrics) in &chain.steps {
             let reasons: Vec<String> =
                 metrics.reasons().iter().map(|(kind, rows)| format!("{rows} {kind}")).collect();
@@ -54,6 +63,10 @@ pub(crate) fn summary(figures: &[ChainFigures], took: Duration) -> String {
 /// The same as log events, one a step.
 pub(crate) fn log_balance(figures: &[ChainFigures]) {
     for chain in figures {
+        let gone = chain.chain.gone.load(Relaxed);
+        if gone > 0 {
+            tracing::error!(chain = chain.name, records = gone, "lost");
+        }
         for (step, metrics) in &chain.steps {
             let b = metrics.balance();
             tracing::info!(

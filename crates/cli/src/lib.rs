@@ -18,6 +18,7 @@ mod exit;
 mod health;
 mod load;
 mod logging;
+mod loss;
 mod notices;
 mod status;
 mod stderr;

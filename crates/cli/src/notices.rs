@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use pipectl_framework::run::Notice;
 
+use crate::loss;
 use crate::status::Status;
 use crate::terminal::Terminal;
 use crate::trouble::Troubles;
@@ -31,6 +32,31 @@ pub(crate) fn tell(notice: &Notice, troubles: &mut Troubles, status: &Status, te
         Notice::Restoring { chain, topic, done, total } => {
             tracing::info!(chain, topic, done, total, "reads the state of its open windows back");
         }
+        Notice::Gone { chain, gone } => {
+            let (partition, records) = (gone.partition.to_string(), gone.records());
+            let (from, to) = (gone.from, gone.to);
+            tracing::error!(
+                chain,
+                partition,
+                from,
+                to,
+                records,
+                help = loss::help(gone),
+                "{}",
+                loss::what(gone)
+            );
+        }
+        Notice::Grown { chain, topic, before, now } => {
+            tracing::warn!(
+                chain,
+                topic,
+                before,
+                now,
+                help = loss::GROWN,
+                "{}",
+                loss::grown(topic, *before, *now)
+            );
+        }
         Notice::StandsBy { chain } => tracing::info!(chain, "stands by: another worker runs this chain"),
         Notice::TakesOver { chain } => tracing::info!(chain, "runs here now"),
         Notice::Recovered { chain } => tracing::info!(chain, "works again"),
@@ -53,6 +79,12 @@ fn told(notice: &Notice, terminal: &Terminal) -> String {
         Notice::Restoring { chain, topic, done, total } => {
             let percent = done * 100 / (*total).max(1);
             format!("{chain}: reads the state of its open windows back from `{topic}`: {percent} %")
+        }
+        Notice::Gone { chain, gone } => {
+            format!("warning: {chain}: {}\n  = help: {}", loss::what(gone), loss::help(gone))
+        }
+        Notice::Grown { chain, topic, before, now } => {
+            format!("warning: {chain}: {}\n  = help: {}", loss::grown(topic, *before, *now), loss::GROWN)
         }
         Notice::StandsBy { chain } => format!("{chain}: stands by: another worker runs this chain"),
         Notice::TakesOver { chain } => format!("{chain}: runs here now"),

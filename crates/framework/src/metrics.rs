@@ -140,6 +140,8 @@ pub struct ChainMetrics {
     pub aborts: AtomicU64,
     /// Times that the chain backed off after a passing fault.
     pub retries: AtomicU64,
+    /// Records that were gone from the log before they were read, at most.
+    pub gone: AtomicU64,
     /// The watermark in milliseconds since 1970; `i64::MIN` before the first record.
     pub watermark: AtomicI64,
     /// Records that the source has not read yet, where it knows.

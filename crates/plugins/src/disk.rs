@@ -73,6 +73,10 @@ impl Log for DiskLog {
         self.log()?.ensure_topics(topics).await
     }
 
+    async fn largest_record(&self, topic: &str) -> Result<Option<usize>> {
+        self.log()?.largest_record(topic).await
+    }
+
     async fn reader(&self, options: ReaderOptions) -> Result<Box<dyn LogReader>> {
         self.log()?.reader(options).await
     }

@@ -7,10 +7,14 @@
 )]
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pipectl_framework::log::conformance::{Harness, cases};
+use pipectl_framework::log::{Log, ReadEvent, ReaderOptions, Start, TopicSpec};
 use pipectl_plugins::kafka::log::{KafkaLog, KafkaSettings};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::client::DefaultClientContext;
 
 #[test]
 fn conforms() {
@@ -42,4 +46,50 @@ fn conforms() {
         }
     }
     assert!(failed.is_empty(), "failed: {failed:?}");
+}
+
+#[tokio::test]
+async fn a_reader_without_a_group_takes_in_partitions_that_are_added() {
+    let Ok(brokers) = std::env::var("PIPECTL_TEST_KAFKA") else { return };
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
+    let topic = format!("grows-{}-{}", std::process::id(), since.as_millis());
+    let properties = vec![("topic.metadata.refresh.interval.ms".to_owned(), "200".to_owned())];
+    let log =
+        KafkaLog::new(KafkaSettings { brokers: brokers.clone(), properties, ..KafkaSettings::default() });
+    let spec = TopicSpec { name: topic.clone(), partitions: Some(1), create: true, compacted: false };
+    log.ensure_topics(&[spec]).await.expect("a topic");
+    let options = ReaderOptions {
+        topics: vec![topic.clone()],
+        partitions: None,
+        group: None,
+        start: Start::Latest,
+        max_records: 100,
+        max_bytes: 1 << 20,
+    };
+    let mut reader = log.reader(options).await.expect("a reader");
+    let mut assigned = Vec::new();
+    let mut grown = None;
+    let patience = Instant::now() + Duration::from_secs(60);
+    while grown.is_none() {
+        assert!(Instant::now() < patience, "nothing grew");
+        match tokio::time::timeout(Duration::from_secs(30), reader.next())
+            .await
+            .expect("an event")
+            .expect("no fault")
+        {
+            ReadEvent::Assigned(assignments) => {
+                if assigned.is_empty() {
+                    let admin: AdminClient<DefaultClientContext> =
+                        ClientConfig::new().set("bootstrap.servers", &brokers).create().expect("a client");
+                    let new = NewPartitions::new(&topic, 3);
+                    admin.create_partitions([&new], &AdminOptions::new()).await.expect("more partitions");
+                }
+                assigned.extend(assignments.into_iter().map(|a| (a.partition.index, a.start)));
+            }
+            ReadEvent::Grown { before, now, .. } => grown = Some((before, now)),
+            _ => {}
+        }
+    }
+    assert_eq!((assigned, grown), (vec![(0, 0), (1, 0), (2, 0)], Some((1, 3))));
+    reader.close().await.expect("closed");
 }

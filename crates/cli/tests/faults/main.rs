@@ -5,8 +5,13 @@
 //! |---|---|
 //! | `changed_file` | files that are not what they were at the last commit; on Kafka with `PIPECTL_TEST_KAFKA`, and on the log on disk |
 //! | `connection` | addresses where no Kafka answers; needs none |
+//! | `missing` | topics that are not there, or not any more; needs `PIPECTL_TEST_KAFKA` |
+//! | `ids` | a transactional id or a group that somebody else uses; needs `PIPECTL_TEST_KAFKA` |
+//! | `too_large` | rows that are larger than their topic takes; needs `PIPECTL_TEST_KAFKA` |
+//! | `lost` | records that are gone, topics that are made anew, partitions that are added; needs `PIPECTL_TEST_KAFKA` |
 //! | `security` | TLS, passwords and ACLs; needs `PIPECTL_TEST_KAFKA_SECURE` |
 //! | `secrets` | passwords in what is said |
+//! | `cluster` | what others do to topics |
 //! | `support` | runs the binary, and looks at topics and groups beside it |
 #![allow(
     clippy::print_stderr,
@@ -16,7 +21,12 @@
 )]
 
 mod changed_file;
+mod cluster;
 mod connection;
+mod ids;
+mod lost;
+mod missing;
 mod secrets;
 mod security;
 mod support;
+mod too_large;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Pipeline, assert_snapshot, committed, records, suffix};
+use crate::support::{Pipeline, Running, assert_snapshot, committed, records, suffix};
 
 /// The broker of `scripts/kafka secure`: its folder, and the first of its ports.
 struct Secure {
@@ -103,6 +103,45 @@ fn rows_go_over_tls_and_sasl() {
             });
         }
     });
+}
+
+#[test]
+fn a_user_with_the_acls_of_the_documentation_and_no_more_runs_a_pipeline() {
+    let Some(secure) = Secure::find() else { return };
+    let suffix = suffix();
+    let (port, tls, sasl) =
+        (secure.port + 4, secure.tls("ca"), sasl("SCRAM-SHA-512", "least", "least-secret"));
+    let pipeline = Pipeline::new(&format!(
+        "name: least{suffix}
+connections:
+  kafka: {{ brokers: 'localhost:{port}', security: {{ {tls}, {sasl} }} }}
+pipelines:
+  rows:
+    - source: csv
+      with: {{ path: rows.csv }}
+    - sink: kafka
+      with: {{ topic: least-in{suffix}, value: id, partitions: 1 }}
+  copy:
+    - source: kafka
+      with: {{ topic: least-in{suffix}, format: text }}
+    - sink: kafka
+      with: {{ topic: least-out{suffix}, value: value, partitions: 1 }}
+  again:
+    - source: kafka
+      delivery: at_least_once
+      with: {{ topic: least-in{suffix}, format: text }}
+    - sink: kafka
+      with: {{ topic: least-again{suffix}, value: value, partitions: 1 }}
+"
+    ));
+    let mut command = pipeline.command(&["-vv", "run", "pipeline.yaml", "--once"]);
+    let ended = Running::new(command.spawn().unwrap()).end();
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    for topic in ["out", "again"] {
+        assert_eq!(records(&secure.open(), &format!("least-{topic}{suffix}")), ["1", "2", "3"]);
+    }
+    assert!(!ended.said.contains("alone counts"), "it may describe its topics:\n{}", ended.said);
+    assert!(!ended.said.contains("cannot look at its group"), "it may look at its group:\n{}", ended.said);
 }
 
 #[test]

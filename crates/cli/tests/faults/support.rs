@@ -6,13 +6,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tempfile::TempDir;
 
 /// The longest that any run here may take.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(90);
 
 /// The address of the Kafka that the tests may use; says what is skipped where there is none.
 pub(crate) fn kafka(skipped: &str) -> Option<String> {
@@ -121,13 +121,19 @@ impl Running {
         }
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
     pub(crate) fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
     /// Sends SIGTERM and waits for the end.
     pub(crate) fn stop(self) -> Ended {
-        assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
+        self.signal("TERM");
         self.end()
     }
 
@@ -167,6 +173,15 @@ impl Ended {
     }
 }
 
+/// Waits until `is_so`.
+pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let until = Instant::now() + LONGEST;
+    while !is_so() {
+        assert!(Instant::now() < until, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 /// Compares with the snapshot `fault-NAME`.
 pub(crate) fn assert_snapshot(name: &str, messages: &str) {
     insta::with_settings!({
@@ -185,8 +200,13 @@ pub(crate) fn client(brokers: &str, group: &str) -> BaseConsumer {
 }
 
 fn partitions(client: &BaseConsumer, topic: &str) -> i32 {
-    let metadata = client.fetch_metadata(Some(topic), Duration::from_secs(10)).unwrap();
-    metadata.topics()[0].partitions().len() as i32
+    let until = Instant::now() + LONGEST;
+    loop {
+        match client.fetch_metadata(Some(topic), Duration::from_secs(10)) {
+            Ok(metadata) => return metadata.topics()[0].partitions().len() as i32,
+            Err(e) => assert!(Instant::now() < until, "cannot look at topic {topic}: {e}"),
+        }
+    }
 }
 
 /// The committed records of a topic, and nothing of one that is not there.
@@ -199,6 +219,9 @@ pub(crate) fn records(brokers: &str, topic: &str) -> Vec<String> {
         list.add_partition_offset(topic, index, Offset::Beginning).unwrap();
     }
     client.assign(&list).unwrap();
+    if count == 0 {
+        return Vec::new();
+    }
     let (mut open, mut values, until) = (count, Vec::new(), Instant::now() + LONGEST);
     while open > 0 {
         assert!(Instant::now() < until, "topic {topic} could not be read to its end");
@@ -211,6 +234,13 @@ pub(crate) fn records(brokers: &str, topic: &str) -> Vec<String> {
         }
     }
     values
+}
+
+/// Commits a position for the first partition of a topic, from outside.
+pub(crate) fn commit(brokers: &str, group: &str, topic: &str, offset: i64) {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, 0, Offset::Offset(offset)).unwrap();
+    client(brokers, group).commit(&list, CommitMode::Sync).unwrap();
 }
 
 /// What a group has committed, partition by partition.

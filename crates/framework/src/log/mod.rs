@@ -92,10 +92,30 @@ pub const MAX_METADATA: usize = 1024;
 pub struct Assignment {
     /// The partition.
     pub partition: Partition,
-    /// What the group has committed for it; `None` for a group's first start, or without a group.
+    /// What the group has committed for it; `None` for a group's first start, without a group, or where it was committed of a topic that was
+    /// made anew since.
     pub committed: Option<Position>,
     /// The offset that the next read gives, unless the chain seeks.
     pub start: i64,
+}
+
+/// Records that a reader was to give, and that the log has no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gone {
+    /// The partition.
+    pub partition: Partition,
+    /// The offset at which reading was to go on.
+    pub from: i64,
+    /// The offset at which it goes on: the oldest that is there. At most `from` where the partition ends before `from`, as one does whose topic
+    /// was made anew.
+    pub to: i64,
+}
+
+impl Gone {
+    /// How many records these are at most: an offset may be of none. `None` where nobody knows, as the topic was made anew.
+    pub fn records(&self) -> Option<u64> {
+        u64::try_from(self.to - self.from).ok().filter(|records| *records > 0)
+    }
 }
 
 /// What a reader has to tell.
@@ -116,6 +136,19 @@ pub enum ReadEvent {
     /// The log cannot be reached: whether these partitions hold more is not known until records come, or `CaughtUp`. The
     /// reader goes on trying by itself. Without it, time would pass over records that are only out of reach.
     OutOfReach(Vec<Partition>),
+    /// These records are lost to this reader, which goes on behind them. For a partition that it has been given already; of those that a group
+    /// had committed it is told right after `Assigned`.
+    Gone(Vec<Gone>),
+    /// A topic has more partitions than when this reader was opened. The new ones are read from their beginning; keys go to other partitions from
+    /// now on.
+    Grown {
+        /// The topic.
+        topic: Arc<str>,
+        /// How many partitions it had.
+        before: u32,
+        /// How many it has.
+        now: u32,
+    },
     /// Every partition is read to the offset where it ended when [`LogReader::bound`] was called. Nothing follows.
     End,
 }
@@ -253,6 +286,13 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// `Retry` while the log cannot be reached; `Fatal` where a topic is missing and may not be made; `Refused` where
     /// it may not be seen or made.
     async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<Vec<u32>>;
+
+    /// How many bytes the key and the value of a record may have together, so that this topic is sure to take it; `None` where there is no bound that
+    /// is known. To be asked before a writer is opened that writes there.
+    ///
+    /// # Errors
+    /// `Retry` while the log cannot be reached.
+    async fn largest_record(&self, topic: &str) -> Result<Option<usize>>;
 
     /// Opens a reader. It joins its group at once; its first event is an `Assigned` once the group has settled.
     async fn reader(&self, options: ReaderOptions) -> Result<Box<dyn LogReader>>;

@@ -37,7 +37,14 @@ pub(crate) fn batch(partition: &Partition, rejects: &[SourceReject], now: Millis
         .iter()
         .map(|r| {
             let raw = &r.raw[..r.raw.len().min(LONGEST_RECORD)];
-            let text = std::str::from_utf8(raw).ok().map(str::to_owned);
+            let text = match std::str::from_utf8(raw) {
+                Ok(text) => Some(text.to_owned()),
+                // Cut in the middle of a character.
+                Err(e) if e.error_len().is_none() => {
+                    std::str::from_utf8(&raw[..e.valid_up_to()]).ok().map(str::to_owned)
+                }
+                Err(_) => None,
+            };
             escaped.push(text.is_none());
             text.unwrap_or_else(|| raw.escape_ascii().to_string())
         })

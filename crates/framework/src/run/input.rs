@@ -11,7 +11,7 @@ use crate::batch::{Batch, Origin, Partition};
 use crate::error::{Error, Result};
 use crate::graph::{Piece, piece, time_of};
 use crate::log::{
-    Assignment, Log, LogReader, Membership, Position, ReadEvent, ReaderOptions, Records, Start,
+    Assignment, Gone, Log, LogReader, Membership, Position, ReadEvent, ReaderOptions, Records, Start,
 };
 use crate::plugin::{
     Decoder, LogSource, Progress, Rejects, RowMap, Source, SourceBody, SourceContext, SourceEvent,
@@ -37,6 +37,12 @@ pub(crate) enum InputEvent {
     Lost(Vec<Partition>),
     CaughtUp(Vec<Partition>),
     OutOfReach(Vec<Partition>),
+    Gone(Vec<Gone>),
+    Grown {
+        topic: Arc<str>,
+        before: u32,
+        now: u32,
+    },
     End,
 }
 
@@ -333,6 +339,10 @@ impl TopicInput {
                     ReadEvent::Lost(partitions) => return Ok(InputEvent::Lost(partitions)),
                     ReadEvent::CaughtUp(partitions) => return Ok(InputEvent::CaughtUp(partitions)),
                     ReadEvent::OutOfReach(partitions) => return Ok(InputEvent::OutOfReach(partitions)),
+                    ReadEvent::Gone(gone) => return Ok(InputEvent::Gone(gone)),
+                    ReadEvent::Grown { topic, before, now } => {
+                        return Ok(InputEvent::Grown { topic, before, now });
+                    }
                     ReadEvent::End => return Ok(InputEvent::End),
                 }
             }

@@ -14,6 +14,7 @@ mod dead;
 mod fail_point;
 mod input;
 mod keeper;
+mod large;
 mod rising;
 mod topics;
 mod tree;
@@ -34,7 +35,7 @@ use self::watched::Watched;
 use crate::clock::Clock;
 use crate::error::{Consequence, Error, Result};
 use crate::graph::{Plan, REPLAY_ROWS, REPLAY_TIME};
-use crate::log::Log;
+use crate::log::{Gone, Log};
 use crate::metrics::{ChainFigures, ChainMetrics, State, StepMetrics};
 
 pub use self::fail_point::FailPoint;
@@ -134,6 +135,24 @@ pub enum Notice {
         done: u64,
         /// Of how many.
         total: u64,
+    },
+    /// Records of a topic were gone before the chain was done with them: it goes on behind them.
+    Gone {
+        /// The chain.
+        chain: String,
+        /// Which.
+        gone: Gone,
+    },
+    /// The topic that a chain reads has more partitions than before. They are read from their beginning; keys go to other partitions from now on.
+    Grown {
+        /// The chain.
+        chain: String,
+        /// The topic.
+        topic: String,
+        /// How many partitions it had.
+        before: u32,
+        /// How many it has.
+        now: u32,
     },
     /// Another worker runs this chain; this one waits for its turn.
     StandsBy {

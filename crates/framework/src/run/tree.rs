@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::writers::Writers;
-use super::{FailPoint, dead};
+use super::{FailPoint, dead, large};
 use crate::batch::{Batch, Partition, Times};
 use crate::clock::Clock;
 use crate::config::Retry;
@@ -29,6 +29,8 @@ pub(crate) struct Tree {
     /// Batches on their way, each with the node that gets it; the last is next.
     work: Vec<(usize, Batch)>,
     rejects: Rejects,
+    /// For each node the largest record that its topic takes, as far as is known.
+    pub(super) largest: Vec<Option<usize>>,
     windowed: WindowOutput,
     /// True where rows reached a sink since the last commit.
     pub(super) wrote: bool,
@@ -44,6 +46,7 @@ impl Tree {
             channels: None,
             work: Vec::new(),
             rejects: Rejects::default(),
+            largest: Vec::new(),
             windowed: WindowOutput::default(),
             wrote: false,
         }
@@ -162,7 +165,9 @@ impl Tree {
             NodeBody::Repartition(..) => self.repartition(index, &batch, writers).await,
             NodeBody::Topic(connection, sink) => {
                 self.rejects.clear();
-                let encoded = sink.encoder.encode(&batch, &mut self.rejects)?;
+                let mut encoded = sink.encoder.encode(&batch, &mut self.rejects)?;
+                let largest = self.largest.get(index).copied().flatten();
+                let large = large::take_out(&mut encoded, largest, &sink.topic, rows, &mut self.rejects)?;
                 let rejected = self.rejects.rows().len();
                 let append = Append {
                     topic: sink.topic.as_str().into(),
@@ -177,7 +182,10 @@ impl Tree {
                 if rejected == 0 {
                     return Ok(());
                 }
-                let dead = dead::of_rows(&batch, self.rejects.rows());
+                let mut dead = dead::of_rows(&batch, self.rejects.rows());
+                if self.nodes[index].on_error == OnError::DeadLetter {
+                    large::cut(&mut dead, large);
+                }
                 let outputs = std::mem::take(&mut self.nodes[index].outputs);
                 let result = self.rejected(index, &partition, dead, &outputs);
                 self.nodes[index].outputs = outputs;
@@ -469,7 +477,7 @@ pub(crate) fn apply_policy(
         OnError::Fail => {
             let (at, reason) =
                 rejects.first().map_or(("", "a record could not be used"), |r| (&r.place, &r.reason));
-            Err(Error::fatal(format!("{at}: {reason}")).at(place).remedy(
+            Err(Error::fatal(format!("{at}: {reason}")).remedy(
                 "mend the record, or let the step go on without such records: `on_error: skip` counts them, \
                  `on_error: dead_letter` sends them to a chain that begins `from:` this step's `.dead`",
             ))

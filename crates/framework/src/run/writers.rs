@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::error::{Error, Part, Result};
 use crate::log::{Append, GroupPositions, Log, LogWriter, WriterOptions};
 
@@ -19,6 +21,8 @@ const LARGEST_TRANSACTION: usize = 8 << 20;
 pub(crate) struct Writers {
     open: Vec<(usize, Box<dyn LogWriter>)>,
     bytes: usize,
+    /// When the open transaction began, at the earliest.
+    began: Option<Instant>,
 }
 
 impl Writers {
@@ -42,11 +46,17 @@ impl Writers {
     }
 
     pub(crate) async fn append(&mut self, connection: usize, records: Append) -> Result<()> {
+        self.began.get_or_insert_with(Instant::now);
         self.bytes += records.values.value_data().len() + 16 * records.values.offsets().len();
         match self.open.iter_mut().find(|(c, _)| *c == connection) {
             Some((_, writer)) => writer.append(records).await,
             None => Err(Error::retry("the writer is not open")),
         }
+    }
+
+    /// True where a transaction is open that cannot have timed out yet.
+    pub(crate) fn transaction_is_young(&self) -> bool {
+        self.began.is_some_and(|began| began.elapsed() < TRANSACTION_TIMEOUT)
     }
 
     /// True where the open transaction should be committed now.
@@ -61,22 +71,26 @@ impl Writers {
         positions: Option<GroupPositions>,
     ) -> Result<bool> {
         self.bytes = 0;
+        self.began.get_or_insert_with(Instant::now);
         for (connection, writer) in &mut self.open {
             if Some(*connection) != home {
                 writer.commit(None).await.map_err(|e| e.of(Part::Connection(*connection)))?;
             }
         }
         let Some((connection, writer)) = self.open.iter_mut().find(|(c, _)| Some(*c) == home) else {
+            self.began = None;
             return Ok(false);
         };
         let with_positions = positions.is_some();
         writer.commit(positions).await.map_err(|e| e.of(Part::Connection(*connection)))?;
+        self.began = None;
         Ok(with_positions)
     }
 
     /// Throws away what was not committed and lets the writers go; the next try opens new ones.
     pub(crate) async fn abandon(&mut self) {
         self.bytes = 0;
+        self.began = None;
         for (_, mut writer) in self.open.drain(..) {
             if let Err(error) = writer.abort().await {
                 tracing::debug!("abort: {error}");

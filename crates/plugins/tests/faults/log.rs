@@ -69,6 +69,10 @@ impl Log for Watched {
         self.log.ensure_topics(topics).await
     }
 
+    async fn largest_record(&self, topic: &str) -> Result<Option<usize>> {
+        self.log.largest_record(topic).await
+    }
+
     async fn reader(&self, options: ReaderOptions) -> Result<Box<dyn LogReader>> {
         self.does("reader")?;
         Ok(Box::new(WatchedReader { log: self.clone(), reader: self.log.reader(options).await? }))

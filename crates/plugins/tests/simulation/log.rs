@@ -65,6 +65,10 @@ impl Log for SimulatedLog {
         self.inner.ensure_topics(topics).await
     }
 
+    async fn largest_record(&self, topic: &str) -> Result<Option<usize>> {
+        self.inner.largest_record(topic).await
+    }
+
     async fn reader(&self, options: ReaderOptions) -> Result<Box<dyn LogReader>> {
         self.world.point(&self.process, Call::Reader).await?;
         Ok(Box::new(SimulatedReader::open(self.clone(), options).await?))

@@ -149,7 +149,11 @@ impl Part {
                 assert!(self.held.contains(&records.partition.index), "records of what is not held");
                 self.values.extend(texts(&super::rows(&records)));
             }
-            ReadEvent::CaughtUp(_) | ReadEvent::OutOfReach(_) | ReadEvent::End => {}
+            ReadEvent::CaughtUp(_)
+            | ReadEvent::OutOfReach(_)
+            | ReadEvent::Gone(_)
+            | ReadEvent::Grown { .. }
+            | ReadEvent::End => {}
         }
         Ok(())
     }

@@ -85,6 +85,7 @@ pub fn cases() -> Vec<(&'static str, Case)> {
         transactions::a_writer_without_a_transaction,
         transactions::a_newer_writer_fences_the_older,
         transactions::a_newer_writer_aborts_what_the_older_left_open,
+        transactions::a_record_of_the_largest_size_is_taken,
         transactions::a_record_that_is_too_large_is_refused,
         groups::positions_and_metadata_come_back,
         groups::results_and_positions_are_one,

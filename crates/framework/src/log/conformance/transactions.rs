@@ -155,6 +155,29 @@ pub(super) async fn a_newer_writer_aborts_what_the_older_left_open(h: Harness) -
     reader.close().await
 }
 
+pub(super) async fn a_record_of_the_largest_size_is_taken(h: Harness) -> Result<()> {
+    let topic = h.topic("t", 1).await?;
+    let Some(largest) = h.log.largest_record(&topic).await? else { return Ok(()) };
+    let mut writer = h.writer("w").await?;
+    let (key, value) = (b"key", vec![b'x'; largest - 3]);
+    // Two, so that they also do not fit together.
+    for _ in 0..2 {
+        let append = Append {
+            topic: Arc::clone(&topic),
+            partition: None,
+            keys: Some(BinaryArray::from_iter([Some(key)])),
+            values: BinaryArray::from_iter([Some(&value)]),
+            timestamps: vec![recent()].into(),
+        };
+        writer.append(append).await?;
+    }
+    writer.commit(None).await?;
+    let mut reader = h.reader(&topic).await?;
+    let rows = read(&mut reader, 2).await?;
+    assert!(rows.iter().all(|row| row.value.as_ref() == Some(&value)), "they come back whole");
+    reader.close().await
+}
+
 pub(super) async fn a_record_that_is_too_large_is_refused(h: Harness) -> Result<()> {
     let topic = h.topic("t", 1).await?;
     let mut writer = h.writer("w").await?;

@@ -134,6 +134,10 @@ impl Log for MemoryLog {
         topics.iter().map(|spec| state.ensure_topic(spec)).collect()
     }
 
+    async fn largest_record(&self, _: &str) -> Result<Option<usize>> {
+        Ok(Some(self.shared.lock().options.max_record_bytes))
+    }
+
     async fn reader(&self, options: ReaderOptions) -> Result<Box<dyn LogReader>> {
         Ok(Box::new(MemoryReader::open(Arc::clone(&self.shared), options)?))
     }

@@ -103,7 +103,11 @@ impl Chain {
             self.input.commit(&positions).await.map_err(|e| e.of(Part::Source))?;
         }
         FailPoint::Committed.pass();
+        let in_group = self.input.membership().is_some();
         for position in positions {
+            if in_group {
+                self.reached.insert(position.partition.clone(), position.offset);
+            }
             if let Some(progressed) = self.positions.get_mut(&position.partition) {
                 progressed.committed = Some(position);
             }

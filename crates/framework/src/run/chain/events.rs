@@ -6,7 +6,7 @@ use super::commit::Progressed;
 use super::{Chain, Notice};
 use crate::batch::Partition;
 use crate::error::{Error, Part, Result};
-use crate::log::{Assignment, Position};
+use crate::log::{Assignment, Gone, Position};
 use crate::metrics::{State, StepMetrics};
 use crate::plugin::SourceReject;
 use crate::run::FailPoint;
@@ -92,6 +92,11 @@ impl Chain {
                     self.tree.caught_up(&partition, false, now);
                 }
             }
+            InputEvent::Gone(gone) => gone.into_iter().for_each(|gone| self.is_gone(gone)),
+            InputEvent::Grown { topic, before, now } => {
+                let (chain, topic) = (self.name.clone(), topic.to_string());
+                self.notify(Notice::Grown { chain, topic, before, now });
+            }
             InputEvent::End => {}
         }
         Ok(())
@@ -123,6 +128,11 @@ impl Chain {
                 offset: assignment.start,
                 metadata: String::new(),
             };
+            // A log that has lost what was committed has lost the topic.
+            let reached = self.reached.remove(&assignment.partition);
+            if let Some(from) = reached.filter(|_| assignment.committed.is_none()) {
+                self.is_gone(Gone { partition: assignment.partition.clone(), from, to: assignment.start });
+            }
             let progressed = Progressed { note, ..Progressed::new(read, assignment.committed.or(committed)) };
             self.positions.insert(assignment.partition, progressed);
         }
@@ -132,6 +142,16 @@ impl Chain {
         Ok(())
     }
 
+    /// Tells and counts what was lost, once.
+    fn is_gone(&mut self, gone: Gone) {
+        if self.gone.contains(&gone) {
+            return;
+        }
+        StepMetrics::add(&self.metrics.gone, gone.records().unwrap_or_default());
+        self.notify(Notice::Gone { chain: self.name.clone(), gone: gone.clone() });
+        self.gone.push(gone);
+    }
+
     pub(super) async fn reject(&mut self, partition: &Partition, rejects: &[SourceReject]) -> Result<()> {
         if rejects.is_empty() {
             return Ok(());
@@ -139,7 +159,8 @@ impl Chain {
         let seen = self.steps[0].reject(rejects.iter().map(|r| r.reason.as_str()));
         let place = format!("{}.{}", self.name, self.source_id);
         let now = self.environment.options.clock.now();
-        match apply_policy(self.on_error, partition, rejects, seen, &place, now)? {
+        let applied = apply_policy(self.on_error, partition, rejects, seen, &place, now);
+        match applied.map_err(|e| e.at(place))? {
             Some(batch) => self.tree.push(&self.outputs.dead, batch, &mut self.writers).await,
             None => Ok(()),
         }

@@ -33,7 +33,7 @@ use crate::batch::Partition;
 use crate::config::Retry;
 use crate::error::{Consequence, Error, Part, Result};
 use crate::graph::{ChainPlan, OnError, Outputs, Repartitioned};
-use crate::log::Log;
+use crate::log::{Gone, Log};
 use crate::metrics::{ChainFigures, ChainMetrics, Doing, State, StepMetrics};
 use crate::plugin::SourceBody;
 
@@ -109,6 +109,10 @@ struct Chain {
     /// Rows read since the last commit.
     dirty: bool,
     backoff: Backoff,
+    /// What has been told to be gone: after a fault it is gone still.
+    gone: Vec<Gone>,
+    /// What this worker has committed for its group: a log forgets that of a topic that is deleted.
+    reached: BTreeMap<Partition, i64>,
     /// True once the sinks' addresses have been told.
     introduced: bool,
 }
@@ -199,6 +203,8 @@ impl Chain {
             backoff: Backoff::new(environment.options.seed.wrapping_add(environment.index as u64)),
             retry: plan.source.retry,
             repartitioned: plan.source.repartitioned,
+            gone: Vec::new(),
+            reached: BTreeMap::new(),
             introduced: false,
             environment,
         })
@@ -257,17 +263,28 @@ impl Chain {
         }
     }
 
-    /// A worker that reads a topic has its transactional id for itself, so nobody else fenced it: it stood still for longer than
-    /// a transaction may take, and the log ended that. Its partitions are another's by now, and it joins again.
+    /// A worker that reads a topic has its transactional id for itself. Where it stood still for longer than a transaction may take, the log has
+    /// ended that: its partitions are another's by now, and it joins again. Otherwise somebody else took the id.
     fn fenced(&self, error: Error) -> Error {
-        if error.consequence() != Consequence::Fenced || !self.input.is_topic() {
+        let Some(id) = self.transactional_id.as_ref().filter(|_| self.input.is_topic()) else { return error };
+        if error.consequence() != Consequence::Fenced {
             return error;
         }
-        let again =
-            Error::abort(format!("this worker stood still for too long, and was taken for dead: {error}"));
+        let fenced = if self.writers.transaction_is_young() {
+            Error::new(
+                Consequence::Fenced,
+                format!("another process has taken this worker's transactional id, `{id}`: {error}"),
+            )
+            .remedy(
+                "give each worker a folder of its own for its name: copies of a machine or of a container have the same one in \
+                 `$XDG_STATE_HOME/pipectl`; and let no other program write with ids that begin with the pipeline's name",
+            )
+        } else {
+            Error::abort(format!("this worker stood still for too long, and was taken for dead: {error}"))
+        };
         match error.part() {
-            Some(part) => again.of(part),
-            None => again,
+            Some(part) => fenced.of(part),
+            None => fenced,
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use pipectl_framework::batch::Partition;
-use pipectl_framework::log::{Assignment, Position, Start};
+use pipectl_framework::log::{Assignment, Gone, Position, Start};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
@@ -164,45 +164,53 @@ pub(super) fn list_of(positions: &[Position]) -> KafkaResult<TopicPartitionList>
     Ok(list)
 }
 
-/// Where reading of these partitions starts, each with where it ends now.
+/// Where reading of a partition starts.
+#[derive(Debug)]
+pub(super) struct Begin {
+    pub(super) assignment: Assignment,
+    /// Where it ends now.
+    pub(super) end: i64,
+    /// What was to be read, and is there no more.
+    pub(super) gone: Option<Gone>,
+}
+
+/// Where reading of these partitions starts. The topic had `known` partitions when the reader was opened.
 pub(super) fn starts(
     consumer: &BaseConsumer<ReadContext>,
     topic: &str,
     partitions: &[Partition],
     in_group: bool,
     start: Start,
-) -> KafkaResult<Vec<(Assignment, i64)>> {
+    known: u32,
+) -> KafkaResult<Vec<Begin>> {
     let indexes: Vec<i32> = partitions.iter().map(|partition| partition.index).collect();
     let bounds = bounds(consumer, topic, &indexes, TIMEOUT)?;
     let committed = if in_group { committed(consumer, partitions)? } else { vec![None; partitions.len()] };
-    let one = |((partition, (low, high)), committed): ((&Partition, (i64, i64)), Option<Position>)| {
-        let start = match &committed {
-            Some(position) if position.offset < low => {
-                tracing::error!(
-                    %partition,
-                    "{} records of {partition} were deleted by the topic's retention before they were read: offset {} was \
-                     committed, {low} is the oldest that is there; reading goes on from it",
-                    low - position.offset,
-                    position.offset,
-                );
-                low
-            }
-            Some(position) if position.offset > high => {
-                tracing::error!(
-                    %partition,
-                    "offset {} of {partition} was committed, but the partition ends at {high}: the topic was made anew; \
-                     reading starts at its beginning",
-                    position.offset,
-                );
-                low
-            }
-            Some(position) => position.offset,
-            None if start == Start::Latest => high,
-            None => low,
-        };
-        (Assignment { partition: partition.clone(), committed, start }, high)
+    let one = |((partition, bounds), committed): ((&Partition, (i64, i64)), Option<Position>)| {
+        let added = i64::from(partition.index) >= i64::from(known);
+        begin(partition, bounds, committed, if added { Start::Earliest } else { start })
     };
     Ok(partitions.iter().zip(bounds).zip(committed).map(one).collect())
+}
+
+/// Where reading of a partition starts that has records from `low` up to `high`.
+fn begin(partition: &Partition, (low, high): (i64, i64), committed: Option<Position>, start: Start) -> Begin {
+    let (committed, start, from) = match committed {
+        Some(position) if position.offset < low => {
+            let from = position.offset;
+            (Some(position), low, Some(from))
+        }
+        // What was committed is of a topic that is there no more, its note too.
+        Some(position) if position.offset > high => (None, low, Some(position.offset)),
+        Some(position) => {
+            let start = position.offset;
+            (Some(position), start, None)
+        }
+        None if start == Start::Latest => (None, high, None),
+        None => (None, low, None),
+    };
+    let gone = from.map(|from| Gone { partition: partition.clone(), from, to: start });
+    Begin { assignment: Assignment { partition: partition.clone(), committed, start }, end: high, gone }
 }
 
 /// True for what brokers answer while they agree on a partition's leader, as they do about a new topic.
@@ -228,4 +236,32 @@ pub(super) fn settling(error: &KafkaError) -> bool {
 pub(super) fn passes(code: RDKafkaErrorCode) -> bool {
     use pipectl_framework::error::Consequence;
     matches!(super::errors::consequence(code), Consequence::Retry | Consequence::Abort)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where a partition with records from 10 up to 20 is begun: the offset, whether what was committed counts, and what is gone.
+    fn begun(committed: Option<i64>, start: Start) -> (i64, bool, Option<(i64, i64)>) {
+        let partition = Partition::new("t", 0);
+        let committed = committed.map(|offset| Position {
+            partition: partition.clone(),
+            offset,
+            metadata: String::new(),
+        });
+        let begin = begin(&partition, (10, 20), committed, start);
+        let gone = begin.gone.map(|gone| (gone.from, gone.to));
+        (begin.assignment.start, begin.assignment.committed.is_some(), gone)
+    }
+
+    #[test]
+    fn reading_begins_where_the_group_stood_or_says_what_is_gone() {
+        assert_eq!(begun(Some(10), Start::Latest), (10, true, None));
+        assert_eq!(begun(Some(20), Start::Latest), (20, true, None));
+        assert_eq!(begun(Some(7), Start::Latest), (10, true, Some((7, 10))));
+        assert_eq!(begun(Some(21), Start::Latest), (10, false, Some((21, 10))));
+        assert_eq!(begun(None, Start::Latest), (20, false, None));
+        assert_eq!(begun(None, Start::Earliest), (10, false, None));
+    }
 }

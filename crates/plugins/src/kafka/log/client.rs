@@ -48,6 +48,7 @@ impl Voice {
             RDKafkaErrorCode::TransactionalIdAuthorizationFailed => {
                 format!("the transactional id `{name}` to this user")
             }
+            RDKafkaErrorCode::InconsistentGroupProtocol => format!("the group `{name}` to this client"),
             _ => "this client".to_owned(),
         };
         Some(error_of(*code, &format!("Kafka at {brokers} refuses {whom}: {}", clean(reason))))

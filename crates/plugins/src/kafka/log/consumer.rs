@@ -4,6 +4,9 @@
 //! one large batches. It polls whatever the chain does: a slow chain makes it stop taking, not leave its group.
 
 mod ends;
+mod growth;
+mod overtaken;
+mod strangers;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -20,7 +23,9 @@ use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::oneshot;
 
 use self::ends::{Bound, Reach};
-use super::assignment::{ReadContext, Rebalance, TIMEOUT, passes, settling, starts};
+use self::growth::Growth;
+pub(super) use self::strangers::KnownGroups;
+use super::assignment::{Begin, ReadContext, Rebalance, TIMEOUT, passes, settling, starts};
 use super::columns::Columns;
 use super::errors::{error, error_of};
 use super::handoff::{Handoff, Item, RECORD_BYTES};
@@ -58,7 +63,11 @@ pub(super) struct Setup {
     /// This consumer's number among the reader's.
     pub(super) number: usize,
     pub(super) topic: Arc<str>,
+    /// Those of the reader: its consumers are in one group.
+    pub(super) all_topics: Arc<[Arc<str>]>,
     pub(super) settings: KafkaSettings,
+    pub(super) group: Option<String>,
+    pub(super) known_groups: Arc<KnownGroups>,
     pub(super) in_group: bool,
     /// Without a group: the partitions to read, where that is not all of them.
     pub(super) partitions: Option<Vec<i32>>,
@@ -101,6 +110,11 @@ struct Poller {
     stalled: Option<Instant>,
     failed_at: Option<Instant>,
     reach: Reach,
+    growth: Growth,
+    /// Since when it is not known that all members of the group read the same topics.
+    strange: Option<Instant>,
+    /// When to look what a reader can go on with that found its offset gone.
+    overtaken: Option<Instant>,
 }
 
 /// Runs the thread until it is told to close; `closed` is dropped when the consumer has left its group.
@@ -112,6 +126,7 @@ pub(super) fn run(
     closed: oneshot::Sender<()>,
 ) {
     let told = Arc::clone(&handoff);
+    let growth = Growth::new(setup.settings.refresh());
     let mut poller = Poller {
         setup,
         consumer,
@@ -129,6 +144,9 @@ pub(super) fn run(
         stalled: None,
         failed_at: None,
         reach: Reach::new(),
+        growth,
+        strange: None,
+        overtaken: None,
     };
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
         if poller.open() {
@@ -147,14 +165,19 @@ impl Poller {
     fn open(&mut self) -> bool {
         loop {
             match topics::partitions(&self.consumer, &self.consumer.context().voice, &self.setup.topic) {
-                Ok(Some(_)) if self.setup.in_group => match self.consumer.subscribe(&[&self.setup.topic]) {
-                    Ok(()) => return true,
+                Ok(Some(count)) if self.setup.in_group => match self.consumer.subscribe(&[&self.setup.topic])
+                {
+                    Ok(()) => {
+                        self.growth.known = count;
+                        return true;
+                    }
                     Err(e) => self.fail(error(&self.doing(), e)),
                 },
                 Ok(Some(count)) => {
                     let wanted =
                         |index: &i32| self.setup.partitions.as_ref().is_none_or(|some| some.contains(index));
                     self.given = Some((0..count as i32).filter(wanted).collect());
+                    self.growth.known = count;
                     return true;
                 }
                 Ok(None) => self.fail(topics::unknown(&self.setup.topic)),
@@ -182,6 +205,8 @@ impl Poller {
             self.rebalance();
             self.wait_for_outcomes();
             self.look_at_ends();
+            self.look_for_growth();
+            self.go_on_behind_what_is_gone();
             if self.may_take() {
                 self.sweep();
             }
@@ -338,6 +363,9 @@ impl Poller {
             }
             // Without a group nothing of the one named for librdkafka's sake matters.
             RDKafkaErrorCode::GroupAuthorizationFailed if !self.setup.in_group => {}
+            RDKafkaErrorCode::AutoOffsetReset => {
+                self.overtaken.get_or_insert_with(Instant::now);
+            }
             RDKafkaErrorCode::PollExceeded => {
                 tracing::warn!(
                     "{}: this process stood still for too long; its group goes on without it",
@@ -391,8 +419,12 @@ impl Poller {
         }
         if self.retry_at.is_none_or(|at| at <= Instant::now())
             && let Some(partitions) = self.given.take()
-            && let Err(e) = self.assign(&partitions)
         {
+            if !self.is_among_its_own() {
+                (self.given, self.retry_at) = (Some(partitions), Some(Instant::now() + BACK_OFF));
+                return;
+            }
+            let Err(e) = self.assign(&partitions) else { return };
             let now = Instant::now();
             if settling(&e) && now < *self.unsettled.get_or_insert(now) + TIMEOUT {
                 (self.given, self.retry_at) = (Some(partitions), Some(now + WAIT));
@@ -405,17 +437,32 @@ impl Poller {
 
     fn assign(&mut self, indexes: &[i32]) -> Result<(), KafkaError> {
         let topic = &self.setup.topic;
-        let partitions: Vec<Partition> =
-            indexes.iter().map(|index| Partition::new(Arc::clone(topic), *index)).collect();
-        let (in_group, start) = (self.setup.in_group, self.setup.start);
-        let assigned = starts(&self.consumer, topic, &partitions, in_group, start)?;
-        let mut list = TopicPartitionList::with_capacity(assigned.len());
-        for (assignment, _) in &assigned {
+        let begins = self.starts_of(indexes)?;
+        let mut list = TopicPartitionList::with_capacity(begins.len());
+        for Begin { assignment, .. } in &begins {
             list.add_partition_offset(topic, assignment.partition.index, Offset::Offset(assignment.start))?;
         }
         self.consumer.assign(&list)?;
         self.parts.clear();
-        for (assignment, _) in &assigned {
+        self.assigned = true;
+        self.begin(begins);
+        self.notice_growth(indexes);
+        self.finish_bounded();
+        Ok(())
+    }
+
+    fn starts_of(&self, indexes: &[i32]) -> Result<Vec<Begin>, KafkaError> {
+        let topic = &self.setup.topic;
+        let partitions: Vec<Partition> =
+            indexes.iter().map(|index| Partition::new(Arc::clone(topic), *index)).collect();
+        let (in_group, start) = (self.setup.in_group, self.setup.start);
+        starts(&self.consumer, topic, &partitions, in_group, start, self.growth.known)
+    }
+
+    /// Tells the chain of partitions that it has from now on.
+    fn begin(&mut self, begins: Vec<Begin>) {
+        let (mut assigned, mut all_gone) = (Vec::with_capacity(begins.len()), Vec::new());
+        for Begin { assignment, end, gone } in begins {
             let index = assignment.partition.index as usize;
             self.parts.resize_with(self.parts.len().max(index + 1), || None);
             self.parts[index] = Some(Part {
@@ -425,11 +472,13 @@ impl Poller {
                 at_end: false,
                 done: false,
             });
+            assigned.push((assignment, end));
+            all_gone.extend(gone);
         }
-        self.assigned = true;
         self.handoff.push(Item::Assigned { assigned });
-        self.finish_bounded();
-        Ok(())
+        if !all_gone.is_empty() {
+            self.handoff.push(Item::Gone { gone: all_gone });
+        }
     }
 
     fn revoke(&mut self, lost: bool) {
@@ -458,6 +507,7 @@ impl Poller {
         self.assigned = false;
         self.ended = false;
         self.paused = false;
+        self.overtaken = None;
         self.reach = Reach::new();
     }
 

@@ -76,15 +76,16 @@ fn remedy(code: Code) -> Option<&'static str> {
             "let this user write with all transactional ids that begin with the pipeline's name (a prefixed ACL of the brokers)"
         }
         Code::InconsistentGroupProtocol => {
-            "another kind of consumer is in this group: name the pipeline or its group anew"
+            "a consumer of another kind is in this group: stop it, or give the pipeline another `name:`, or its source a `group:` of its own"
         }
         Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
             "create it, or let the sink that writes it do so with `create: true`"
         }
         Code::InvalidTopic => "use at most 249 of the characters a-z, A-Z, 0-9, `.`, `_` and `-`",
         Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => {
-            "make the record smaller before the sink, for example by selecting fewer fields, or raise `message.max.bytes` \
-             of the connection and of the brokers"
+            "make the record smaller before the sink, for example by selecting fewer fields, or raise `max.message.bytes` of the \
+             topic and `message.max.bytes` of the connection; where this user may describe the topic's configuration, \
+             `on_error` of the sink decides before anything is sent"
         }
         Code::InvalidReplicationFactor => {
             "set `replication` of the connection to no more than there are brokers"

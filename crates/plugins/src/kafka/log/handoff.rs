@@ -1,12 +1,12 @@
 //! The queue between the threads that poll and the chain that reads, bounded by bytes.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pipectl_framework::batch::Partition;
 use pipectl_framework::error::Error;
-use pipectl_framework::log::{Assignment, Records};
+use pipectl_framework::log::{Assignment, Gone, Records};
 use tokio::sync::Notify;
 
 /// What a consumer tells its reader. `from` is the consumer's number.
@@ -33,6 +33,14 @@ pub(super) enum Item {
     },
     Lost {
         partitions: Vec<Partition>,
+    },
+    Gone {
+        gone: Vec<Gone>,
+    },
+    Grown {
+        topic: Arc<str>,
+        before: u32,
+        now: u32,
     },
     /// Where partitions end now.
     Ends {

@@ -6,7 +6,7 @@
 //! | `client` | what its clients say: log lines, causes of failures |
 //! | `reason` | why a connection failed, for an operator |
 //! | `errors` | its error codes as our consequences, with remedies |
-//! | `topics` | topics that must be there |
+//! | `topics`, `limits` | topics that must be there, and how large a record each takes |
 //! | `reader`, `handoff`, `consumer`, `assignment`, `columns` | reading: the chain's end, the queue, and the thread that polls |
 //! | `writer`, `producer` | writing: the chain's end, and the thread that produces and commits |
 //!
@@ -19,6 +19,7 @@ mod columns;
 mod consumer;
 mod errors;
 mod handoff;
+mod limits;
 mod producer;
 mod reader;
 mod reason;
@@ -35,6 +36,8 @@ use pipectl_framework::log::{
     Log, LogDescription, LogReader, LogWriter, ReaderOptions, TopicSpec, WriterOptions,
 };
 
+use self::consumer::KnownGroups;
+use self::limits::Limits;
 pub use self::settings::KafkaSettings;
 
 /// A transaction takes its coordinator, and every partition that it writes to, some milliseconds; Kafka Streams has the same
@@ -45,12 +48,14 @@ const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone)]
 pub struct KafkaLog {
     settings: Arc<KafkaSettings>,
+    limits: Arc<Limits>,
+    known_groups: Arc<KnownGroups>,
 }
 
 impl KafkaLog {
     /// A cluster that is reached with these settings; nothing is connected yet.
     pub fn new(settings: KafkaSettings) -> Self {
-        Self { settings: Arc::new(settings) }
+        Self { settings: Arc::new(settings), limits: Arc::default(), known_groups: Arc::default() }
     }
 }
 
@@ -70,12 +75,16 @@ impl Log for KafkaLog {
         topics::ensure(&self.settings, topics).await
     }
 
+    async fn largest_record(&self, topic: &str) -> Result<Option<usize>> {
+        self.limits.largest_record(&self.settings, topic).await.map(Some)
+    }
+
     async fn reader(&self, options: ReaderOptions) -> Result<Box<dyn LogReader>> {
-        Ok(Box::new(reader::KafkaReader::open(&self.settings, &options)?))
+        Ok(Box::new(reader::KafkaReader::open(&self.settings, &options, &self.known_groups)?))
     }
 
     async fn writer(&self, options: WriterOptions) -> Result<Box<dyn LogWriter>> {
-        Ok(Box::new(writer::KafkaWriter::open(&self.settings, &options).await?))
+        Ok(Box::new(writer::KafkaWriter::open(&self.settings, &options, self.limits.least()).await?))
     }
 }
 

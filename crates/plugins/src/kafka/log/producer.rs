@@ -211,12 +211,13 @@ impl Producing {
                     if self.failure.check().is_ok()
                         && let Err(failed) = self.append(&records)
                     {
+                        let failed = self.missing(failed);
                         self.failure.set(&failed);
                     }
                     self.ahead.add_permits(1);
                 }
                 Ok(Order::Commit { positions, done }) => {
-                    let committed = self.commit(positions.as_ref());
+                    let committed = self.commit(positions.as_ref()).map_err(|failed| self.missing(failed));
                     if let Err(failed) = &committed {
                         self.failure.set(failed);
                     }
@@ -312,6 +313,28 @@ impl Producing {
             }
             Some(Some(code)) => Err(error_of(code, &format!("{}: {code}", doing()))),
         }
+    }
+
+    /// Brokers say nothing of a topic that was deleted: records for it are not taken until their time is up. Where that is why, says so.
+    fn missing(&self, failed: Error) -> Error {
+        if !matches!(failed.consequence(), Consequence::Retry | Consequence::Abort) {
+            return failed;
+        }
+        for topic in &self.known {
+            let Ok(found) = self.producer.client().fetch_metadata(Some(topic), TRY) else { return failed };
+            let found = found.topics().iter().find(|found| found.name() == &**topic);
+            let code = found.and_then(|found| found.error()).map(RDKafkaErrorCode::from);
+            if matches!(
+                code,
+                Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)
+            ) {
+                let what = format!("topic `{topic}` was deleted while it was written");
+                return Error::abort(what).remedy(
+                    "stop a pipeline before a topic that it writes is deleted: what was in it is gone",
+                );
+            }
+        }
+        failed
     }
 
     /// Waits until the queue is empty: a commit that finds records in it takes 100 ms, after this 3.

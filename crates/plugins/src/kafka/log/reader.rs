@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::assignment::{ReadContext, committed, list_of};
 use super::blocking;
-use super::consumer::{Order, Setup, run};
+use super::consumer::{KnownGroups, Order, Setup, run};
 use super::errors::error;
 use super::handoff::{Handoff, Item};
 use super::settings::KafkaSettings;
@@ -101,7 +101,11 @@ fn commit_sync(consumer: &BaseConsumer<ReadContext>, positions: &[Position]) -> 
 }
 
 impl KafkaReader {
-    pub(super) fn open(settings: &KafkaSettings, options: &ReaderOptions) -> Result<Self> {
+    pub(super) fn open(
+        settings: &KafkaSettings,
+        options: &ReaderOptions,
+        known_groups: &Arc<KnownGroups>,
+    ) -> Result<Self> {
         let mut topics: Vec<Arc<str>> = options.topics.iter().map(|t| t.as_str().into()).collect();
         topics.sort_unstable();
         topics.dedup();
@@ -112,6 +116,7 @@ impl KafkaReader {
         let max_bytes = options.max_bytes / 2;
         let handoff = Arc::new(Handoff::new(max_bytes.max(1)));
         let in_group = options.group.is_some();
+        let all_topics: Arc<[Arc<str>]> = topics.iter().map(Arc::clone).collect();
         let config =
             settings.consumer(options.group.as_deref().unwrap_or(NO_GROUP), max_bytes / topics.len());
         let mut consumers = Vec::with_capacity(topics.len());
@@ -131,7 +136,10 @@ impl KafkaReader {
             let setup = Setup {
                 number,
                 topic: Arc::clone(&topic),
+                all_topics: Arc::clone(&all_topics),
                 settings: settings.clone(),
+                group: options.group.clone(),
+                known_groups: Arc::clone(known_groups),
                 in_group,
                 partitions: options.partitions.clone(),
                 start: options.start,
@@ -190,6 +198,15 @@ impl KafkaReader {
                 Some(ReadEvent::Revoked(self.dropped(partitions, from)))
             }
             Item::Lost { partitions } => Some(ReadEvent::Lost(self.dropped(partitions, usize::MAX))),
+            Item::Gone { gone } => {
+                for gone in &gone {
+                    if let Some(held) = self.held.get_mut(&gone.partition) {
+                        held.next = gone.to;
+                    }
+                }
+                Some(ReadEvent::Gone(gone))
+            }
+            Item::Grown { topic, before, now } => Some(ReadEvent::Grown { topic, before, now }),
             Item::Ends { ends } => {
                 for (partition, end) in ends {
                     if let Some(held) = self.held.get_mut(&partition) {

@@ -27,8 +27,19 @@ impl std::fmt::Debug for KafkaSettings {
     }
 }
 
+/// The property that says how often clients look what topics are like.
+const REFRESH: &str = "topic.metadata.refresh.interval.ms";
+
 /// What is in flight ahead of a chain in librdkafka's own queue, in KiB, at least: a fetch of a megabyte must fit.
 const LEAST_QUEUE_KIB: usize = 4 << 10;
+
+/// librdkafka's defaults.
+const MESSAGE_MAX: usize = 1_000_000;
+const BATCH_SIZE: usize = 1_000_000;
+
+fn number(config: &ClientConfig, name: &str, default: usize) -> usize {
+    config.get(name).and_then(|value| value.parse().ok()).unwrap_or(default)
+}
 
 impl KafkaSettings {
     /// What every client has.
@@ -40,6 +51,8 @@ impl KafkaSettings {
             // Long outages are looked at more often than each 10 s.
             ("reconnect.backoff.max.ms", "2000"),
             ("socket.keepalive.enable", "true"),
+            // How soon partitions that are added are read and written; the default is five minutes.
+            (REFRESH, "30000"),
         ] {
             config.set(name, value);
         }
@@ -58,6 +71,17 @@ impl KafkaSettings {
         }
     }
 
+    /// How often clients look what topics are like.
+    pub(super) fn refresh(&self) -> Duration {
+        let every = self.client().get(REFRESH).and_then(|millis| millis.parse().ok());
+        every.map_or(Duration::MAX, Duration::from_millis)
+    }
+
+    /// The largest message that a producer makes.
+    pub(super) fn message_max(&self) -> usize {
+        number(&self.client(), "message.max.bytes", MESSAGE_MAX)
+    }
+
     /// A consumer.
     pub(super) fn consumer(&self, group: &str, max_bytes: usize) -> ClientConfig {
         let mut config = self.client();
@@ -68,8 +92,8 @@ impl KafkaSettings {
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
             ("isolation.level", "read_committed"),
-            // Only reached where retention overtakes a running reader.
-            ("auto.offset.reset", "earliest"),
+            // Reached where retention overtakes a running reader, or its topic is made anew: what is lost by that is told.
+            ("auto.offset.reset", "error"),
             ("allow.auto.create.topics", "false"),
             ("enable.partition.eof", "true"),
             ("check.crcs", "true"),
@@ -99,7 +123,13 @@ impl KafkaSettings {
     }
 
     /// A producer; with a transactional id its transactions stay open for `timeout` at most.
-    pub(super) fn producer(&self, transactional_id: Option<&str>, timeout: Duration) -> ClientConfig {
+    /// No batch is larger than `largest_batch`.
+    pub(super) fn producer(
+        &self,
+        transactional_id: Option<&str>,
+        timeout: Duration,
+        largest_batch: Option<usize>,
+    ) -> ClientConfig {
         let mut config = self.client();
         for (name, value) in [
             ("enable.idempotence", "true"),
@@ -117,6 +147,10 @@ impl KafkaSettings {
             config.set(name, value);
         }
         self.add(&mut config, Side::Producer);
+        if let Some(bytes) = largest_batch.filter(|bytes| *bytes < number(&config, "batch.size", BATCH_SIZE))
+        {
+            config.set("batch.size", bytes.to_string());
+        }
         if let Some(id) = transactional_id {
             let timeout = timeout.as_millis().to_string();
             config.set("transactional.id", id);

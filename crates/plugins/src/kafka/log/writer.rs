@@ -41,7 +41,13 @@ fn gone() -> Error {
 
 impl KafkaWriter {
     /// Makes the producer and, for transactions, fences whoever has the id.
-    pub(super) async fn open(settings: &KafkaSettings, options: &WriterOptions) -> Result<Self> {
+    ///
+    /// `largest_batch` is what every topic takes that it writes to, as far as is known.
+    pub(super) async fn open(
+        settings: &KafkaSettings,
+        options: &WriterOptions,
+        largest_batch: Option<usize>,
+    ) -> Result<Self> {
         let (orders, taken) = channel();
         let (closing, closed) = oneshot::channel();
         let (ready, opened) = oneshot::channel();
@@ -49,8 +55,9 @@ impl KafkaWriter {
         let ahead = Arc::new(Semaphore::new(AHEAD));
         let given_up = Arc::new(AtomicBool::new(false));
         let timeout = options.transaction_timeout;
+        let id = options.transactional_id.as_deref();
         let setup = Setup {
-            config: settings.producer(options.transactional_id.as_deref(), options.transaction_timeout),
+            config: settings.producer(id, options.transaction_timeout, largest_batch),
             brokers: settings.brokers.clone(),
             transactional_id: options.transactional_id.clone(),
             timeout,
