@@ -9,7 +9,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::client::{Listening, Voice};
-use super::errors::{consequence, error, error_of};
+use super::errors::{consequence, error};
 use super::settings::KafkaSettings;
 
 /// What a record takes in a batch of its own beside its key and its value: 61 bytes of the batch and up to 36 of the record, and some to spare.
@@ -59,12 +59,7 @@ async fn ask(settings: &KafkaSettings, topic: &str) -> Result<Option<usize>> {
             tracing::debug!("{doing}: {code}; `message.max.bytes` of the connection alone counts");
             return Ok(None);
         }
-        Err(code) => return Err(retry(error_of(code, &format!("{doing}: {code}")))),
+        Err(code) => return Err(Error::retry(format!("{doing}: {code}"))),
     };
     Ok(found.get(TOPIC_MAX).and_then(|entry| entry.value.as_ref()).and_then(|value| value.parse().ok()))
-}
-
-/// Whatever it is, it passes: the topic was there a moment ago.
-fn retry(error: Error) -> Error {
-    Error::retry(error.to_string())
 }
