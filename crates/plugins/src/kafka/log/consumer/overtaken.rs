@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use pipectl_framework::error::Error;
 use pipectl_framework::log::Gone;
+use rdkafka::consumer::Consumer;
+use rdkafka::topic_partition_list::Offset;
 
 use super::{BACK_OFF, Poller};
 use crate::kafka::log::assignment::{TIMEOUT, bounds, settling};
@@ -13,7 +15,7 @@ use crate::kafka::log::handoff::Item;
 impl Poller {
     /// librdkafka has stopped reading a partition, and does not say which: goes on with each at the oldest record that is there.
     pub(super) fn go_on_behind_what_is_gone(&mut self) {
-        if self.overtaken.is_none_or(|at| at > Instant::now()) {
+        if self.overtaken.is_none_or(|at| at > Instant::now()) || self.releasing.is_some() {
             return;
         }
         let held: Vec<(i32, i64)> =
@@ -48,8 +50,12 @@ impl Poller {
                 let gone = Gone { partition: part.partition.clone(), from: next, to: low };
                 self.handoff.push(Item::Gone { gone: vec![gone] });
             }
-            if let Err(failed) = self.librdkafka_seek(index, next.max(low)) {
-                self.fail(failed);
+            let to = Offset::Offset(next.max(low));
+            if let Err(e) = self.consumer.seek(&self.setup.topic, index, to, TIMEOUT) {
+                // The group may have taken the partition, which the next poll tells.
+                tracing::debug!("{}: {e}", self.doing());
+                self.overtaken = Some(Instant::now() + BACK_OFF);
+                return;
             }
         }
         self.finish_bounded();
