@@ -20,7 +20,16 @@ use pipectl_framework::log::{
 use pipectl_plugins::disk::DiskLog;
 
 fn log(directory: &Path) -> DiskLog {
-    DiskLog::new(directory.to_owned(), "the log", MemoryOptions::default())
+    log_of(directory, MemoryOptions::default())
+}
+
+fn log_of(directory: &Path, options: MemoryOptions) -> DiskLog {
+    DiskLog::new(directory.to_owned(), "the log", options)
+}
+
+/// The bytes of the log's file.
+fn size(directory: &Path) -> u64 {
+    std::fs::metadata(directory.join("log.redb")).unwrap().len()
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -134,5 +143,83 @@ fn what_was_committed_is_there_again_and_nothing_else() -> Result<()> {
             Ok::<_, pipectl_framework::error::Error>(())
         })?;
     }
+    Ok(())
+}
+
+const SPEC: fn() -> TopicSpec =
+    || TopicSpec { name: "t".into(), partitions: Some(1), create: true, compacted: false };
+
+const WRITER: fn() -> WriterOptions = || WriterOptions {
+    transactional_id: Some("w".into()),
+    transaction_timeout: std::time::Duration::from_secs(10),
+};
+
+/// A record of so many bytes, with a number in front.
+fn large(number: usize, bytes: usize) -> Append {
+    let value = format!("{number:08}{}", "x".repeat(bytes));
+    append("t", &[(None, &value)])
+}
+
+/// The numbers that a reader from the beginning sees.
+async fn numbers(log: &DiskLog) -> Result<Vec<usize>> {
+    let rows = rest(&mut reader(log, None).await?).await?;
+    Ok(rows.iter().map(|row| row.2[..8].parse().unwrap()).collect())
+}
+
+#[test]
+fn what_is_forgotten_in_memory_is_forgotten_on_the_disk_and_its_room_is_used_again() -> Result<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let options = MemoryOptions { topic_bytes: 1 << 20, ..MemoryOptions::default() };
+    let (mut early, mut late) = (0, 0);
+    let held = runtime().block_on(async {
+        let log = log_of(folder.path(), options.clone());
+        log.ensure_topics(&[SPEC()]).await?;
+        let mut writing = log.writer(WRITER()).await?;
+        for number in 0..600 {
+            writing.append(large(number, 30_000 + number % 7 * 9_000)).await?;
+            writing.commit(None).await?;
+            let of = if number < 150 { &mut early } else { &mut late };
+            *of = size(folder.path()).max(*of);
+        }
+        numbers(&log).await
+    })?;
+    assert!(held.len() < 40 && held.last() == Some(&599), "{held:?}");
+    assert!(
+        late <= early && late < 8 << 20,
+        "{early} bytes at first, {late} later, of 34 MB that were written"
+    );
+    let log = log_of(folder.path(), options);
+    let again = runtime().block_on(numbers(&log))?;
+    // What the last commits made superfluous is told with the next.
+    let (older, same) = again.split_at(again.len() - held.len());
+    assert!(older.len() < 3 && same == held, "{again:?}");
+    Ok(())
+}
+
+#[test]
+fn a_log_that_was_large_is_smaller_when_it_is_opened_again() -> Result<()> {
+    let folder = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let log = log(folder.path());
+        log.ensure_topics(&[SPEC()]).await?;
+        let mut reading = reader(&log, Some("g")).await?;
+        let mut writing = log.writer(WRITER()).await?;
+        for number in 0..60 {
+            writing.append(large(number, 900_000)).await?;
+            writing.commit(None).await?;
+        }
+        rest(&mut reading).await?;
+        let partition = pipectl_framework::batch::Partition::new("t", 0);
+        reading.commit(&[Position { partition, offset: 60, metadata: String::new() }]).await?;
+        // Nobody needs them any more; the next commit says so.
+        writing.append(large(60, 10)).await?;
+        writing.commit(None).await
+    })?;
+    let before = size(folder.path());
+    assert!(before > 54 << 20, "{before}");
+    let log = log(folder.path());
+    let again = runtime().block_on(numbers(&log))?;
+    assert!(again.len() < 12 && again.last() == Some(&60), "{again:?}");
+    assert!(size(folder.path()) < before / 2, "{} of {before}", size(folder.path()));
     Ok(())
 }

@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 
+use super::commit::Pending;
 use super::state::State;
 use super::storage::{PartitionLog, Segment};
 use crate::error::Result;
@@ -19,7 +20,7 @@ pub(super) type Cleaned = (usize, i32, i64);
 
 impl State {
     /// Adds to a commit the records that must be written again, and says what can be dropped once it has happened.
-    pub(super) fn clean(&mut self, pending: &mut Vec<(usize, i32, Segment)>) -> Result<Vec<Cleaned>> {
+    pub(super) fn clean(&mut self, pending: &mut Pending) -> Result<Vec<Cleaned>> {
         let mut places: Vec<(usize, i32)> =
             pending.iter().map(|(topic, index, _)| (*topic, *index)).collect();
         places.sort_unstable();

@@ -82,6 +82,8 @@ impl Member {
 pub(super) struct Group {
     /// In the order of joining.
     pub(super) members: BTreeSet<ReaderId>,
+    /// True once somebody has joined it in this process: otherwise a journal has kept it, and nobody may ever come.
+    pub(super) joined: bool,
     /// Every topic that its (last) members read.
     pub(super) topics: BTreeSet<usize>,
     pub(super) committed: BTreeMap<Place, Position>,

@@ -54,11 +54,18 @@ pub trait Journal: Send + fmt::Debug {
     /// `Fatal` where it cannot be read, or is not what this version writes.
     fn load(&mut self) -> Result<Change>;
 
-    /// Keeps a change. When it returns, the change is durable; where it fails, nothing of it is.
+    /// Keeps a change. When it returns, the change is durable. Where it fails, all of it is or nothing; [`settle`](Self::settle) is called
+    /// next, and tells.
     ///
     /// # Errors
-    /// `Fatal`, such as where the disk is full.
+    /// `Retry` where it may work later, such as where the disk is full; `Fatal`.
     fn commit(&mut self, change: &Change) -> Result<()>;
+
+    /// Whether the change whose commit failed is durable all the same. Afterwards the journal can commit again.
+    ///
+    /// # Errors
+    /// As those of [`commit`](Self::commit): it is still not known, and this is called again before anything else.
+    fn settle(&mut self) -> Result<bool>;
 }
 
 /// Bytes of batches: a column after the other, little-endian.

@@ -10,6 +10,7 @@
 //! | `compaction` | topics that keep the last record of each key |
 //! | `room` | the bound of a topic: who waits, what may be dropped |
 //! | `state` | all of it behind one lock |
+//! | `commit` | what makes records visible and positions kept, together |
 //! | `journal` | the contract of what keeps it on disk |
 //! | `reader`, `writer` | the two ends |
 //!
@@ -23,6 +24,7 @@
 //! the patience of a writer that can never get room. An open transaction holds nobody up, as its records enter their
 //! partitions when it commits; so [`WriterOptions::transaction_timeout`] has nothing to do here.
 
+mod commit;
 mod compaction;
 mod group;
 pub mod journal;
@@ -92,7 +94,8 @@ impl MemoryLog {
 
     /// A log that outlives the process: what `journal` has kept, and what it will keep from now on. `place` says where, for people.
     ///
-    /// A commit returns once the journal has made it durable, and holds the other chains up as long.
+    /// A commit returns once the journal has made it durable. Meanwhile other chains read and write; their commits wait, in the order in which they
+    /// came.
     ///
     /// # Errors
     /// Those of [`Journal::load`](journal::Journal::load).
@@ -130,8 +133,7 @@ impl Log for MemoryLog {
     }
 
     async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<Vec<u32>> {
-        let mut state = self.shared.lock();
-        topics.iter().map(|spec| state.ensure_topic(spec)).collect()
+        self.shared.ensure_topics(topics).await
     }
 
     async fn largest_record(&self, _: &str) -> Result<Option<usize>> {
@@ -139,10 +141,10 @@ impl Log for MemoryLog {
     }
 
     async fn reader(&self, options: ReaderOptions) -> Result<Box<dyn LogReader>> {
-        Ok(Box::new(MemoryReader::open(Arc::clone(&self.shared), options)?))
+        Ok(Box::new(MemoryReader::open(Arc::clone(&self.shared), options).await?))
     }
 
     async fn writer(&self, options: WriterOptions) -> Result<Box<dyn LogWriter>> {
-        Ok(Box::new(MemoryWriter::open(Arc::clone(&self.shared), options)))
+        Ok(Box::new(MemoryWriter::open(Arc::clone(&self.shared), options).await?))
     }
 }

@@ -21,7 +21,8 @@ pub(super) struct MemoryReader {
 }
 
 impl MemoryReader {
-    pub(super) fn open(shared: Arc<Shared>, options: ReaderOptions) -> Result<Self> {
+    pub(super) async fn open(shared: Arc<Shared>, options: ReaderOptions) -> Result<Self> {
+        drop(shared.undoubted().await?);
         let mut state = shared.lock();
         let mut topics =
             options.topics.iter().map(|name| state.topic(name)).collect::<Result<Vec<usize>>>()?;
@@ -88,13 +89,9 @@ impl LogReader for MemoryReader {
     }
 
     async fn commit(&mut self, positions: &[Position]) -> Result<()> {
-        let mut state = self.shared.lock();
-        let Some(membership) = state.membership(self.id) else { return Ok(()) };
+        let Some(membership) = self.membership() else { return Ok(()) };
         let positions = GroupPositions { membership, positions: positions.to_vec() };
-        state.commit(Vec::new(), Some(&positions))?;
-        drop(state);
-        self.shared.wake();
-        Ok(())
+        self.shared.commit(None, Vec::new(), Some(&positions)).await
     }
 
     async fn seek(&mut self, partition: &Partition, offset: i64) -> Result<()> {

@@ -9,6 +9,8 @@
 //! - every reader has been given everything, and only its open windows keep the records: the topic grows beyond its bound, up to
 //!   [`OUTGROW`] times, and the log says so once. Waiting would be waiting in a circle here: the window may close only with
 //!   the very records that wait for room;
+//! - only a group of an earlier process, which nobody has joined in this one, has not been given everything: the writer waits for
+//!   somebody to join it, and gives up with an error after its patience;
 //! - a compacted topic is bounded by its keys (see `compaction`), and never waits;
 //! - beyond even that: the writer waits for a commit, and gives up with an error after its patience.
 //!
@@ -36,37 +38,57 @@ pub(super) enum Room {
     Wait,
     /// Not before a reader has committed, and all of them have been given everything.
     Stuck,
+    /// Not before a group has read that a journal has kept and nobody has joined.
+    Absent,
+}
+
+/// Who has not been given everything that a topic holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Unread {
+    Nobody,
+    /// Only groups of an earlier process.
+    Absent,
+    Somebody,
 }
 
 impl State {
     /// For each partition of a topic, the offset below which nobody needs anything; `None` where nobody reads the topic. With
-    /// it, true where a reader has not been given everything.
-    fn needs(&self, topic: usize) -> Option<(Vec<i64>, bool)> {
+    /// it, who has not been given everything.
+    fn needs(&self, topic: usize) -> Option<(Vec<i64>, Unread)> {
         use super::group::Place;
         let of = self.topics.get(topic)?;
         let mut low: Vec<i64> = of.partitions.iter().map(super::storage::PartitionLog::end).collect();
         let ends = low.clone();
-        let (mut anybody, mut unread) = (false, false);
-        let mut need = |index: usize, needs: i64, given: i64| {
+        let (mut anybody, mut unread) = (false, Unread::Nobody);
+        let mut need = |index: usize, needs: i64, given: i64, who: Unread| {
             anybody = true;
             low[index] = low[index].min(needs);
-            unread |= given < ends[index];
+            if given < ends[index] {
+                unread = unread.max(who);
+            }
         };
         for group in self.groups.values().filter(|group| group.topics.contains(&topic)) {
+            let who = if group.joined { Unread::Somebody } else { Unread::Absent };
             for index in 0..ends.len() {
                 let place = Place { topic, index: index as i32 };
                 let low = group.low(place);
                 let held = group.holders.get(&place).and_then(|id| self.readers.get(id));
                 let given = held.and_then(|member| member.cursors.get(&place)).map_or(low, |c| c.next);
-                need(index, low, given);
+                need(index, low, given, who);
             }
         }
         for member in self.readers.values().filter(|m| m.group.is_none()) {
             for (place, cursor) in member.cursors.iter().filter(|(place, _)| place.topic == topic) {
-                need(place.index as usize, cursor.next, cursor.next);
+                need(place.index as usize, cursor.next, cursor.next, Unread::Somebody);
             }
         }
         anybody.then_some((low, unread))
+    }
+
+    /// The groups that keep a topic's records and that nobody has joined, for people.
+    pub(super) fn absent_readers(&self, topic: usize) -> String {
+        let absent = self.groups.iter().filter(|(_, group)| !group.joined && group.topics.contains(&topic));
+        absent.map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
     }
 
     /// Drops what nobody needs any more, all but the newest part; after a commit, or when a reader has gone on.
@@ -102,8 +124,10 @@ impl State {
         if topic.bytes + bytes <= bound || topic.bytes == 0 {
             return Room::Yes;
         }
-        if unread {
-            return Room::Wait;
+        match unread {
+            Unread::Somebody => return Room::Wait,
+            Unread::Absent => return Room::Absent,
+            Unread::Nobody => {}
         }
         if topic.bytes + bytes > bound.saturating_mul(OUTGROW) {
             return Room::Stuck;

@@ -7,8 +7,9 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::MemoryOptions;
+use super::commit::{Decided, Keeping};
 use super::group::{Cursor, Group, Hold, Member, Place, ReaderId, range};
-use super::journal::{Change, Journal, KeptBatch};
+use super::journal::{Change, Journal};
 use super::storage::{PartitionLog, Segment, Topic};
 use crate::batch::Partition;
 use crate::error::{Error, Result};
@@ -20,19 +21,22 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Wakes in the order of the waiting, so that a run on a paused clock has one outcome.
     changed: Notify,
+    /// What makes it outlive the process. Its lock is taken in the order of asking, and before the state's.
+    pub(super) keeping: Option<Arc<tokio::sync::Mutex<Keeping>>>,
 }
 
 impl Shared {
     pub(super) fn new(options: MemoryOptions) -> Self {
-        Self { state: Mutex::new(State::new(options)), changed: Notify::new() }
+        Self { state: Mutex::new(State::new(options)), changed: Notify::new(), keeping: None }
     }
 
     /// With what a journal has kept, and what it will keep.
     pub(super) fn open(options: MemoryOptions, mut journal: Box<dyn Journal>) -> Result<Self> {
         let mut state = State::new(options);
+        state.kept = true;
         state.restore(journal.load()?)?;
-        state.journal = Some(journal);
-        Ok(Self { state: Mutex::new(state), changed: Notify::new() })
+        let keeping = Some(Arc::new(tokio::sync::Mutex::new(Keeping::new(journal))));
+        Ok(Self { state: Mutex::new(state), changed: Notify::new(), keeping })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -61,7 +65,10 @@ pub(super) struct State {
     /// The newest writer of each transactional id.
     epochs: HashMap<String, u64>,
     next_reader: ReaderId,
-    journal: Option<Box<dyn Journal>>,
+    /// True where a journal keeps it.
+    kept: bool,
+    /// The positions that a journal is about to keep: until that is decided, their partitions are given to nobody.
+    pub(super) deciding: Option<Decided>,
 }
 
 /// What stands behind a [`Membership`] of this log.
@@ -81,14 +88,15 @@ impl State {
             groups: BTreeMap::new(),
             epochs: HashMap::new(),
             next_reader: 0,
-            journal: None,
+            kept: false,
+            deciding: None,
         }
     }
 
     /// Takes up what a journal has kept.
     fn restore(&mut self, kept: Change) -> Result<()> {
         for (name, partitions) in &kept.topics {
-            self.add_topic(name, *partitions).dropped = Some(Vec::new());
+            self.add_topic(name, *partitions);
         }
         for batch in kept.batches {
             let topic = self.topic(&batch.topic)?;
@@ -109,63 +117,24 @@ impl State {
         Ok(())
     }
 
-    fn add_topic(&mut self, name: &str, partitions: u32) -> &mut Topic {
+    pub(super) fn add_topic(&mut self, name: &str, partitions: u32) -> &mut Topic {
         let index = self.topics.len();
-        let topic = Topic::new(name, partitions);
+        let mut topic = Topic::new(name, partitions);
+        topic.dropped = self.kept.then(Vec::new);
         self.names.insert(Arc::clone(&topic.name), index);
         self.topics.push(topic);
         &mut self.topics[index]
     }
 
-    /// Has the journal keep a commit, and forget what was dropped meanwhile.
-    fn keep(
-        &mut self,
-        pending: &[(usize, i32, Segment)],
-        positions: Option<(&str, &[Position])>,
-    ) -> Result<()> {
-        let Some(journal) = &mut self.journal else { return Ok(()) };
-        let mut change = Change::default();
-        let mut ends: BTreeMap<(usize, i32), i64> = BTreeMap::new();
-        for (topic, index, segment) in pending {
-            let of = &self.topics[*topic];
-            let end = || of.partitions.get(*index as usize).map_or(0, PartitionLog::end);
-            let first = ends.entry((*topic, *index)).or_insert_with(end);
-            change.batches.push(KeptBatch {
-                topic: of.name.to_string(),
-                partition: *index,
-                first: *first,
-                bytes: segment.to_bytes(),
-            });
-            *first += segment.len() as i64;
-        }
-        change.ends = ends
-            .into_iter()
-            .map(|((topic, index), end)| (self.topics[topic].name.to_string(), index, end))
-            .collect();
-        if let Some((group, positions)) = positions {
-            change.positions = positions.iter().map(|p| (group.to_owned(), p.clone())).collect();
-        }
-        for topic in &self.topics {
-            let dropped = topic.dropped.iter().flatten();
-            change.dropped.extend(dropped.map(|(index, first)| (topic.name.to_string(), *index, *first)));
-        }
-        if !change.is_empty() {
-            journal.commit(&change)?;
-        }
-        for dropped in self.topics.iter_mut().filter_map(|topic| topic.dropped.as_mut()) {
-            dropped.clear();
-        }
-        Ok(())
-    }
-
     // Topics.
 
-    pub(super) fn ensure_topic(&mut self, spec: &TopicSpec) -> Result<u32> {
+    /// The number of partitions of a topic that is there; for one that may be made, `None`.
+    pub(super) fn find_topic(&mut self, spec: &TopicSpec) -> Result<Option<u32>> {
         if let Some(index) = self.names.get(spec.name.as_str()) {
             let topic = &mut self.topics[*index];
             // A journal does not keep it.
             topic.compacted |= spec.compacted;
-            return Ok(topic.partitions.len() as u32);
+            return Ok(Some(topic.partitions.len() as u32));
         }
         if !spec.create {
             return Err(missing(&spec.name));
@@ -176,15 +145,7 @@ impl State {
             return Err(Error::fatal(format!("`{}` cannot be the name of a topic", spec.name))
                 .remedy("use at most 249 of the characters a-z, A-Z, 0-9, `.`, `_` and `-`"));
         }
-        let partitions = spec.partitions.unwrap_or(self.options.partitions).max(1);
-        if let Some(journal) = &mut self.journal {
-            journal.commit(&Change { topics: vec![(spec.name.clone(), partitions)], ..Change::default() })?;
-        }
-        let kept = self.journal.is_some();
-        let topic = self.add_topic(&spec.name, partitions);
-        topic.dropped = kept.then(Vec::new);
-        topic.compacted = spec.compacted;
-        Ok(partitions)
+        Ok(None)
     }
 
     pub(super) fn topic(&self, name: &str) -> Result<usize> {
@@ -226,7 +187,9 @@ impl State {
         }
         self.readers.insert(id, member);
         if let Some(name) = group {
-            self.groups.entry(name.clone()).or_default().members.insert(id);
+            let group = self.groups.entry(name.clone()).or_default();
+            group.members.insert(id);
+            group.joined = true;
             self.rebalance(&name);
         }
         id
@@ -260,7 +223,7 @@ impl State {
     }
 
     /// Works out anew who shall have which partition, and starts what has to move.
-    fn rebalance(&mut self, name: &str) {
+    pub(super) fn rebalance(&mut self, name: &str) {
         let Some(group) = self.groups.get_mut(name) else { return };
         let members: Vec<(ReaderId, &[usize])> = group
             .members
@@ -300,6 +263,10 @@ impl State {
 
     /// Gives a partition that nobody has to the member that shall have it.
     fn give(&mut self, name: &str, place: Place) {
+        // Where it starts is not known yet; it is given once that is.
+        if self.deciding.as_ref().is_some_and(|decided| decided.is_of(name, place)) {
+            return;
+        }
         let Some(log) = self.log(place) else { return };
         let (start, end) = (log.start(), log.end());
         let Some(group) = self.groups.get_mut(name) else { return };
@@ -362,43 +329,8 @@ impl State {
         Some(Membership::new(Token { reader: id, generation: member.generation }))
     }
 
-    /// Makes appended batches visible and positions committed, or, where the positions may not be committed, nothing of it.
-    pub(super) fn commit(
-        &mut self,
-        mut pending: Vec<(usize, i32, Segment)>,
-        positions: Option<&GroupPositions>,
-    ) -> Result<()> {
-        let checked = positions.map(|positions| self.check(positions)).transpose()?;
-        let cleaned = self.clean(&mut pending)?;
-        let kept = checked.as_ref().zip(positions);
-        self.keep(
-            &pending,
-            kept.map(|((name, _), positions)| (name.as_str(), positions.positions.as_slice())),
-        )?;
-        self.drop_cleaned(&cleaned);
-        for (topic, index, segment) in pending {
-            self.topics[topic].store(index, segment);
-        }
-        if let Some((name, places)) = checked
-            && let Some(positions) = positions
-        {
-            let mut topics = Vec::new();
-            if let Some(group) = self.groups.get_mut(&name) {
-                for (place, position) in places.iter().zip(&positions.positions) {
-                    group.committed.insert(*place, position.clone());
-                    topics.push(place.topic);
-                }
-            }
-            topics.dedup();
-            for topic in topics {
-                self.trim(topic);
-            }
-        }
-        Ok(())
-    }
-
     /// The group and the place of each position, where this reader may commit them.
-    fn check(&self, positions: &GroupPositions) -> Result<(String, Vec<Place>)> {
+    pub(super) fn check(&self, positions: &GroupPositions) -> Result<(String, Vec<Place>)> {
         let Some(token) = positions.membership.token::<Token>() else {
             return Err(Error::fatal("the positions come from a reader of another log"));
         };

@@ -15,6 +15,8 @@ use crate::log::{
     WriterOptions,
 };
 
+mod kept;
+
 const BOUND: usize = 10_000;
 
 async fn log_with(topics: &[(&str, u32)]) -> MemoryLog {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+use super::commit::{Identity, Pending};
 use super::room::Room;
 use super::state::{Shared, State};
 use super::storage::{Segment, split};
@@ -20,20 +21,22 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct MemoryWriter {
     shared: Arc<Shared>,
-    /// The transactional id and this writer's epoch.
-    identity: Option<(String, u64)>,
-    pending: Vec<(usize, i32, Segment)>,
+    identity: Option<Identity>,
+    pending: Pending,
 }
 
 impl MemoryWriter {
-    pub(super) fn open(shared: Arc<Shared>, options: WriterOptions) -> Self {
+    pub(super) async fn open(shared: Arc<Shared>, options: WriterOptions) -> Result<Self> {
+        // What an earlier writer of this id is committing is decided first, and it commits nothing more.
+        let keeping = shared.undoubted().await?;
         let identity = options.transactional_id.map(|id| {
             let epoch = shared.lock().new_epoch(&id);
             (id, epoch)
         });
+        drop(keeping);
         // A fenced writer that waits for room finds out.
         shared.wake();
-        Self { shared, identity, pending: Vec::new() }
+        Ok(Self { shared, identity, pending: Vec::new() })
     }
 
     fn check(&self, state: &State) -> Result<()> {
@@ -59,19 +62,30 @@ impl MemoryWriter {
                     stuck = None;
                     bell.await;
                 }
-                Room::Stuck => {
+                Room::Stuck | Room::Absent => {
                     let since = *stuck.get_or_insert_with(Instant::now);
                     if tokio::time::timeout_at(since + PATIENCE, bell).await.is_err() {
-                        return Err(self.no_room(topic));
+                        return Err(self.no_room(topic, room));
                     }
                 }
             }
         }
     }
 
-    fn no_room(&self, topic: usize) -> Error {
+    fn no_room(&self, topic: usize, room: Room) -> Error {
         let state = self.shared.lock();
         let name = state.topics.get(topic).map(|topic| topic.name.to_string()).unwrap_or_default();
+        if room == Room::Absent {
+            let absent = state.absent_readers(topic);
+            return Error::fatal(format!(
+                "topic `{name}` of the embedded log is full of records that {absent} has not read, and nobody reads as that \
+                 here"
+            ))
+            .remedy(
+                "run the pipeline that reads it, raise `topic_bytes` of the embedded log, or remove its directory to begin \
+                 anew",
+            );
+        }
         Error::fatal(format!(
             "topic `{name}` of the embedded log is full of records that its readers have been given but have not \
              committed, because their windows are still open"
@@ -98,21 +112,14 @@ impl LogWriter for MemoryWriter {
         if self.identity.is_some() {
             self.pending.extend(parts);
         } else {
-            self.shared.lock().commit(parts.collect(), None)?;
-            self.shared.wake();
+            self.shared.commit(None, parts.collect(), None).await?;
         }
         Ok(())
     }
 
     async fn commit(&mut self, positions: Option<GroupPositions>) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
-        {
-            let mut state = self.shared.lock();
-            self.check(&state)?;
-            state.commit(pending, positions.as_ref())?;
-        }
-        self.shared.wake();
-        Ok(())
+        self.shared.commit(self.identity.as_ref(), pending, positions.as_ref()).await
     }
 
     async fn abort(&mut self) -> Result<()> {
