@@ -373,10 +373,8 @@ fn files_that_are_no_log_or_are_damaged_are_told() {
     std::fs::write(&path, "not a log").unwrap();
     insta::assert_snapshot!("no-log", refused(&file));
     std::fs::write(&path, &bytes[..bytes.len() - 5000]).unwrap();
-    insta::assert_snapshot!(
-        "disk-truncated",
-        refused(&file).replace(char::is_numeric, "N").replace("NN", "N")
-    );
+    let said = refused(&file).replace(&(bytes.len() - 5000).to_string(), "N");
+    insta::assert_snapshot!("truncated", said);
     std::fs::remove_file(&path).unwrap();
     insta::assert_snapshot!("without-its-file", refused(&file));
 }

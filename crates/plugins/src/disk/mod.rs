@@ -1,8 +1,8 @@
 //! The embedded log on disk: `brokers: embedded:DIR`.
 //!
 //! The log itself is the one in memory; what it commits is kept in one file, `DIR/log.redb`, by redb: a B-tree with transactions, whose commits are
-//! durable and whole whatever happens (copy on write, checksums, repaired when it is opened after a crash). ARCHITECTURE.md says why redb,
-//! and docs/benchmarks.md has the figures of the other candidate. One process has the directory at a time.
+//! durable and whole whatever happens (copy on write, checksums, repaired when it is opened after a crash). ARCHITECTURE.md says why redb.
+//! One process has the directory at a time.
 //!
 //! | file | what is in it |
 //! |---|---|

@@ -1,4 +1,5 @@
 //! A law: whatever happens to the file, opening it gives what was last committed, or an error that says what to do.
+#![allow(clippy::print_stderr, reason = "it says what came of each kind of damage")]
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -103,7 +104,7 @@ fn holds(disk: &Disk, directory: &Path, kept: &mut Kept, under_way: &Kept, what:
 /// A log that has been through some crashes, and what is in it.
 fn a_life(random: &mut Random, disk: &Disk, directory: &Path, what: &str) -> (Kept, Kept) {
     let (mut kept, mut under_way) = (Kept::default(), Kept::default());
-    for _ in 0..1 + random.below(3) {
+    for _ in 0..=random.below(3) {
         let mut journal = holds(disk, directory, &mut kept, &under_way, what);
         let dies = random.below(3) > 0;
         if dies {
@@ -159,7 +160,7 @@ fn damage(random: &mut Random, image: &mut Vec<u8>) -> &'static str {
             "a bit of the header"
         }
         5 => {
-            for _ in 0..1 + random.below(20) {
+            for _ in 0..=random.below(20) {
                 let at = random.below(image.len());
                 image[at] ^= 1 << random.below(8);
             }
