@@ -95,7 +95,7 @@ impl Log for DiskLog {
     }
 
     async fn largest_record(&self, topic: &str) -> Result<Option<usize>> {
-        self.log()?.largest_record(topic).await
+        self.log().await?.largest_record(topic).await
     }
 
     async fn reader(&self, options: ReaderOptions) -> Result<Box<dyn LogReader>> {
