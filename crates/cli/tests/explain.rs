@@ -26,6 +26,12 @@ fn the_shipped_file_on_every_log() {
 }
 
 #[test]
+fn a_chain_that_is_told_to_deliver_at_least_once() {
+    let set = ["--set", "pipelines.count-by-gender.0.delivery=at_least_once"];
+    insta::assert_snapshot!("at_least_once", explain("pipeline.yaml", Some("kafka.example.com:9092"), &set));
+}
+
+#[test]
 fn the_examples() {
     for name in ["province-top5", "conversion-rate", "sessions"] {
         insta::assert_snapshot!(name, explain(&format!("examples/{name}.yaml"), None, &[]));

@@ -63,6 +63,12 @@ fn explain_chain(plan: &Plan, chain: &ChainPlan) -> Explained {
             && delivery != Delivery::Live
         {
             because.push(windows(&node.id, window, delivery, changelog.as_deref()));
+            if window.keeps_keys() && changelog.is_none() && delivery != Delivery::Anew {
+                because.push(format!(
+                    "After a restart `{}` gives no zeros for a key that it had seen before the next row of that key.",
+                    node.id
+                ));
+            }
         }
     }
     for node in &chain.nodes {

@@ -223,6 +223,11 @@ impl WindowOperator {
         Some(Duration::from_millis(millis.max(0) as u64))
     }
 
+    /// True where keys that have no row any more are given with 0 (`zero_fill`).
+    pub fn keeps_keys(&self) -> bool {
+        self.settings.keep_seen
+    }
+
     /// The fields that make the key.
     pub fn key(&self) -> &[String] {
         &self.settings.key
