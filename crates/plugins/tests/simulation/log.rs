@@ -9,7 +9,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use pipectl_framework::error::{Error, Result};
@@ -30,6 +29,7 @@ pub(crate) struct SimulatedLog {
     pub(crate) inner: MemoryLog,
     /// An offset here is so many times the one in the log in memory.
     pub(crate) stretch: i64,
+    pub(crate) description: LogDescription,
 }
 
 impl fmt::Debug for SimulatedLog {
@@ -51,13 +51,7 @@ pub(crate) fn shrunk(positions: &[Position], stretch: i64) -> Vec<Position> {
 #[async_trait]
 impl Log for SimulatedLog {
     fn describe(&self) -> LogDescription {
-        LogDescription {
-            name: "simulated".to_owned(),
-            durable: true,
-            shared: true,
-            transactional: true,
-            commit_interval: Duration::from_millis(100),
-        }
+        self.description.clone()
     }
 
     async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<Vec<u32>> {

@@ -4,7 +4,7 @@
 //! ```sh
 //! cargo test -p pipectl-plugins --test simulation                      # forty seeds
 //! PIPECTL_SIMULATION_SEEDS=10000 cargo test --release -p pipectl-plugins --test simulation -- --nocapture
-//! PIPECTL_SIMULATION_SEED=17 cargo test -p pipectl-plugins --test simulation -- --nocapture
+//! PIPECTL_SIMULATION_SEED=17 cargo test -p pipectl-plugins --test simulation -- --nocapture seeds
 //! ```
 //!
 //! | file | what is in it |
@@ -15,6 +15,7 @@
 //! | `log`, `reader` | the log as a simulated process sees it |
 //! | `worker` | a simulated process |
 //! | `oracle` | what must come out |
+//! | `shipped` | the shipped files, by what `explain` says of them |
 
 #![allow(
     clippy::unwrap_used,
@@ -29,6 +30,7 @@ mod oracle;
 mod random;
 mod reader;
 mod scenario;
+mod shipped;
 mod trial;
 mod worker;
 mod world;
@@ -38,6 +40,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use trial::Report;
 use world::Figures;
 
 /// Seeds of a run that asks for no number.
@@ -50,15 +53,15 @@ fn variable(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }
 
-/// How to see a seed again.
-fn reproduce(seed: u64) -> String {
+/// How to see a seed of a test again.
+fn reproduce(test: &str, seed: u64) -> String {
     format!(
-        "PIPECTL_SIMULATION_SEED={seed} cargo test -p pipectl-plugins --test simulation -- --nocapture seeds"
+        "PIPECTL_SIMULATION_SEED={seed} cargo test -p pipectl-plugins --test simulation -- --nocapture {test}"
     )
 }
 
 /// Waits until every thread is done. A seed that goes round in circles never ends by itself: after a minute it ends the process.
-fn watch(current: &[AtomicU64]) {
+fn watch(test: &str, current: &[AtomicU64]) {
     let mut since: Vec<(u64, Instant)> = vec![(u64::MAX, Instant::now()); current.len()];
     loop {
         std::thread::sleep(Duration::from_millis(20));
@@ -67,7 +70,7 @@ fn watch(current: &[AtomicU64]) {
             if now != *seed {
                 (*seed, *at) = (now, Instant::now());
             } else if now != u64::MAX && at.elapsed() > LONGEST {
-                println!("seed {seed} does not end\nto see it again: {}", reproduce(*seed));
+                println!("seed {seed} does not end\nto see it again: {}", reproduce(test, *seed));
                 std::process::exit(1);
             }
         }
@@ -77,16 +80,16 @@ fn watch(current: &[AtomicU64]) {
     }
 }
 
-#[test]
-fn seeds() {
+/// Runs the seeds of a test that the environment asks for, or a few; false where it was a single one, to be looked at.
+fn many(test: &str, few: u64, run: impl Fn(u64, bool) -> Report + Sync) -> bool {
     if let Some(seed) = variable("PIPECTL_SIMULATION_SEED") {
-        let report = trial::run(seed, true);
+        let report = run(seed, true);
         println!("hash {:x}", report.hash);
         assert!(report.violations.is_empty(), "seed {seed}: {:#?}", report.violations);
-        return;
+        return false;
     }
     let first = variable("PIPECTL_SIMULATION_FIRST").unwrap_or(0);
-    let seeds = variable("PIPECTL_SIMULATION_SEEDS").unwrap_or(FEW);
+    let seeds = variable("PIPECTL_SIMULATION_SEEDS").unwrap_or(few);
     let started = Instant::now();
     let (next, failed) = (AtomicU64::new(first), AtomicBool::new(false));
     let (figures, failures) = (Mutex::new(Figures::new()), Mutex::new(BTreeMap::new()));
@@ -98,7 +101,7 @@ fn seeds() {
             if seed >= first + seeds {
                 break;
             }
-            let report = trial::run(seed, false);
+            let report = run(seed, false);
             if !report.violations.is_empty() {
                 failed.store(true, Relaxed);
                 failures.lock().unwrap().insert(seed, report.violations);
@@ -113,7 +116,7 @@ fn seeds() {
         for current in &current {
             scope.spawn(|| work(current));
         }
-        watch(&current);
+        watch(test, &current);
     });
     let seconds = started.elapsed().as_secs_f64();
     let done = (next.load(Relaxed) - first).min(seeds);
@@ -123,8 +126,19 @@ fn seeds() {
     }
     if let Some((seed, violations)) = failures.into_inner().unwrap().first_key_value() {
         let few: Vec<&String> = violations.iter().take(5).collect();
-        panic!("seed {seed}, after {done} seeds: {few:#?}\nto see it again: {}", reproduce(*seed));
+        panic!("seed {seed}, after {done} seeds: {few:#?}\nto see it again: {}", reproduce(test, *seed));
     }
+    true
+}
+
+#[test]
+fn seeds() {
+    many("seeds", FEW, trial::run);
+}
+
+#[test]
+fn shipped_files_do_what_explain_says() {
+    shipped::test();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! One seed: workers share a pipeline while things go wrong, then everything comes to rest and is looked at.
 
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use arrow_array::BinaryArray;
 use pipectl_framework::log::memory::MemoryLog;
 use pipectl_framework::log::{Append, Log, LogWriter, TopicSpec, WriterOptions};
+use tokio::runtime::Runtime;
 
 use crate::oracle;
 use crate::random::Random;
@@ -21,9 +23,14 @@ pub(crate) struct Report {
     pub(crate) hash: u64,
 }
 
-/// Runs a seed. A panic is a violation as well.
+/// Runs a seed.
 pub(crate) fn run(seed: u64, print: bool) -> Report {
-    std::panic::catch_unwind(|| run_on_a_runtime(seed, print)).unwrap_or_else(|panic| {
+    caught(|| run_on_a_runtime(seed, print))
+}
+
+/// A panic is a violation as well.
+pub(crate) fn caught(run: impl FnOnce() -> Report) -> Report {
+    std::panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let violations = vec![format!("panic: {}", text.unwrap_or_default())];
@@ -31,11 +38,15 @@ pub(crate) fn run(seed: u64, print: bool) -> Report {
     })
 }
 
-/// The runtime's clock moves only when nothing else can.
+/// One whose clock moves only when nothing else can.
+pub(crate) fn runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true).build().expect("a runtime")
+}
+
 fn run_on_a_runtime(seed: u64, print: bool) -> Report {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let folder = tempfile::tempdir().expect("a folder");
-    runtime.expect("a runtime").block_on(async {
+    runtime().block_on(async {
         let world = World::new(seed, print);
         let mut random = Random::new(seed ^ 0xa5a5);
         let scenario = Scenario::new(&mut random);

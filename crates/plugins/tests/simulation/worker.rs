@@ -18,7 +18,7 @@ use crate::log::SimulatedLog;
 use crate::scenario::START;
 use crate::world::{Process, World};
 
-static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::collect().expect("plugins"));
+pub(crate) static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::collect().expect("plugins"));
 
 /// What workers run.
 #[derive(Clone)]
@@ -41,11 +41,14 @@ impl Program<'_> {
         let (mut plan, _) =
             plan(self.document, options).unwrap_or_else(|problems| panic!("{}", render(&problems, false)));
         for (_, log) in &mut plan.connections {
+            // A cluster's: nobody listens at its address.
+            let description = log.describe();
             *log = Arc::new(SimulatedLog {
                 world: world.clone(),
                 process: process.clone(),
                 inner: self.log.clone(),
                 stretch: self.stretch,
+                description,
             });
         }
         plan
