@@ -84,6 +84,10 @@ pub(crate) fn test() {
     for (case, tally) in &tallies {
         println!("{case}: {tally:?}");
     }
+    // It takes a restart while a key has no rows, so not every case shows it in a few seeds.
+    let forgotten: Option<u64> = tallies.values().filter_map(|tally| tally.forgotten).reduce(|a, b| a + b);
+    let enough = tallies.values().all(|tally| tally.seeds >= FEW_OF_EACH);
+    assert!(!all || !enough || forgotten != Some(0), "`explain` says that keys are forgotten, but none was");
     for (case, tally) in tallies.iter().filter(|(_, tally)| all && tally.seeds >= FEW_OF_EACH) {
         assert!(tally.crashes > 0 && tally.rows > 0, "{case}: nothing was looked at: {tally:?}");
         if case.contains("at_least_once") {
@@ -93,7 +97,6 @@ pub(crate) fn test() {
                 tally.crashes
             );
         }
-        assert!(tally.forgotten != Some(0), "{case}: `explain` says that keys are forgotten, but none was");
     }
 }
 
