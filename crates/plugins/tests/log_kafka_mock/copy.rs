@@ -30,6 +30,8 @@ pub(crate) enum Stage {
     Opening,
     /// After the first half was committed, before the second half is there.
     Running,
+    /// A try has failed.
+    Failed,
 }
 
 /// What is known to be committed, over all tries.
@@ -99,7 +101,10 @@ pub(crate) async fn run(hook: &mut impl FnMut(Stage, &Cluster)) -> Result<Copied
                 let rows = everything(&log).await.map_err(|e| format!("reading the result: {e}"))?;
                 return Ok(Copied { failed, rows });
             }
-            Err(error) => failed.push((error.consequence(), error.to_string())),
+            Err(error) => {
+                failed.push((error.consequence(), error.to_string()));
+                hook(Stage::Failed, &cluster);
+            }
         }
         progress.again = true;
         tokio::time::sleep(Duration::from_millis(50)).await;

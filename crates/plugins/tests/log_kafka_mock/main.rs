@@ -85,6 +85,9 @@ impl Scenario {
             if stage == self.stage {
                 (self.happens)(cluster);
             }
+            if let Some(then) = self.then.filter(|_| stage == Stage::Failed) {
+                then(cluster);
+            }
         }
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) stage: Stage,
     pub(crate) happens: Box<dyn Fn(&Cluster) + Send + Sync>,
+    /// What happens once a try has failed.
+    pub(crate) then: Option<fn(&Cluster)>,
     pub(crate) expected: Expected,
 }
 
@@ -39,7 +41,7 @@ fn errors(
     expected: Expected,
 ) -> Scenario {
     let happens = Box::new(move |cluster: &Cluster| cluster.request_errors(api, errors));
-    Scenario { name, stage, happens, expected }
+    Scenario { name, stage, happens, then: None, expected }
 }
 
 fn event(
@@ -48,7 +50,7 @@ fn event(
     expected: Expected,
     happens: impl Fn(&Cluster) + Send + Sync + 'static,
 ) -> Scenario {
-    Scenario { name, stage, happens: Box::new(happens), expected }
+    Scenario { name, stage, happens: Box::new(happens), then: None, expected }
 }
 
 use Expected::{First, PerhapsRetry, Unnoticed};
@@ -298,6 +300,24 @@ pub(crate) fn all() -> Vec<Scenario> {
                 cluster.coordinator(MockCoordinator::Group(GROUP.to_owned()), broker).unwrap();
             }
         }),
+        // librdkafka's own time-out does not end this: see `writer`.
+        Scenario {
+            then: Some(|cluster| cluster.broker_up(3).unwrap()),
+            ..event(
+                "the group's coordinator is gone when positions are sent",
+                Running,
+                First(Abort),
+                |cluster| {
+                    cluster.coordinator(MockCoordinator::Transaction(ID.to_owned()), 1).unwrap();
+                    cluster.coordinator(MockCoordinator::Group(GROUP.to_owned()), 3).unwrap();
+                    for partition in [0, 1] {
+                        cluster.partition_leader("in", partition, Some(1)).unwrap();
+                        cluster.partition_leader("out", partition, Some(2)).unwrap();
+                    }
+                    cluster.broker_down(3).unwrap();
+                },
+            )
+        },
         event("the leader moves", Running, Unnoticed, |cluster| {
             for partition in [0, 1] {
                 cluster.partition_leader("in", partition, Some(2)).unwrap();
