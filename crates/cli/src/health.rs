@@ -314,7 +314,7 @@ pipelines:
         let since = loop {
             let now = view.clock.elapsed();
             if let Some(held) = view.figures[1].chain.standing.holds_thread(now).filter(|h| !h.is_zero()) {
-                break now - held;
+                break now.saturating_sub(held);
             }
             std::thread::sleep(Duration::from_millis(1));
         };

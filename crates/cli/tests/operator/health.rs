@@ -111,7 +111,8 @@ pipelines:
 #[test]
 fn clients_that_say_nothing_slowly_or_garbage_do_not_keep_others_from_an_answer() {
     let (_folder, mut run, address) = well();
-    for garbage in [&b"\x16\x03\x01\x00\xff\xfe"[..], b"GET\r\n\r\n", b"\r\n\r\n\r\n", &[b'a'; 100_000]] {
+    let long = vec![b'a'; 100_000];
+    for garbage in [&b"\x16\x03\x01\x00\xff\xfe"[..], b"GET\r\n\r\n", b"\r\n\r\n\r\n", &long] {
         let mut stream = TcpStream::connect(&address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         // It may have hung up before all is sent.
