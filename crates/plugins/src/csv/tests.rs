@@ -459,7 +459,7 @@ async fn a_position_in_another_file_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_file_whose_rows_were_written_anew_behind_its_beginning_is_refused() {
     let rows = |last: &str| format!("id\n{}{last}\n", "1\n".repeat(1000));
-    let file = File::new(&rows("1"));
+    let file = File::new(rows("1"));
     let mut source = file.source(json!({}));
     source.open(&context(false), None).await.unwrap();
     let mut position = None;

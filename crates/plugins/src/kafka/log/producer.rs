@@ -15,6 +15,7 @@ use pipectl_framework::log::{Append, GroupPositions};
 use pipectl_framework::run::FailPoint;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::{Semaphore, oneshot};
@@ -323,7 +324,7 @@ impl Producing {
         for topic in &self.known {
             let Ok(found) = self.producer.client().fetch_metadata(Some(topic), TRY) else { return failed };
             let found = found.topics().iter().find(|found| found.name() == &**topic);
-            let code = found.and_then(|found| found.error()).map(RDKafkaErrorCode::from);
+            let code = found.and_then(MetadataTopic::error).map(RDKafkaErrorCode::from);
             if matches!(
                 code,
                 Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)

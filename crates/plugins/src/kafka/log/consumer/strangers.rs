@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use pipectl_framework::error::{Consequence, Error};
 use rdkafka::consumer::Consumer;
+use rdkafka::groups::GroupInfo;
 
 use super::Poller;
 
@@ -77,8 +78,7 @@ impl Poller {
             }
         };
         let mut seen = 0;
-        for member in
-            found.groups().iter().filter(|found| found.name() == group).flat_map(|found| found.members())
+        for member in found.groups().iter().filter(|found| found.name() == group).flat_map(GroupInfo::members)
         {
             let Some(topics) = member.metadata().and_then(topics) else { return Members::Unknown };
             seen += 1;
