@@ -63,24 +63,30 @@ impl Poller {
         led.then(|| found.partitions().len() as u32)
     }
 
+    /// Tells librdkafka to read the partitions that it has, each at the next record, and these beside them.
+    pub(super) fn assign_again(&mut self, more: &[Begin]) -> Result<(), KafkaError> {
+        let topic = &self.setup.topic;
+        let mut list = TopicPartitionList::new();
+        for part in self.parts.iter().flatten() {
+            list.add_partition_offset(topic, part.partition.index, Offset::Offset(part.next))?;
+        }
+        for Begin { assignment, .. } in more {
+            list.add_partition_offset(topic, assignment.partition.index, Offset::Offset(assignment.start))?;
+        }
+        self.consumer.assign(&list)?;
+        if self.paused {
+            self.consumer.pause(&list)
+        } else {
+            self.consumer.pause(&self.list(|part| part.done))
+        }
+    }
+
     /// Reads the new partitions beside those that it has.
     fn take_in(&mut self, before: u32, now: u32) -> Result<(), KafkaError> {
         let topic = Arc::clone(&self.setup.topic);
         let added: Vec<i32> = (before.cast_signed()..now.cast_signed()).collect();
         let begins = self.starts_of(&added)?;
-        let mut list = TopicPartitionList::new();
-        for part in self.parts.iter().flatten() {
-            list.add_partition_offset(&topic, part.partition.index, Offset::Offset(part.next))?;
-        }
-        for Begin { assignment, .. } in &begins {
-            list.add_partition_offset(&topic, assignment.partition.index, Offset::Offset(assignment.start))?;
-        }
-        self.consumer.assign(&list)?;
-        if self.paused {
-            self.consumer.pause(&list)?;
-        } else {
-            self.consumer.pause(&self.list(|part| part.done))?;
-        }
+        self.assign_again(&begins)?;
         self.begin(begins);
         self.growth.known = now;
         self.handoff.push(Item::Grown { topic, before, now });

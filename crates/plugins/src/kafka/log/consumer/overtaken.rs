@@ -4,8 +4,6 @@ use std::time::Instant;
 
 use pipectl_framework::error::Error;
 use pipectl_framework::log::Gone;
-use rdkafka::consumer::Consumer;
-use rdkafka::topic_partition_list::Offset;
 
 use super::{BACK_OFF, Poller};
 use crate::kafka::log::assignment::{TIMEOUT, bounds, settling};
@@ -50,13 +48,13 @@ impl Poller {
                 let gone = Gone { partition: part.partition.clone(), from: next, to: low };
                 self.handoff.push(Item::Gone { gone: vec![gone] });
             }
-            let to = Offset::Offset(next.max(low));
-            if let Err(e) = self.consumer.seek(&self.setup.topic, index, to, TIMEOUT) {
-                // The group may have taken the partition, which the next poll tells.
-                tracing::debug!("{}: {e}", self.doing());
-                self.overtaken = Some(Instant::now() + BACK_OFF);
-                return;
-            }
+        }
+        // A seek would be refused: what librdkafka has stopped has to be begun again.
+        if let Err(e) = self.assign_again(&[]) {
+            // The group may have taken the partitions, which the next poll tells.
+            tracing::debug!("{}: {e}", self.doing());
+            self.overtaken = Some(Instant::now() + BACK_OFF);
+            return;
         }
         self.finish_bounded();
     }
