@@ -136,7 +136,12 @@ impl Scenario {
 
     /// How far behind the clock the time of the next row lies.
     pub(crate) fn behind(&self, random: &mut Random) -> i64 {
-        let most = self.out_of_orderness + if self.punctual { 1 } else { 2000 };
+        // A late row does not bridge the silences of a key: what hangs together stays short enough for its bits.
+        let most = match (self.punctual, self.shape) {
+            (true, _) => self.out_of_orderness + 1,
+            (false, Shape::Session { .. }) => 1800,
+            (false, Shape::Grid { .. }) => self.out_of_orderness + 2000,
+        };
         if random.chance(500) { 0 } else { random.between(0, most as u64) as i64 }
     }
 
