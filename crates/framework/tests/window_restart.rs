@@ -110,3 +110,46 @@ fn rows_of_a_session_are_back_when_the_partition_that_is_still_awaited_goes_away
     worker.operator.revoke(&here);
     assert_eq!(worker.operator.in_flight_rows(), 0);
 }
+
+#[test]
+fn a_row_that_was_late_for_a_session_stays_late_over_a_restart() {
+    let rows = [(100, "a"), (85, "a"), (92, "a")];
+    let settings = || WindowSettings { shape: Shape::Session { gap: 10 }, ..with_lateness(0) };
+    let mut worker = Worker::new(settings());
+    let partition = worker.assign(0, 0, 0, 0);
+    for (offset, row) in (0..).zip(rows) {
+        worker.push(&partition, offset, false, row);
+    }
+    assert_eq!(worker.out.late.len(), 1, "a session of its own was over");
+    let position = worker.operator.position(&partition, 3);
+    assert_eq!((position.offset, position.metadata.as_str()), (0, "v3;3;100;100;;;;1"));
+
+    let mut next = Worker::new(settings());
+    next.operator.assign(partition.clone(), Some(position.metadata.parse().unwrap()), Duration::ZERO);
+    next.operator.expect_replay(&partition, Duration::ZERO);
+    for (offset, row) in (0..).zip(rows) {
+        next.push(&partition, offset, true, row);
+    }
+    next.push(&partition, 3, false, (200, "b"));
+    assert_eq!(next.given(), ["92..110 a=2"]);
+}
+
+#[test]
+fn too_many_late_rows_want_the_state_saved_and_a_position_names_the_newest() {
+    let settings = WindowSettings { shape: Shape::Session { gap: 10 }, ..with_lateness(0) };
+    let mut worker = Worker::new(settings);
+    let partition = worker.assign(0, 0, 0, 0);
+    worker.push(&partition, 0, false, (1000, "a"));
+    for offset in 1..=100 {
+        worker.push(&partition, 10 * offset, false, (5, "a"));
+    }
+    assert!(!worker.operator.wants_saving(&partition));
+    for offset in 101..=1000 {
+        worker.push(&partition, 10 * offset, false, (5, "a"));
+    }
+    assert!(worker.operator.wants_saving(&partition));
+    let position = worker.operator.position(&partition, 10_001);
+    assert!(position.metadata.len() < 1100 && position.metadata.contains(",10,10,10"));
+    let restored: Restored = position.metadata.parse().unwrap();
+    assert_eq!(restored.late.last(), Some(&10_000));
+}
