@@ -94,12 +94,29 @@ impl Tree {
         Ok(spoke)
     }
 
-    /// What the writers of a repartition topic have said in this partition.
-    pub(crate) fn hear(&mut self, partition: &Partition, words: &[Word], now: Duration) {
+    /// What the writers of a repartition topic have said in this partition; `replay` where it is read again.
+    pub(crate) fn hear(&mut self, partition: &Partition, words: &[Word], replay: bool, now: Duration) {
         for node in &mut self.nodes {
             let NodeBody::Window(window) = &mut node.body else { continue };
             for word in words {
-                window.says(partition, &channel(partition, word.origin), *word, now);
+                let channel = channel(partition, word.origin);
+                match (replay, word.greatest) {
+                    (false, _) => window.says(partition, &channel, *word, now),
+                    // Whether it was idle then is of no interest any more.
+                    (true, Some(greatest)) => window.reached_before(partition, &channel, greatest),
+                    (true, None) => {}
+                }
+            }
+        }
+    }
+
+    /// A batch has been pushed that came through a channel and is read again.
+    pub(crate) fn observe_again(&mut self, partition: &Partition, channel: &Partition, times: &Times) {
+        let wall = self.clock.now();
+        for node in &mut self.nodes {
+            let NodeBody::Window(window) = &mut node.body else { continue };
+            if let Some(greatest) = window.greatest(times, wall) {
+                window.reached_before(partition, channel, greatest);
             }
         }
     }

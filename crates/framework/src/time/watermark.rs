@@ -130,6 +130,13 @@ impl Watermark {
         }
     }
 
+    /// A record of time `time` had been read before a restart.
+    pub(crate) fn has_seen(&mut self, partition: &Partition, time: Millis) {
+        if let Some(seen) = self.partitions.get_mut(partition) {
+            seen.greatest = seen.greatest.max(Some(time));
+        }
+    }
+
     /// The partition has, or no longer has, given all that is there.
     pub fn caught_up(&mut self, partition: &Partition, caught_up: bool, now: Duration) {
         if let Some(seen) = self.partitions.get_mut(partition) {

@@ -71,6 +71,8 @@ pub(super) struct Assigned {
     pub(super) replaying: bool,
     /// The greatest time seen meanwhile.
     held: Option<Millis>,
+    /// The same of each channel.
+    channels: BTreeMap<Partition, Millis>,
     /// The changelog has the state as of this offset: rows before it need not be read again.
     pub(super) saved: Option<i64>,
     /// True where the changelog has keys that were seen.
@@ -258,6 +260,7 @@ impl WindowOperator {
             reached: watermark,
             replaying: false,
             held: None,
+            channels: BTreeMap::new(),
             saved,
             keys_saved,
             restored: watermark,
@@ -331,16 +334,29 @@ impl WindowOperator {
     /// Rows of these times were read; called after the batch was pushed, also where all of its rows were filtered out. A time too far in the
     /// future does not count, so that one wrong clock does not turn everybody else's rows late.
     pub fn observe(&mut self, partition: &Partition, times: &Times, now: Duration, wall: Millis) {
-        let latest = wall.saturating_add(self.settings.max_skew);
-        let Some(span) = times.span() else { return };
-        let mut time = span.greatest;
-        if time > latest {
-            let Some(usable) = times.iter().copied().filter(|t| *t <= latest).max() else { return };
-            time = usable;
-        }
+        let Some(time) = self.greatest(times, wall) else { return };
         match self.partitions.get_mut(partition) {
             Some(assigned) if assigned.replaying => assigned.held = assigned.held.max(Some(time)),
             _ => self.watermark.observe(partition, time, now),
+        }
+    }
+
+    /// The greatest of some times that is not too far in the future.
+    pub(crate) fn greatest(&self, times: &Times, wall: Millis) -> Option<Millis> {
+        let latest = wall.saturating_add(self.settings.max_skew);
+        let greatest = times.span()?.greatest;
+        if greatest <= latest {
+            return Some(greatest);
+        }
+        times.iter().copied().filter(|t| *t <= latest).max()
+    }
+
+    /// How far a channel had come, by what is read again: known once all of that is back. What was committed stands for all channels, and it is that of the
+    /// slowest; without this the others would wait for their next row, or for the clock.
+    pub(crate) fn reached_before(&mut self, partition: &Partition, channel: &Partition, greatest: Millis) {
+        if let Some(assigned) = self.partitions.get_mut(partition) {
+            let reached = assigned.channels.entry(channel.clone()).or_insert(greatest);
+            *reached = greatest.max(*reached);
         }
     }
 
@@ -358,9 +374,11 @@ impl WindowOperator {
     pub(super) fn set_replaying(&mut self, partition: &Partition, replaying: bool, now: Duration) {
         let Some(assigned) = self.partitions.get_mut(partition) else { return };
         let was = std::mem::replace(&mut assigned.replaying, replaying);
+        let channels = if replaying { BTreeMap::new() } else { std::mem::take(&mut assigned.channels) };
         if !replaying && let Some(held) = assigned.held.take() {
             self.watermark.observe(partition, held, now);
         }
+        channels.iter().for_each(|(channel, reached)| self.watermark.has_seen(channel, *reached));
         if was && !replaying {
             self.sessions_are_back();
         }

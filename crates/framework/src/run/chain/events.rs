@@ -45,9 +45,8 @@ impl Chain {
                 // After the push: a row is not late because of a later one in its own batch.
                 match channel {
                     None => self.tree.observe(&partition, &times, now),
-                    // What is read again was said before, and the watermarks of all channels have been taken up again.
                     Some(channel) if !replay => self.tree.observe(&channel, &times, now),
-                    Some(_) => {}
+                    Some(channel) => self.tree.observe_again(&partition, &channel, &times),
                 }
                 let windowed = self.tree.has_windows() && self.home.is_none();
                 let progressed = self
@@ -62,9 +61,7 @@ impl Chain {
             }
             InputEvent::Words { words, position, replay } => {
                 self.tree.caught_up(&position.partition, false, now);
-                if !replay {
-                    self.tree.hear(&position.partition, &words, now);
-                }
+                self.tree.hear(&position.partition, &words, replay, now);
                 if let Some(progressed) = self.positions.get_mut(&position.partition) {
                     progressed.read = position;
                 }
