@@ -77,7 +77,8 @@ pipelines:
     assert!(took < Duration::from_secs(10), "{took:?}: {said}");
     assert_eq!(code, Some(0), "{said}");
     let told = said.matches("stopped after a fault; what was not committed is read again").count();
-    assert_eq!(told, 2, "each chain says it: {said}");
+    // The copying chain may have had nothing to commit at that moment.
+    assert!((1..=2).contains(&told), "whoever had something to commit says it: {said}");
     drop(paused);
     // The group misses the members that could not say good-bye (`session.timeout.ms`, and a little more).
     std::thread::sleep(Duration::from_secs(11));
