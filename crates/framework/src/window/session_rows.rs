@@ -107,7 +107,7 @@ impl WindowOperator {
 
     /// Closes the sessions that are due. While rows are read again none is: the rest of it may not be back yet.
     pub(super) fn close_sessions(&mut self, watermark: Millis, out: &mut WindowOutput) -> Result<()> {
-        let replaying = watermark < Millis::MAX && self.partitions.values().any(|a| a.replaying);
+        let replaying = watermark < Millis::MAX && self.is_replaying();
         let Some(sessions) = self.sessions.as_mut().filter(|_| !replaying) else { return Ok(()) };
         let partitions = &self.partitions;
         let before = |number| partitions.values().find(|a| a.number == number).and_then(|a| a.closed_until);
@@ -128,11 +128,11 @@ impl WindowOperator {
 
     /// All rows have been read again: sessions that were over before are forgotten, the others count.
     pub(super) fn sessions_are_back(&mut self) {
-        let Some(sessions) = self.sessions.as_mut() else { return };
-        let partitions = &self.partitions;
-        if partitions.values().any(|a| a.replaying) {
+        if self.is_replaying() {
             return;
         }
+        let Some(sessions) = self.sessions.as_mut() else { return };
+        let partitions = &self.partitions;
         let before = |number| partitions.values().find(|a| a.number == number).and_then(|a| a.closed_until);
         let back = sessions.back(self.settings.lateness, before);
         self.in_flight += back;

@@ -21,7 +21,7 @@ impl WindowOperator {
 
     /// Gives each open window that has changed, in the order of their ends, where that is due.
     pub(super) fn give_updates(&mut self, now: Duration, out: &mut WindowOutput) -> Result<()> {
-        if self.next_update(now).is_none_or(|at| at > now) || self.partitions.values().any(|a| a.replaying) {
+        if self.next_update(now).is_none_or(|at| at > now) || self.is_replaying() {
             return Ok(());
         }
         self.updated = Some(now);

@@ -84,7 +84,9 @@ impl Chain {
             positions.extend(position.filter(|p| spoke || progressed.committed.as_ref() != Some(p)));
         }
         let in_transaction = self.transactional_id.is_some();
-        let with_results = match self.input.membership() {
+        let membership = self.input.membership();
+        let in_group = membership.is_some();
+        let with_results = match membership {
             Some(membership) if in_transaction && !positions.is_empty() => {
                 Some(GroupPositions { membership, positions: positions.clone() })
             }
@@ -103,7 +105,6 @@ impl Chain {
             self.input.commit(&positions).await.map_err(|e| e.of(Part::Source))?;
         }
         FailPoint::Committed.pass();
-        let in_group = self.input.membership().is_some();
         for position in positions {
             if in_group {
                 self.reached.insert(position.partition.clone(), position.offset);
