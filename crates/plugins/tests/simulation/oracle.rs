@@ -2,39 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow_array::Array;
 use pipectl_framework::log::memory::MemoryLog;
-use pipectl_framework::log::{Log, ReadEvent, ReaderOptions, Start};
 use serde_json::Value;
 
 use crate::scenario::{BITS, Input, Kind, Record, Scenario, Shape};
+use crate::shipped::plain::records;
 use crate::world::World;
 
 /// Everything that a topic holds, committed, in the order of each partition.
 pub(crate) async fn read(log: &MemoryLog, topic: &str) -> Vec<(i64, String)> {
-    let options = ReaderOptions {
-        topics: vec![topic.to_owned()],
-        partitions: None,
-        group: None,
-        start: Start::Earliest,
-        max_records: 10_000,
-        max_bytes: 1 << 20,
-    };
-    let mut reader = log.reader(options).await.expect("a reader");
-    reader.bound().await.expect("a bound");
-    let mut values = Vec::new();
-    loop {
-        match reader.next().await.expect("an event") {
-            ReadEvent::End => return values,
-            ReadEvent::Records(records) => {
-                for row in 0..records.len() {
-                    let value = if records.values.is_null(row) { &[][..] } else { records.values.value(row) };
-                    values.push((records.timestamps[row], String::from_utf8_lossy(value).into_owned()));
-                }
-            }
-            _ => {}
-        }
-    }
+    let records = records(log, topic).await;
+    records.into_iter().map(|record| (record.time, record.value)).collect()
 }
 
 /// A window of a key: start, end, key.

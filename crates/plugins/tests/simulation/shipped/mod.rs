@@ -12,7 +12,7 @@
 //! The seeds are dealt to the cases in turn.
 
 mod files;
-mod plain;
+pub(crate) mod plain;
 mod play;
 mod seen;
 mod stage;
