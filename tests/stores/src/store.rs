@@ -15,7 +15,7 @@ pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 pub type Kept = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// What changes together.
-#[derive(Default, Clone)]
+#[derive(Default)]
 pub struct Change {
     pub put: Vec<(Vec<u8>, Vec<u8>)>,
     pub dropped: Vec<Vec<u8>>,
@@ -37,7 +37,7 @@ const CACHE: usize = 16 << 20;
 
 struct Redb(redb::Database);
 
-pub fn open_redb(directory: &Path) -> Result<Box<dyn Store>> {
+fn open_redb(directory: &Path) -> Result<Box<dyn Store>> {
     std::fs::create_dir_all(directory)?;
     let database = Builder::new()
         .set_cache_size(CACHE)
@@ -77,7 +77,7 @@ impl Store for Redb {
 
 struct Fjall(Database, Keyspace);
 
-pub fn open_fjall(directory: &Path) -> Result<Box<dyn Store>> {
+fn open_fjall(directory: &Path) -> Result<Box<dyn Store>> {
     let database = Database::builder(directory).cache_size(CACHE as u64).worker_threads(1).open()?;
     let keyspace = database.keyspace("kept", KeyspaceCreateOptions::default)?;
     Ok(Box::new(Fjall(database, keyspace)))
@@ -106,7 +106,7 @@ impl Store for Fjall {
 }
 
 /// The least that a durable commit costs: its bytes at the end of a file, and one `fdatasync`.
-pub struct Bare(File);
+struct Bare(File);
 
 pub fn open_bare(directory: &Path) -> Result<Box<dyn Store>> {
     std::fs::create_dir_all(directory)?;
