@@ -14,8 +14,8 @@ mod topics;
 pub use describe::describe;
 pub use explain::{Delivery, Explained, explain};
 pub use plan::{
-    ChainPlan, Node, NodeBody, OnError, Outputs, Plan, REPLAY_ROWS, REPLAY_TIME, Repartitioned, SourcePlan,
-    TopicUse,
+    ChainPlan, NOTE_OF_A_WINDOW, Node, NodeBody, OnError, Outputs, Plan, REPLAY_ROWS, REPLAY_TIME,
+    Repartitioned, SourcePlan, TopicUse,
 };
 pub use planning::{PlanOptions, plan};
 pub use repartition::Repartition;

@@ -6,7 +6,7 @@ use crate::config::{
     ChainDecl, DeliveryDecl, Diagnostic, Kind, Output, Place, Problem, Retry, RetryDecl, StepDecl, Value,
 };
 use crate::plugin::{Build, Capability, EventTime, Input, Plugin, Reads, SinkBody, SourceBody};
-use crate::window::{WindowOperator, WindowSettings};
+use crate::window::{Fingerprint, WindowOperator, WindowSettings};
 
 /// A chain while it is planned.
 pub(super) struct Draft {
@@ -186,9 +186,17 @@ impl Planner<'_> {
             return None;
         }
         let mut reads = bound.reads;
+        let fingerprint = Fingerprint::new(
+            &settings,
+            plugin.name,
+            &rest.to_json(),
+            bound.aggregate.version(),
+            &reads,
+            &first.input.schema,
+        );
         reads.extend(settings.key.iter().cloned());
         let operator = match WindowOperator::new(settings, bound.aggregate, &first.input) {
-            Ok(operator) => operator,
+            Ok(operator) => operator.marked(fingerprint),
             Err(problem) => {
                 self.problems.push(step.with.diagnose(&problem));
                 return None;

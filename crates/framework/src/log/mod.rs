@@ -84,8 +84,8 @@ pub struct Position {
 }
 
 /// The most bytes that the metadata of a [`Position`] may have. Kafka refuses more than `offset.metadata.max.bytes`,
-/// 4096 by default; we keep well below.
-pub const MAX_METADATA: usize = 1024;
+/// 4096 by default; we keep below.
+pub const MAX_METADATA: usize = 3072;
 
 /// A partition that a reader has been given, and where it starts.
 #[derive(Debug, Clone, PartialEq, Eq)]

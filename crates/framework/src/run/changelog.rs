@@ -17,12 +17,12 @@ use arrow_array::BinaryArray;
 use serde::{Deserialize, Serialize};
 
 use super::RunOptions;
+use super::notes::InChangelog;
 use super::tree::Tree;
 use crate::batch::Partition;
 use crate::clock::Millis;
 use crate::error::{Consequence, Error, Result};
-use crate::log::{Append, Log, Position, ReadEvent, ReaderOptions, Records, Start, TopicSpec};
-use crate::window::Restored;
+use crate::log::{Append, Log, ReadEvent, ReaderOptions, Records, Start, TopicSpec};
 
 /// The most bytes of a record; a log takes a million.
 const RECORD: usize = 512 << 10;
@@ -59,6 +59,8 @@ struct Held {
     parts: BTreeMap<(String, String), u32>,
     /// When offsets were read, about.
     read: VecDeque<(i64, Duration)>,
+    /// The steps whose parts are given up: they are taken out of the topic with the next commit.
+    given_up: Vec<String>,
 }
 
 /// What a changelog gives back: bytes by step and part, whole.
@@ -93,6 +95,13 @@ impl Changelog {
 
     pub(crate) fn topic(&self) -> &str {
         &self.topic
+    }
+
+    /// The state that these steps have there is given up.
+    pub(crate) fn give_up(&mut self, partition: &Partition, steps: Vec<String>) {
+        if let Some(held) = self.held.get_mut(partition) {
+            held.given_up = steps;
+        }
     }
 
     pub(crate) fn forget(&mut self, partition: &Partition) {
@@ -143,6 +152,7 @@ impl Changelog {
     ) -> Result<Option<Append>> {
         let mut records: Vec<(Key, Option<Vec<u8>>)> = Vec::new();
         let held = self.held.entry(partition.clone()).or_default();
+        held.take_out(partition.index, &mut records);
         for (step, piece) in tree.save_keys(partition) {
             let count = held.parts.entry((step.clone(), KEYS.to_owned())).or_default();
             let mut bytes = Vec::new();
@@ -155,7 +165,7 @@ impl Changelog {
                 *count += 1;
             }
         }
-        let low = tree.position(partition, next).0;
+        let low = tree.low(partition, next);
         let far = held.is_far(low, next, now, self.replay_rows, self.replay_time);
         if (far || (low < next && tree.wants_saving(partition))) && tree.can_save(partition) {
             held.write(tree, partition, next, &mut records);
@@ -186,14 +196,14 @@ impl Changelog {
     /// `Fatal` where a note says that there is a state, and it is not there.
     pub(crate) async fn load(
         &mut self,
-        wanted: &[(Partition, Notes)],
+        wanted: &[(Partition, InChangelog)],
         mut progress: impl FnMut(Progress),
     ) -> Result<Vec<Kept>> {
         let partitions = match self.partitions {
             Some(partitions) => partitions,
             None => self.find().await?,
         };
-        let own = |(partition, _): &(Partition, Notes)| own_partition(partition, partitions);
+        let own = |(partition, _): &(Partition, InChangelog)| own_partition(partition, partitions);
         let options = ReaderOptions {
             topics: vec![self.topic.to_string()],
             partitions: Some(wanted.iter().map(own).collect()),
@@ -235,7 +245,12 @@ impl Changelog {
     }
 
     /// What was found of a partition, once it is known to be whole.
-    fn kept(&mut self, partition: &Partition, notes: &Notes, found: &BTreeMap<Key, Vec<u8>>) -> Result<Kept> {
+    fn kept(
+        &mut self,
+        partition: &Partition,
+        notes: &InChangelog,
+        found: &BTreeMap<Key, Vec<u8>>,
+    ) -> Result<Kept> {
         let missing = |what: &str| self.missing(&format!("{what} of {partition}"));
         let index = partition.index;
         let head = found.get(&Key(index, String::new(), HEAD.to_owned(), 0));
@@ -265,6 +280,16 @@ impl Changelog {
 }
 
 impl Held {
+    /// Adds a tombstone for each record of the parts that are given up.
+    fn take_out(&mut self, partition: i32, records: &mut Vec<(Key, Option<Vec<u8>>)>) {
+        for step in std::mem::take(&mut self.given_up) {
+            let parts = self.parts.extract_if(.., |(of, _), _| *of == step);
+            for ((step, part), count) in parts {
+                records.extend((0..count).map(|n| (Key(partition, step.clone(), part.clone(), n), None)));
+            }
+        }
+    }
+
     /// True where so much would be read again, after a restart, that the state is worth writing.
     fn is_far(&mut self, low: i64, next: i64, now: Duration, rows: i64, time: Duration) -> bool {
         if self.read.back().is_none_or(|(_, at)| now.saturating_sub(*at) >= SAMPLE) {
@@ -323,25 +348,6 @@ impl Held {
     }
 }
 
-/// What the notes of a position say of the changelog.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Notes {
-    saved: Option<i64>,
-    keys: bool,
-}
-
-impl Notes {
-    /// What a committed position says; `None` where nothing of it is in the changelog.
-    pub(crate) fn of(position: Option<&Position>) -> Option<Self> {
-        let mut notes = Self::default();
-        for restored in position?.metadata.split('|').filter_map(|note| note.parse::<Restored>().ok()) {
-            notes.saved = notes.saved.max(restored.saved);
-            notes.keys |= restored.keys_saved;
-        }
-        (notes != Self::default()).then_some(notes)
-    }
-}
-
 fn spec(name: &str, partitions: Option<u32>, create: bool) -> TopicSpec {
     TopicSpec { name: name.to_owned(), partitions, create, compacted: create }
 }
@@ -352,7 +358,11 @@ fn own_partition(partition: &Partition, partitions: u32) -> i32 {
 }
 
 /// Keeps the last record of each key of the wanted partitions.
-fn take(records: &Records, wanted: &[(Partition, Notes)], found: &mut BTreeMap<Key, Vec<u8>>) -> Result<()> {
+fn take(
+    records: &Records,
+    wanted: &[(Partition, InChangelog)],
+    found: &mut BTreeMap<Key, Vec<u8>>,
+) -> Result<()> {
     for (key, value) in records.keys.iter().zip(&records.values) {
         let key: Key = serde_json::from_slice(key.unwrap_or_default()).map_err(|e| {
             Error::fatal(format!("topic `{}` has a record that is not ours: {e}", records.partition.source))

@@ -15,6 +15,7 @@ mod fail_point;
 mod input;
 mod keeper;
 mod large;
+mod notes;
 mod rising;
 mod topics;
 mod tree;
@@ -62,6 +63,8 @@ pub struct RunOptions {
     /// A folder of this machine where workers keep their names, so that one that is started again ends what a killed one was
     /// writing. Without it that ends by its time-out.
     pub state: Option<PathBuf>,
+    /// The windows, as `CHAIN.STEP`, whose state may be given up where it is not that of the window which the file has now.
+    pub reset_state: Vec<String>,
 }
 
 impl RunOptions {
@@ -76,6 +79,7 @@ impl RunOptions {
             replay_rows: REPLAY_ROWS,
             replay_time: REPLAY_TIME,
             state: None,
+            reset_state: Vec::new(),
         }
     }
 }
@@ -153,6 +157,21 @@ pub enum Notice {
         before: u32,
         /// How many it has.
         now: u32,
+    },
+    /// A window's state was given up, as [`RunOptions::reset_state`] asks: its open windows hold what can be read again.
+    StateReset {
+        /// The chain.
+        chain: String,
+        /// The window, as `CHAIN.STEP`.
+        step: String,
+    },
+    /// A window is new in a chain that has read a part of its topic: its first windows hold only what comes from now on,
+    /// and what is read again.
+    WindowBegins {
+        /// The chain.
+        chain: String,
+        /// The window, as `CHAIN.STEP`.
+        step: String,
     },
     /// Another worker runs this chain; this one waits for its turn.
     StandsBy {

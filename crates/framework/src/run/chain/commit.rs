@@ -68,20 +68,30 @@ impl Chain {
             FailPoint::Appended.pass();
         }
         self.keep_windows().await?;
-        let (mut positions, mut notes) = (Vec::new(), Vec::new());
+        let (mut positions, mut notes, mut left_out) = (Vec::new(), Vec::new(), 0);
         for (partition, progressed) in &mut self.positions {
             let position = if self.tree.has_windows() {
-                let (offset, metadata) = self.tree.position(partition, progressed.read.offset);
-                if self.home.is_some() {
+                let bounded = self.home.is_some();
+                let noted = self.tree.position(partition, progressed.read.offset, bounded);
+                left_out += noted.left_out;
+                if bounded {
+                    let (offset, metadata) = (noted.low, noted.text);
                     Some(Position { partition: partition.clone(), offset, metadata })
                 } else {
-                    notes.push((partition.clone(), Note { low: offset, windows: metadata }));
-                    progressed.before(offset)
+                    notes.push((partition.clone(), Note { low: noted.low, windows: noted.text }));
+                    progressed.before(noted.low)
                 }
             } else {
                 Some(progressed.read.clone())
             };
             positions.extend(position.filter(|p| spoke || progressed.committed.as_ref() != Some(p)));
+        }
+        if left_out > 0 && !std::mem::replace(&mut self.told_of_late, true) {
+            tracing::warn!(
+                chain = self.name,
+                "{left_out} late rows have no room in the committed position: should the chain start again while their \
+                 sessions are open, they may count in them"
+            );
         }
         let in_transaction = self.transactional_id.is_some();
         let membership = self.input.membership();

@@ -115,6 +115,10 @@ struct Chain {
     reached: BTreeMap<Partition, i64>,
     /// True once the sinks' addresses have been told.
     introduced: bool,
+    /// What was told of windows: the next assignment says it again.
+    told: Vec<Notice>,
+    /// True once it was told that a position has no room for all late rows.
+    told_of_late: bool,
 }
 
 /// Why a chain that was open is not driven on.
@@ -206,6 +210,8 @@ impl Chain {
             gone: Vec::new(),
             reached: BTreeMap::new(),
             introduced: false,
+            told: Vec::new(),
+            told_of_late: false,
             environment,
         })
     }
@@ -391,7 +397,7 @@ impl Chain {
         }
     }
 
-    /// Closes every window: nothing follows.
+    /// The data is at its end: every open window gives its result.
     async fn finish(&mut self) -> Result<Left> {
         self.tree.finish(&mut self.writers).await?;
         Ok(Left::Done)
