@@ -30,6 +30,7 @@ use pipectl_framework::log::memory::{DURABLE_COMMIT_INTERVAL, MemoryLog, MemoryO
 use pipectl_framework::log::{
     Log, LogDescription, LogReader, LogWriter, ReaderOptions, TopicSpec, WriterOptions,
 };
+use tokio::task::JoinHandle;
 
 use self::journal::{DiskJournal, Open};
 
@@ -40,7 +41,16 @@ pub struct DiskLog {
     name: String,
     options: MemoryOptions,
     open: Open,
-    opened: tokio::sync::Mutex<Option<MemoryLog>>,
+    opened: tokio::sync::Mutex<Opened>,
+}
+
+/// Whether it is open.
+enum Opened {
+    Not,
+    /// It is being opened. That goes on though nobody waits for it any more, so whoever comes next waits for the same
+    /// opening: a second one would find the directory locked by the first.
+    Soon(JoinHandle<Result<MemoryLog>>),
+    Open(MemoryLog),
 }
 
 impl std::fmt::Debug for DiskLog {
@@ -56,25 +66,34 @@ impl DiskLog {
     }
 
     fn with(directory: PathBuf, name: &str, options: MemoryOptions, open: Open) -> Self {
-        Self { directory, name: name.to_owned(), options, open, opened: tokio::sync::Mutex::new(None) }
+        Self { directory, name: name.to_owned(), options, open, opened: tokio::sync::Mutex::new(Opened::Not) }
     }
 
     async fn log(&self) -> Result<MemoryLog> {
         let mut opened = self.opened.lock().await;
-        if let Some(log) = &*opened {
-            return Ok(log.clone());
+        loop {
+            let ended = match &mut *opened {
+                Opened::Open(log) => return Ok(log.clone()),
+                Opened::Soon(opening) => opening.await,
+                Opened::Not => {
+                    *opened = Opened::Soon(self.begin());
+                    continue;
+                }
+            };
+            *opened = Opened::Not;
+            let bug = |error| Error::fatal("a bug stopped the opening of the log").caused_by(error);
+            *opened = Opened::Open(ended.map_err(bug)??);
         }
+    }
+
+    /// Begins to open it, on a thread that may wait: all of it is read and verified.
+    fn begin(&self) -> JoinHandle<Result<MemoryLog>> {
         let (directory, name, options) = (self.directory.clone(), self.name.clone(), self.options.clone());
         let open = Arc::clone(&self.open);
-        // All of it is read and verified, which takes a while.
-        let opening = tokio::task::spawn_blocking(move || {
+        tokio::task::spawn_blocking(move || {
             let journal = Box::new(DiskJournal::open(&directory, &name, open)?);
             MemoryLog::open(options, &name, journal)
-        });
-        let log = opening
-            .await
-            .map_err(|error| Error::fatal("a bug stopped the opening of the log").caused_by(error))??;
-        Ok(opened.insert(log).clone())
+        })
     }
 }
 
