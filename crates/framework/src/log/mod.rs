@@ -219,8 +219,9 @@ pub struct TopicSpec {
     pub partitions: Option<u32>,
     /// True where the topic may be made; otherwise its absence is an error.
     pub create: bool,
-    /// True where only the last record of each key need be kept, and none of a key whose last record has no value. Whether it is made so
-    /// is decided when the topic is made.
+    /// True where only the last record of each key need be kept, and none of a key whose last record has no
+    /// value. A log on brokers decides it when the topic is made; the log inside this process keeps a topic
+    /// so from the first time on that it is asked for so.
     pub compacted: bool,
 }
 
@@ -267,7 +268,7 @@ impl fmt::Debug for Membership {
 /// The positions of one reader's group, to be committed together with what was appended.
 #[derive(Debug, Clone)]
 pub struct GroupPositions {
-    /// The reader's standing: [`LogReader::membership`], taken for this commit.
+    /// The reader's standing: [`LogReader::membership`].
     pub membership: Membership,
     /// One position a partition.
     pub positions: Vec<Position>,
@@ -313,7 +314,9 @@ pub trait LogReader: Send {
     /// is gone; `Refused` where it may not be read.
     async fn next(&mut self) -> Result<ReadEvent>;
 
-    /// The reader's standing in its group now; `None` without a group.
+    /// The reader's standing in its group as far as [`next`](Self::next) has told of it: that of the assignment whose
+    /// records it gave, also where the group has moved on meanwhile. `None` without a group, and where the
+    /// reader holds nothing.
     fn membership(&self) -> Option<Membership>;
 
     /// What the group has committed by now for each partition that this reader holds, with the offset at which reading

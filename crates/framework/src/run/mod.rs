@@ -15,6 +15,7 @@ mod fail_point;
 mod input;
 mod keeper;
 mod large;
+mod patience;
 mod rising;
 mod topics;
 mod tree;
