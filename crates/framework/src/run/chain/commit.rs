@@ -84,8 +84,18 @@ impl Chain {
             positions.extend(position.filter(|p| spoke || progressed.committed.as_ref() != Some(p)));
         }
         let in_transaction = self.transactional_id.is_some();
-        let membership = self.input.membership();
-        let in_group = membership.is_some();
+        let (membership, in_group) = (self.input.membership(), self.input.in_group());
+        if in_group && in_transaction && self.home.is_some_and(|home| self.writers.has(home)) {
+            // Without them nothing would keep a worker that has lost its partitions from writing.
+            if positions.is_empty() {
+                positions.extend(self.positions.values().filter_map(|p| p.committed.clone()));
+            }
+            if membership.is_none() || positions.is_empty() {
+                return Err(Error::abort("it has results of partitions that its group has given it no more")
+                    .remedy("nothing to do: who has them now reads their rows again")
+                    .of(Part::Source));
+            }
+        }
         let with_results = match membership {
             Some(membership) if in_transaction && !positions.is_empty() => {
                 Some(GroupPositions { membership, positions: positions.clone() })
