@@ -14,8 +14,11 @@ use serde::Deserialize;
 
 use super::*;
 
-/// What screens show, by name; and how many writes are still to fail.
-static SHOWN: LazyLock<Mutex<HashMap<String, (Vec<String>, usize)>>> = LazyLock::new(Mutex::default);
+/// What a screen shows, and how many writes are still to fail.
+type State = (Vec<String>, usize);
+
+/// By name.
+static SHOWN: LazyLock<Mutex<HashMap<String, State>>> = LazyLock::new(Mutex::default);
 
 /// Shows rows, as a page does.
 #[derive(Debug, Deserialize, JsonSchema)]
