@@ -18,6 +18,7 @@ pub mod memory;
 pub mod partitioner;
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -274,11 +275,25 @@ pub struct GroupPositions {
     pub positions: Vec<Position>,
 }
 
+/// Where the records of a log are, for finding two connections that are one log. Never shown: the settings may be secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LogIdentity {
+    /// Addresses of any form, such as `host:port` or a path; logs that have one in common are one.
+    pub addresses: BTreeSet<String>,
+    /// Equal where two connections to the log do not differ, beside the addresses that they name.
+    pub settings: String,
+}
+
 /// A log: topics that several readers and writers share.
 #[async_trait]
 pub trait Log: Send + Sync + fmt::Debug {
     /// What this log is.
     fn describe(&self) -> LogDescription;
+
+    /// Where its records are; `None` for a log that nobody else can reach. Asked while planning, so it connects to nothing.
+    fn identity(&self) -> Option<LogIdentity> {
+        None
+    }
 
     /// Sees that the topics are there, making those that may be made. Called once before a run starts, and safe to
     /// call again. Gives the number of partitions of each, in the order asked.

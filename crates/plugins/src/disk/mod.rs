@@ -21,14 +21,14 @@ mod mark;
 mod tests;
 mod trouble;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use pipectl_framework::error::{Error, Result};
 use pipectl_framework::log::memory::{DURABLE_COMMIT_INTERVAL, MemoryLog, MemoryOptions};
 use pipectl_framework::log::{
-    Log, LogDescription, LogReader, LogWriter, ReaderOptions, TopicSpec, WriterOptions,
+    Log, LogDescription, LogIdentity, LogReader, LogWriter, ReaderOptions, TopicSpec, WriterOptions,
 };
 use tokio::task::JoinHandle;
 
@@ -109,6 +109,13 @@ impl Log for DiskLog {
         }
     }
 
+    fn identity(&self) -> Option<LogIdentity> {
+        Some(LogIdentity {
+            addresses: [real(&self.directory).to_string_lossy().into_owned()].into(),
+            settings: format!("{:?}", self.options),
+        })
+    }
+
     async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<Vec<u32>> {
         self.log().await?.ensure_topics(topics).await
     }
@@ -124,4 +131,28 @@ impl Log for DiskLog {
     async fn writer(&self, options: WriterOptions) -> Result<Box<dyn LogWriter>> {
         self.log().await?.writer(options).await
     }
+}
+
+/// A directory's path without links and `..`, as far as it is there.
+fn real(directory: &Path) -> PathBuf {
+    let mut there = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+    let mut missing = Vec::new();
+    loop {
+        if let Ok(real) = there.canonicalize() {
+            there = real;
+            break;
+        }
+        let Some(last) = there.components().next_back().map(|part| part.as_os_str().to_owned()) else {
+            break;
+        };
+        if !there.pop() {
+            break;
+        }
+        missing.push(last);
+    }
+    for part in missing.into_iter().rev() {
+        // What is not there is no link.
+        if part == ".." { _ = there.pop() } else { there.push(part) }
+    }
+    there
 }
