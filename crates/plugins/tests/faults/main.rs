@@ -4,6 +4,7 @@
 mod drain;
 mod log;
 mod page;
+mod time;
 
 use std::path::Path;
 use std::sync::Arc;

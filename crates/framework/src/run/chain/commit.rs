@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::exit::Exit;
+use super::waiting::Waiting;
 use super::{Chain, Notice};
 use crate::batch::Partition;
 use crate::error::{Error, Part, Result};
@@ -188,6 +189,7 @@ impl Chain {
         Exit::of(&self.environment).in_time(let_go).await;
         let partitions: Vec<Partition> = self.positions.keys().cloned().collect();
         self.tree.reset(&partitions);
+        self.waiting = Waiting::default();
         if let Some(changelog) = &mut self.changelog {
             partitions.iter().for_each(|partition| changelog.forget(partition));
         }

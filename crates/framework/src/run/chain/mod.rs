@@ -8,6 +8,7 @@ mod events;
 mod exit;
 mod open;
 mod turn;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tokio::sync::mpsc;
 
 use self::commit::Progressed;
 use self::exit::{DRAIN, Exit};
+use self::waiting::Waiting;
 use super::backoff::{Backoff, Next};
 use super::changelog::Changelog;
 use super::input::{Input, InputEvent};
@@ -52,6 +54,8 @@ pub(crate) struct Environment {
     pub(crate) command: Rising<Command>,
     pub(crate) phase: AtLast<Phase>,
     pub(crate) upstream: Vec<Rising<Phase>>,
+    /// The chains of this run from which its rows come, through whatever others.
+    pub(crate) sources: Vec<Arc<ChainMetrics>>,
     pub(crate) downstream: Vec<Rising<Phase>>,
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
 }
@@ -115,6 +119,8 @@ struct Chain {
     reached: BTreeMap<Partition, i64>,
     /// True once the sinks' addresses have been told.
     introduced: bool,
+    /// Whether its partitions count as read to their end.
+    waiting: Waiting,
 }
 
 /// Why a chain that was open is not driven on.
@@ -206,6 +212,7 @@ impl Chain {
             gone: Vec::new(),
             reached: BTreeMap::new(),
             introduced: false,
+            waiting: Waiting::default(),
             environment,
         })
     }
@@ -412,6 +419,7 @@ impl Chain {
                     }
                 }
             }
+            self.look_upstream();
             self.tree.tick(clock.elapsed(), &mut self.writers).await?;
             if self.commit_due() {
                 self.commit().await?;
@@ -436,7 +444,7 @@ impl Chain {
         let now = self.now();
         let commit = self.commit_at(now).filter(|_| !self.tree.holds_back());
         let window = self.tree.next_wakeup(now);
-        [commit, window].into_iter().flatten().min()
+        [commit, window, self.waiting.looks_at(now)].into_iter().flatten().min()
     }
 
     fn show(&mut self) {
