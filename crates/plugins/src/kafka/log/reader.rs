@@ -295,9 +295,13 @@ impl LogReader for KafkaReader {
         if !self.in_group {
             return Ok(());
         }
-        for handle in &self.consumers {
+        for (handle, standing) in self.consumers.iter().zip(&self.standings) {
             let of_topic: Vec<Position> =
                 positions.iter().filter(|p| p.partition.source == handle.topic).cloned().collect();
+            if standing.is_none() && !of_topic.is_empty() {
+                let topic = &handle.topic;
+                return Err(Error::abort(format!("topic `{topic}` has gone to other readers of the group")));
+            }
             let consumer = handle.consumer()?;
             blocking(move || commit_sync(&consumer, &of_topic)).await?;
         }
