@@ -97,7 +97,7 @@ impl LogReader for WatchedReader {
     }
 
     fn membership(&self) -> Option<Membership> {
-        self.reader.membership()
+        self.log.does("membership").ok().and_then(|()| self.reader.membership())
     }
 
     async fn committed(&mut self) -> Result<Vec<Assignment>> {

@@ -206,6 +206,24 @@ fn exactly_once_repeats_nothing() {
     }
 }
 
+/// Without a standing in its group a worker may have lost its partitions: who has them now writes the same results.
+#[test]
+fn results_of_a_group_are_never_committed_without_their_positions() {
+    for n in 1..4 {
+        let watch = Watch::new(nth("one: membership", n, || Error::retry("nobody knows")));
+        let ran = run(&copy("", "", ""), &watch);
+        assert_eq!(ran.failure, None);
+        assert_eq!(ran.values(0, "copies"), numbers());
+        let seen = watch.seen();
+        let mut copies = false;
+        for done in &seen {
+            copies |= done == "one: append copies";
+            assert!(!(copies && done == "one: commit"), "{seen:#?}");
+            copies &= !done.starts_with("one: commit") && !done.starts_with("one: writer");
+        }
+    }
+}
+
 #[test]
 fn the_position_of_a_file_is_committed_after_the_rows_on_another_log() {
     let yaml = "  rows:
