@@ -44,6 +44,9 @@ impl Planner<'_> {
         let Build::Source(build) = plugin.build else { return None };
         let built = build(&step.with, &self.context());
         let mut bound = self.keep(built)?;
+        if let SourceBody::Log(source) = &mut bound.body {
+            self.names_of_logs.name(&mut source.connection);
+        }
         if let (SourceBody::Custom(source, _), Some(columns)) =
             (&mut bound.body, self.needed.get(&chain.name.text))
             && let Some(schema) = source.narrow(columns)
@@ -213,7 +216,8 @@ impl Planner<'_> {
         let bound = self.keep(built)?;
         let (body, reads) = match bound.body {
             SinkBody::Custom(sink) => (NodeBody::Sink(sink), bound.reads),
-            SinkBody::Log(sink) => {
+            SinkBody::Log(mut sink) => {
+                self.names_of_logs.name(&mut sink.connection);
                 // A connection that is not there has been reported where it is declared.
                 let connection = self.connections.iter().position(|(name, _)| *name == sink.connection)?;
                 let reads = sink.encoder.reads();

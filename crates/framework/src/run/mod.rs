@@ -16,6 +16,7 @@ mod input;
 mod keeper;
 mod large;
 mod notes;
+mod patience;
 mod rising;
 mod topics;
 mod tree;
@@ -234,6 +235,9 @@ impl Run {
         let pick = |chains: Vec<usize>| chains.into_iter().map(|c| phases[c].clone()).collect::<Vec<_>>();
         let joins: Vec<_> =
             (0..plan.chains.len()).map(|c| (pick(plan.upstream(c)), pick(plan.downstream(c)))).collect();
+        let sources: Vec<Vec<Arc<ChainMetrics>>> = (0..plan.chains.len())
+            .map(|chain| sources(&plan, chain).into_iter().map(|c| figures[c].chain.clone()).collect())
+            .collect();
         let connections: Vec<Arc<dyn Log>> = plan.connections.iter().map(|(_, log)| log.clone()).collect();
         let topics = Arc::new(topics::by_connection(&plan));
         let shared = connections.iter().any(|log| log.describe().shared);
@@ -242,8 +246,8 @@ impl Run {
             None => Worker::new(&options.clock, options.seed),
         });
         let mut tasks = Vec::new();
-        for (index, ((chain, phase), (upstream, downstream))) in
-            plan.chains.into_iter().zip(&phases).zip(joins).enumerate()
+        for (index, (((chain, phase), (upstream, downstream)), sources)) in
+            plan.chains.into_iter().zip(&phases).zip(joins).zip(sources).enumerate()
         {
             let name = chain.name.clone();
             let environment = chain::Environment {
@@ -262,6 +266,7 @@ impl Run {
                 command: command.clone(),
                 phase: AtLast::new(phase.clone(), Phase::Ended),
                 upstream,
+                sources,
                 downstream,
                 notices: notice_tx.clone(),
             };
@@ -307,6 +312,18 @@ impl Run {
             figures.chain.standing.set(state, self.clock.elapsed());
         }
     }
+}
+
+/// The chains from which rows come to a chain, through whatever others.
+fn sources(plan: &Plan, chain: usize) -> std::collections::BTreeSet<usize> {
+    let mut sources = std::collections::BTreeSet::new();
+    let mut next = plan.upstream(chain);
+    while let Some(source) = next.pop() {
+        if source != chain && sources.insert(source) {
+            next.extend(plan.upstream(source));
+        }
+    }
+    sources
 }
 
 /// The first of some tasks to end, with its index.

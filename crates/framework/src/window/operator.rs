@@ -112,8 +112,11 @@ pub struct WindowOperator {
     channels: BTreeMap<Partition, Vec<Partition>>,
     pub(super) next_number: u32,
     pub(super) watermark: Watermark,
-    /// The latest wall time seen, for `processing`: it never goes back.
+    /// The wall time, for `processing`: it never goes back. Where the system's clock is set back, it goes on from where it
+    /// stood as fast as the clock, until that has come there.
     wall: Option<Millis>,
+    /// When it was that.
+    wall_at: Duration,
     pub(super) running: Option<Running>,
     pub(super) in_flight: u64,
     /// Rows that were read again and are not yet said to be.
@@ -201,6 +204,7 @@ impl WindowOperator {
             channels: BTreeMap::new(),
             next_number: 0,
             wall: None,
+            wall_at: Duration::ZERO,
             running: None,
             in_flight: 0,
             again: 0,
@@ -458,16 +462,28 @@ impl WindowOperator {
         self.first = Some(self.first.map_or(time, |f| f.min(time)));
     }
 
-    pub(super) fn advance_wall(&mut self, wall: Millis) -> Millis {
-        let wall = self.wall.map_or(wall, |w| w.max(wall));
-        self.wall = Some(wall);
-        wall
+    pub(super) fn advance_wall(&mut self, now: Duration, wall: Millis) -> Millis {
+        // Whole milliseconds: the rest is counted with the next call.
+        let passed = now.saturating_sub(self.wall_at).as_millis() as u64;
+        let gone_on = self.wall.map(|before| before.saturating_add(passed as Millis));
+        let advanced = match gone_on {
+            Some(gone_on) if gone_on >= wall => {
+                self.wall_at += Duration::from_millis(passed);
+                gone_on
+            }
+            _ => {
+                self.wall_at = now;
+                wall
+            }
+        };
+        self.wall = Some(advanced);
+        advanced
     }
 
     /// How far time has come for this window.
     pub(super) fn advance(&mut self, now: Duration, wall: Millis) -> Option<Millis> {
         match self.settings.time {
-            TimeMode::Processing => Some(self.advance_wall(wall)),
+            TimeMode::Processing => Some(self.advance_wall(now, wall)),
             TimeMode::Record => {
                 let watermark = self.watermark.advance(now);
                 for assigned in self.partitions.values_mut() {

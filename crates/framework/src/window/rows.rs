@@ -70,7 +70,8 @@ impl WindowOperator {
         if assigned.replaying != batch.origin().replay {
             self.set_replaying(partition, batch.origin().replay, now);
         }
-        let wall = if self.settings.time == TimeMode::Processing { self.advance_wall(wall) } else { wall };
+        let wall =
+            if self.settings.time == TimeMode::Processing { self.advance_wall(now, wall) } else { wall };
         let mut incoming =
             Incoming { batch, partition: number, closed_until, reached, given_before, now, wall };
         // What is read again had room before.

@@ -25,7 +25,7 @@ impl Chain {
         }
         match event {
             InputEvent::Batch { batch, rejects, position } => {
-                self.tree.caught_up(&batch.origin().partition, false, now);
+                self.caught_up(&batch.origin().partition, false);
                 let times = batch.times().clone();
                 let replay = batch.origin().replay;
                 let channel = batch.has_channel().then(|| batch.channel().clone());
@@ -61,7 +61,7 @@ impl Chain {
                 self.dirty = true;
             }
             InputEvent::Words { words, position, replay } => {
-                self.tree.caught_up(&position.partition, false, now);
+                self.caught_up(&position.partition, false);
                 self.tree.hear(&position.partition, &words, replay, now);
                 if let Some(progressed) = self.positions.get_mut(&position.partition) {
                     progressed.read = position;
@@ -81,13 +81,13 @@ impl Chain {
             }
             InputEvent::CaughtUp(partitions) => {
                 for partition in partitions {
-                    self.tree.caught_up(&partition, true, now);
+                    self.caught_up(&partition, true);
                 }
             }
             InputEvent::OutOfReach(partitions) => {
                 self.stands(State::Retries { error: "the log of its source is out of reach".to_owned() });
                 for partition in partitions {
-                    self.tree.caught_up(&partition, false, now);
+                    self.caught_up(&partition, false);
                 }
             }
             InputEvent::Gone(gone) => gone.into_iter().for_each(|gone| self.is_gone(gone)),
@@ -112,6 +112,7 @@ impl Chain {
         let mut kept = self.kept(&wanted).await?;
         self.tell_of_windows(&matched);
         for (assignment, matched) in assignments.into_iter().zip(matched.drain(..)) {
+            self.waiting.forget(std::slice::from_ref(&assignment.partition));
             // A plugin's source is announced anew after each failure; what it has committed stays known.
             let known = self.positions.remove(&assignment.partition);
             let (committed, note) = known.map_or((None, None), |p| (p.committed, p.note));
@@ -252,6 +253,7 @@ impl Chain {
     }
 
     pub(super) fn forget(&mut self, partitions: &[Partition]) {
+        self.waiting.forget(partitions);
         for partition in partitions {
             self.tree.revoke(partition);
             self.positions.remove(partition);
