@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use super::encoded::Checked;
+use super::passed::Passed;
 use super::writers::Writers;
 use super::{FailPoint, dead, large};
 use crate::batch::{Batch, Partition, Times};
@@ -128,7 +130,6 @@ impl Tree {
         let node = &mut self.nodes[index];
         let metrics = &self.metrics[index];
         let rows = batch.rows();
-        let fresh = fresh_rows(&batch);
         let replay = batch.origin().replay;
         let partition = batch.origin().partition.clone();
         match &mut node.body {
@@ -137,12 +138,19 @@ impl Tree {
                 // Cheap: columns are shared, and a rejected row is shown as it came in.
                 let before = batch.clone();
                 let given = transform.apply(batch, &mut self.rejects)?;
-                let rejected = self.rejects.rows().len() as u64;
+                let rejected = self.rejects.settle(rows).map_err(|row| {
+                    let mistake = format!(
+                        "the transform `{}` rejected row {row} of {rows}, counted from 0",
+                        node.plugin
+                    );
+                    Error::fatal(mistake)
+                        .remedy("this is a mistake in the plugin: report it to whoever wrote it")
+                })?;
                 if !replay {
-                    let out = given.rows() as u64;
-                    StepMetrics::add(&metrics.rows_out, out.min(fresh));
-                    StepMetrics::add(&metrics.made, out.saturating_sub(fresh));
-                    StepMetrics::add(&metrics.filtered, fresh.saturating_sub(out + rejected));
+                    let passed = Passed::of(&before, &given, &rejected);
+                    StepMetrics::add(&metrics.rows_out, passed.out);
+                    StepMetrics::add(&metrics.made, passed.made);
+                    StepMetrics::add(&metrics.filtered, passed.filtered);
                 }
                 let dead = dead::of_rows(&before, self.rejects.rows());
                 let outputs = std::mem::take(&mut self.nodes[index].outputs);
@@ -165,9 +173,11 @@ impl Tree {
             NodeBody::Repartition(..) => self.repartition(index, &batch, writers).await,
             NodeBody::Topic(connection, sink) => {
                 self.rejects.clear();
-                let mut encoded = sink.encoder.encode(&batch, &mut self.rejects)?;
+                let encoded = sink.encoder.encode(&batch, &mut self.rejects)?;
+                let mut checked = Checked::new(encoded, rows, &mut self.rejects, &sink.format)?;
                 let largest = self.largest.get(index).copied().flatten();
-                let large = large::take_out(&mut encoded, largest, &sink.topic, rows, &mut self.rejects)?;
+                let large = large::take_out(&mut checked, largest, &sink.topic, &mut self.rejects)?;
+                let encoded = checked.records;
                 let rejected = self.rejects.rows().len();
                 let append = Append {
                     topic: sink.topic.as_str().into(),

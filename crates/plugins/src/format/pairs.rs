@@ -13,8 +13,8 @@ use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use pipectl_framework::log::Records;
 use pipectl_framework::plugin::{
-    Batch, Decoded, Decoder, Encoded, Encoder, Error, FormatPlugin, Input, Problem, Reads, Rejects, Result,
-    RowMap,
+    Batch, Decoded, Decoder, Encoded, Encoder, Error, FormatPlugin, Input, Problem, Reads, RecordMap,
+    Rejects, Result, RowMap,
 };
 use pipectl_framework::register;
 use schemars::JsonSchema;
@@ -87,6 +87,7 @@ impl Encoder for PairsEncoder {
         let counts = batch.column(self.counts);
         let mut values = TextColumn::with_capacity(1, batch.rows() * 16);
         let (mut record, mut timestamps, mut written) = (Vec::new(), Vec::new(), 0);
+        let mut rows = Vec::with_capacity(batch.rows());
         for row in 0..batch.rows() {
             if keys.is_null(row) || counts.is_null(row) {
                 rejects.push(row, "a pair without a key or without a count cannot be written");
@@ -95,6 +96,7 @@ impl Encoder for PairsEncoder {
                 write_pair(&mut record, keys.value(row), counts, row)
                     .map_err(|e| Error::fatal("a pair could not be written").caused_by(e))?;
                 written += 1;
+                rows.push(timestamps.len() as u32);
             }
             let time = batch.times().get(row);
             if written > 0 && batch.times().get(row + 1) != time {
@@ -105,7 +107,12 @@ impl Encoder for PairsEncoder {
                 written = 0;
             }
         }
-        Ok(Encoded { keys: None, values: values.finish_binary(), timestamps: timestamps.into() })
+        Ok(Encoded {
+            keys: None,
+            values: values.finish_binary(),
+            timestamps: timestamps.into(),
+            rows: RecordMap::Rows(rows),
+        })
     }
 }
 
