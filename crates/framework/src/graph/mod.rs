@@ -5,6 +5,7 @@ mod cut;
 mod describe;
 mod explain;
 mod narrow;
+mod only;
 mod plan;
 mod planning;
 mod repartition;

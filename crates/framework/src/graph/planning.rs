@@ -1,11 +1,12 @@
 //! Planning: binds every step to what comes before it, and collects all problems on the way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::explain::{Delivery, promise};
 use super::narrow;
+use super::only::{self, Others};
 use super::plan::{ChainPlan, OnError, Outputs, Plan};
 use super::steps::{Draft, SinkUse};
 use super::topics;
@@ -22,7 +23,7 @@ pub struct PlanOptions<'a> {
     pub registry: &'a Registry,
     /// The folder that relative paths of the file start at.
     pub base: &'a Path,
-    /// Plan only these chains and what they begin `from:`; empty for all.
+    /// Plan only these chains, with all that stand behind the same sources; empty for all.
     pub only: &'a [String],
 }
 
@@ -49,7 +50,8 @@ pub fn plan(
         if !problems.is_empty() {
             return Err(problems);
         }
-        return planner.finish();
+        let others = Others::of(document, options, &connections, &planner.drafts);
+        return planner.finish(&others);
     }
     Err(problems)
 }
@@ -115,7 +117,7 @@ pub(super) struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(
+    pub(super) fn new(
         document: &'a Document,
         options: PlanOptions<'a>,
         connections: &'a [(String, Arc<dyn Log>)],
@@ -154,8 +156,8 @@ impl<'a> Planner<'a> {
     }
 
     /// Plans the chains, each after those that it begins `from:`.
-    fn chains(&mut self) {
-        let mut waiting: Vec<&ChainDecl> = self.wanted();
+    pub(super) fn chains(&mut self) {
+        let mut waiting = only::wanted(self.document, self.options.only, &mut self.problems);
         loop {
             let before = waiting.len();
             let (ready, rest): (Vec<&ChainDecl>, Vec<&ChainDecl>) =
@@ -171,43 +173,6 @@ impl<'a> Planner<'a> {
         for chain in waiting {
             self.unresolved(chain);
         }
-    }
-
-    /// The chains that `--only` asks for.
-    fn wanted(&mut self) -> Vec<&'a ChainDecl> {
-        let only = self.options.only;
-        let chains: Vec<&ChainDecl> = self.document.chains.iter().collect();
-        if only.is_empty() {
-            return chains;
-        }
-        for name in only.iter().filter(|n| !chains.iter().any(|c| c.name.text == **n)) {
-            let names: Vec<&str> = chains.iter().map(|c| c.name.text.as_str()).collect();
-            let file = crate::config::SourceFile::new("--only", name.as_str());
-            let place = crate::config::Place { end: name.len(), start: 0, file };
-            self.problems.push(
-                Diagnostic::error(place, format!("there is no chain `{name}`"))
-                    .label(format!("the file has: {}", names.join(", ")))
-                    .suggest(name, names.iter().copied()),
-            );
-        }
-        let mut wanted: BTreeSet<&str> = only.iter().map(String::as_str).collect();
-        loop {
-            let more: Vec<&str> = chains
-                .iter()
-                .filter(|c| wanted.contains(c.name.text.as_str()))
-                .filter_map(|c| match &c.steps[0].head {
-                    Head::From(references) => Some(references.iter().map(|r| r.chain.as_str())),
-                    Head::Plugin(..) => None,
-                })
-                .flatten()
-                .filter(|c| !wanted.contains(c))
-                .collect();
-            if more.is_empty() {
-                break;
-            }
-            wanted.extend(more);
-        }
-        chains.into_iter().filter(|c| wanted.contains(c.name.text.as_str())).collect()
     }
 
     /// True where every step that the chain begins `from:` has been planned, or will never be.
@@ -402,8 +367,9 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn finish(mut self) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let topics = topics::join(&self.drafts, self.connections, &mut self.problems, &mut self.warnings);
+    fn finish(mut self, others: &Others) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let topics =
+            topics::join(&self.drafts, others, self.connections, &mut self.problems, &mut self.warnings);
         if !self.problems.is_empty() {
             return Err(self.problems);
         }

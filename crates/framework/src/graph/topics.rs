@@ -2,18 +2,36 @@
 
 use std::sync::Arc;
 
+use super::only::Others;
 use super::plan::{NodeBody, TopicUse};
 use super::steps::Draft;
 use crate::config::{Diagnostic, nearest};
 use crate::log::{Log, TopicSpec};
 use crate::plugin::SourceBody;
 
+/// The topics of the chains that run. `others` are the chains of the file that do not: they write topics too.
 pub(super) fn join(
     drafts: &[Draft],
+    others: &Others,
     connections: &[(String, Arc<dyn Log>)],
     problems: &mut Vec<Diagnostic>,
     warnings: &mut Vec<Diagnostic>,
 ) -> Vec<TopicUse> {
+    let own: Vec<&Draft> = drafts.iter().collect();
+    let topics = uses(&own, connections);
+    circles(&topics, drafts, problems);
+    // For the checks the whole file counts, but only what the chains that run read is checked.
+    let all: Vec<&Draft> = own.iter().copied().chain(&others.drafts).collect();
+    let mut file = uses(&all, connections);
+    file.iter_mut().for_each(|topic| topic.readers.retain(|reader| *reader < own.len()));
+    formats(&file, &all, warnings);
+    keys(&file, &all, connections, problems);
+    unwritten(&file, &all, own.len(), others, connections, problems, warnings);
+    topics
+}
+
+/// The topics that chains use, which are numbered in this order.
+fn uses(drafts: &[&Draft], connections: &[(String, Arc<dyn Log>)]) -> Vec<TopicUse> {
     let mut topics: Vec<TopicUse> = Vec::new();
     for (chain, draft) in drafts.iter().enumerate() {
         for entry in &draft.nodes {
@@ -43,10 +61,6 @@ pub(super) fn join(
         };
         topic(&mut topics, connection, &source.topic).readers.push(chain);
     }
-    formats(&topics, drafts, warnings);
-    keys(&topics, drafts, connections, problems);
-    unwritten(&topics, drafts, connections, problems, warnings);
-    circles(&topics, drafts, problems);
     topics
 }
 
@@ -67,11 +81,11 @@ fn topic<'t>(topics: &'t mut Vec<TopicUse>, connection: usize, name: &str) -> &'
 
 /// A topic that one chain writes in a format, and another reads in a different one: seldom meant, and found at the first record at
 /// the earliest.
-fn formats(topics: &[TopicUse], drafts: &[Draft], warnings: &mut Vec<Diagnostic>) {
+fn formats(topics: &[TopicUse], drafts: &[&Draft], warnings: &mut Vec<Diagnostic>) {
     for topic in topics {
         let name = &topic.spec.name;
         for (reader, writer) in
-            topic.readers.iter().flat_map(|r| topic.writers.iter().map(move |w| (&drafts[*r], &drafts[*w])))
+            topic.readers.iter().flat_map(|r| topic.writers.iter().map(move |w| (drafts[*r], drafts[*w])))
         {
             let SourceBody::Log(source) = &reader.source.bound.body else { continue };
             let mut written = writer.nodes.iter().filter_map(|entry| match &entry.node.body {
@@ -104,14 +118,14 @@ fn formats(topics: &[TopicUse], drafts: &[Draft], warnings: &mut Vec<Diagnostic>
 /// count a part of a key. A log of this process has one worker, and so has a topic of one partition.
 fn keys(
     topics: &[TopicUse],
-    drafts: &[Draft],
+    drafts: &[&Draft],
     connections: &[(String, Arc<dyn Log>)],
     problems: &mut Vec<Diagnostic>,
 ) {
     let shared = |t: &&TopicUse| connections.get(t.connection).is_some_and(|(_, log)| log.describe().shared);
     for topic in topics.iter().filter(shared).filter(|t| t.spec.partitions != Some(1)) {
         for (reader, writer) in
-            topic.readers.iter().flat_map(|r| topic.writers.iter().map(move |w| (&drafts[*r], &drafts[*w])))
+            topic.readers.iter().flat_map(|r| topic.writers.iter().map(move |w| (drafts[*r], drafts[*w])))
         {
             let SourceBody::Log(source) = &reader.source.bound.body else { continue };
             let windows = reader.nodes.iter().filter_map(|entry| match &entry.node.body {
@@ -164,16 +178,25 @@ fn keys(
     }
 }
 
-/// A topic that is read and that no chain writes: on a log of this process nothing ever comes; elsewhere somebody else may write it.
+/// A topic that is read and that no chain writes: on a log of this process nothing ever comes; elsewhere somebody else may write it. The first `own` of
+/// `drafts` run.
 fn unwritten(
     topics: &[TopicUse],
-    drafts: &[Draft],
+    drafts: &[&Draft],
+    own: usize,
+    others: &Others,
     connections: &[(String, Arc<dyn Log>)],
     problems: &mut Vec<Diagnostic>,
     warnings: &mut Vec<Diagnostic>,
 ) {
-    for topic in topics.iter().filter(|t| t.writers.is_empty()) {
+    for topic in topics.iter().filter(|t| t.writers.iter().all(|writer| *writer >= own)) {
         let name = &topic.spec.name;
+        let planned = topic.writers.first().map(|writer| drafts[*writer].name.as_str());
+        let named = || others.named.iter().find(|(topic, _)| topic == name).map(|(_, chain)| chain.as_str());
+        if let Some(writer) = planned.or_else(named) {
+            elsewhere(topic, writer, drafts, connections, warnings);
+            continue;
+        }
         let written: Vec<&str> = topics
             .iter()
             .filter(|t| t.connection == topic.connection && !t.writers.is_empty())
@@ -203,6 +226,28 @@ fn unwritten(
             }
             if durable { warnings.push(diagnostic) } else { problems.push(diagnostic) }
         }
+    }
+}
+
+/// A topic that a chain of the file writes which does not run. A log in memory gets nothing of it.
+fn elsewhere(
+    topic: &TopicUse,
+    writer: &str,
+    drafts: &[&Draft],
+    connections: &[(String, Arc<dyn Log>)],
+    warnings: &mut Vec<Diagnostic>,
+) {
+    if connections.get(topic.connection).is_none_or(|(_, log)| log.describe().durable) {
+        return;
+    }
+    for place in topic.readers.iter().filter_map(|r| drafts[*r].source_topic.clone()) {
+        let message = format!("nothing comes to topic `{}` in this run", topic.spec.name);
+        let warning = Diagnostic::warning(place, message)
+            .label(format!("the chain `{writer}` writes it, and `--only` leaves that out"))
+            .help(format!(
+                "the embedded log lives in this process: add `--only {writer}`, or name `brokers:`"
+            ));
+        warnings.push(warning);
     }
 }
 
