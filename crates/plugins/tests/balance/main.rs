@@ -10,7 +10,9 @@
 mod support;
 
 mod encoders;
+mod narrow;
 mod transforms;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
