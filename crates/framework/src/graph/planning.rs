@@ -101,6 +101,12 @@ pub(super) struct Given {
     pub(super) windowed: bool,
 }
 
+impl Given {
+    fn is_same_output(&self, other: &Self) -> bool {
+        (self.chain, self.node, self.output) == (other.chain, other.node, other.output)
+    }
+}
+
 pub(super) struct Planner<'a> {
     document: &'a Document,
     pub(super) options: PlanOptions<'a>,
@@ -247,6 +253,10 @@ impl<'a> Planner<'a> {
                 self.given.get(&(reference.chain.clone(), reference.step.clone())).cloned()?;
             let step = self.declared(reference)?;
             let given = match reference.output {
+                Output::Main if matches!(step.head, Head::Plugin(Kind::Sink, _)) => {
+                    self.problems.push(self.gives_no_rows(reference));
+                    return None;
+                }
                 Output::Main => given,
                 Output::Late => match (&step.head, before) {
                     (Head::Plugin(Kind::Window, _), Some(input)) => Given {
@@ -299,9 +309,40 @@ impl<'a> Planner<'a> {
                     return None;
                 }
             }
+            if let Some(first) = joined.iter().position(|other| other.is_same_output(&given)) {
+                self.problems.push(
+                    Diagnostic::error(reference.place.clone(), "this output stands in the list twice")
+                        .label("each of its rows would come twice")
+                        .also(references[first].place.clone(), "the first")
+                        .help("take one of them away"),
+                );
+                return None;
+            }
             joined.push(given);
         }
         Some(joined)
+    }
+
+    /// A chain that begins `from:` a sink.
+    fn gives_no_rows(&self, reference: &StepRef) -> Diagnostic {
+        let StepRef { chain, step, place, .. } = reference;
+        let steps = self.document.chains.iter().find(|c| c.name.text == *chain).map(|c| &c.steps);
+        let before = steps.into_iter().flatten().take_while(|s| s.id != *step);
+        let before = before.filter(|s| !matches!(s.head, Head::Plugin(Kind::Sink, _))).last();
+        let help = match before {
+            Some(StepDecl { head: Head::From(references), .. }) => {
+                format!(
+                    "begin where `{chain}` begins, `from: {}`",
+                    references.iter().map(StepRef::to_string).collect::<Vec<_>>().join(", ")
+                )
+            }
+            Some(before) => format!("`from: {chain}.{}` gives the rows that come in to it", before.id),
+            None => "begin with the step before it".to_owned(),
+        };
+        Diagnostic::error(place.clone(), "a sink gives no rows")
+            .label(format!("`{chain}.{step}` writes them"))
+            .help(help)
+            .help(format!("`from: {chain}.{step}.dead` gives those that it could not use"))
     }
 
     fn declared(&self, reference: &StepRef) -> Option<&'a StepDecl> {
