@@ -4,6 +4,7 @@
 mod cut;
 mod describe;
 mod explain;
+mod keyed;
 mod narrow;
 mod only;
 mod plan;
@@ -15,8 +16,8 @@ mod topics;
 pub use describe::describe;
 pub use explain::{Delivery, Explained, explain};
 pub use plan::{
-    ChainPlan, Node, NodeBody, OnError, Outputs, Plan, REPLAY_ROWS, REPLAY_TIME, Repartitioned, SourcePlan,
-    TopicUse,
+    ChainPlan, Node, NodeBody, OnError, Outputs, Plan, REPLAY_ROWS, REPLAY_TIME, Repartitioned, Sharing,
+    SourcePlan, TopicUse,
 };
 pub use planning::{PlanOptions, plan};
 pub use repartition::Repartition;

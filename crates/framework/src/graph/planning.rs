@@ -409,7 +409,7 @@ impl<'a> Planner<'a> {
     }
 
     fn finish(mut self, others: &Others) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let topics =
+        let (topics, sharing) =
             topics::join(&self.drafts, others, self.connections, &mut self.problems, &mut self.warnings);
         if !self.problems.is_empty() {
             return Err(self.problems);
@@ -419,7 +419,9 @@ impl<'a> Planner<'a> {
             .drafts
             .into_iter()
             .zip(&said)
-            .map(|(draft, said)| ChainPlan {
+            .zip(sharing)
+            .map(|((draft, said), sharing)| ChainPlan {
+                sharing,
                 at_least_once: matches!(said, Some((DeliveryDecl::AtLeastOnce, _))),
                 per_instance: !draft.sinks.is_empty() && draft.sinks.iter().all(SinkUse::per_instance),
                 name: draft.name,
@@ -454,7 +456,7 @@ impl<'a> Planner<'a> {
 }
 
 impl SinkUse {
-    fn per_instance(&self) -> bool {
+    pub(super) fn per_instance(&self) -> bool {
         self.capabilities.contains(&Capability::PerInstance)
     }
 }

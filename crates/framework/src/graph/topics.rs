@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
+use super::keyed::Keys;
 use super::only::Others;
-use super::plan::{NodeBody, TopicUse};
+use super::plan::{NodeBody, Sharing, TopicUse};
 use super::steps::Draft;
 use crate::config::{Diagnostic, nearest};
 use crate::log::{Log, TopicSpec};
 use crate::plugin::SourceBody;
 
-/// The topics of the chains that run. `others` are the chains of the file that do not: they write topics too.
+/// The topics of the chains that run, and how each of these can be shared. `others` are the chains of the file that do not: they write topics too.
 pub(super) fn join(
     drafts: &[Draft],
     others: &Others,
     connections: &[(String, Arc<dyn Log>)],
     problems: &mut Vec<Diagnostic>,
     warnings: &mut Vec<Diagnostic>,
-) -> Vec<TopicUse> {
+) -> (Vec<TopicUse>, Vec<Sharing>) {
     let own: Vec<&Draft> = drafts.iter().collect();
     let topics = uses(&own, connections);
     circles(&topics, drafts, problems);
@@ -25,9 +26,9 @@ pub(super) fn join(
     let mut file = uses(&all, connections);
     file.iter_mut().for_each(|topic| topic.readers.retain(|reader| *reader < own.len()));
     formats(&file, &all, warnings);
-    keys(&file, &all, connections, problems);
+    let sharing = Keys { topics: &file, drafts: &all, others, connections }.check(problems, warnings);
     unwritten(&file, &all, own.len(), others, connections, problems, warnings);
-    topics
+    (topics, sharing)
 }
 
 /// The topics that chains use, which are numbered in this order.
@@ -114,70 +115,6 @@ fn formats(topics: &[TopicUse], drafts: &[&Draft], warnings: &mut Vec<Diagnostic
     }
 }
 
-/// A window over a topic whose records are not keyed by what it counts by: right with one worker, wrong with several, for each would
-/// count a part of a key. A log of this process has one worker, and so has a topic of one partition.
-fn keys(
-    topics: &[TopicUse],
-    drafts: &[&Draft],
-    connections: &[(String, Arc<dyn Log>)],
-    problems: &mut Vec<Diagnostic>,
-) {
-    let shared = |t: &&TopicUse| connections.get(t.connection).is_some_and(|(_, log)| log.describe().shared);
-    for topic in topics.iter().filter(shared).filter(|t| t.spec.partitions != Some(1)) {
-        for (reader, writer) in
-            topic.readers.iter().flat_map(|r| topic.writers.iter().map(move |w| (drafts[*r], drafts[*w])))
-        {
-            let SourceBody::Log(source) = &reader.source.bound.body else { continue };
-            let windows = reader.nodes.iter().filter_map(|entry| match &entry.node.body {
-                NodeBody::Window(window) if !window.key().is_empty() && !entry.one_worker => {
-                    Some((&entry.node, window.key()))
-                }
-                _ => None,
-            });
-            let sinks = || {
-                writer.nodes.iter().filter_map(|entry| match &entry.node.body {
-                    NodeBody::Topic(connection, sink)
-                        if *connection == topic.connection
-                            && sink.topic == topic.spec.name
-                            && sink.format == source.format =>
-                    {
-                        Some(sink)
-                    }
-                    _ => None,
-                })
-            };
-            for (node, key) in windows {
-                // A field that the topic does not have was made on the way: nobody can tell what it is keyed by.
-                let known = key.iter().all(|name| reader.source.bound.schema.index_of(name).is_ok());
-                let keyed = |by: Option<&str>| by.is_some_and(|by| key.iter().any(|name| name == by));
-                let other = sinks().find(|sink| known && !keyed(sink.encoder.keyed_by()));
-                let (Some(sink), Some(place)) = (other, reader.source_topic.clone()) else { continue };
-                let by = sink
-                    .encoder
-                    .keyed_by()
-                    .map_or("without a key".to_owned(), |by| format!("keyed by `{by}`"));
-                problems.push(
-                    Diagnostic::error(
-                        place,
-                        format!(
-                            "topic `{}` is not keyed by `{}`, which `{}.{}` counts by",
-                            topic.spec.name,
-                            key.join("`, `"),
-                            node.chain,
-                            node.id
-                        ),
-                    )
-                    .label(format!("the chain `{}` writes it {by}", writer.name))
-                    .help(format!(
-                        "several workers would each count a part: write it with `key: {}`, say `repartition: true` beside the window, or, where one worker is enough, `repartition: false`",
-                        key.first().map_or("", String::as_str)
-                    )),
-                );
-            }
-        }
-    }
-}
-
 /// A topic that is read and that no chain writes: on a log of this process nothing ever comes; elsewhere somebody else may write it. The first `own` of
 /// `drafts` run.
 fn unwritten(
@@ -203,7 +140,10 @@ fn unwritten(
             .map(|t| t.spec.name.as_str())
             .collect();
         let durable = connections.get(topic.connection).is_some_and(|(_, log)| log.describe().durable);
-        for place in topic.readers.iter().filter_map(|r| drafts[*r].source_topic.clone()) {
+        // Who says how another program keys it knows that one does.
+        let told = |draft: &Draft| durable && draft.keyed_by.is_some();
+        let readers = topic.readers.iter().map(|reader| drafts[*reader]).filter(|draft| !told(draft));
+        for place in readers.filter_map(|draft| draft.source_topic.clone()) {
             let message = format!("no chain writes topic `{name}`");
             let label = if written.is_empty() {
                 "the chains of this run write no topic".to_owned()

@@ -294,6 +294,11 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// `Retry` while the log cannot be reached.
     async fn largest_record(&self, topic: &str) -> Result<Option<usize>>;
 
+    /// How many partitions a topic gets that is made here and of which nobody says otherwise; `None` where that is not known before.
+    fn default_partitions(&self) -> Option<u32> {
+        None
+    }
+
     /// Opens a reader. It joins its group at once; its first event is an `Assigned` once the group has settled.
     async fn reader(&self, options: ReaderOptions) -> Result<Box<dyn LogReader>>;
 

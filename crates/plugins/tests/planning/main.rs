@@ -1,6 +1,7 @@
 //! Planning over the shipped plugins: which chains run, what is warned of, which columns are read.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod keyed;
 mod only;
 
 use std::path::Path;
