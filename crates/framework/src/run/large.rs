@@ -1,4 +1,5 @@
-//! Records that are larger than a topic takes: found before they are sent, as a step finds any other record that it cannot use.
+//! Records that a topic does not take, as they are too large or of too early a time: found before they are sent, as a step finds any other record that it
+//! cannot use.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use arrow_select::filter::filter;
 
 use super::encoded::Checked;
 use super::tree::Tree;
+use crate::clock::Millis;
 use crate::error::{Error, Part, Result};
 use crate::graph::NodeBody;
 use crate::log::Log;
@@ -16,51 +18,83 @@ use crate::plugin::{Rejects, SourceReject};
 /// The most bytes that a dead letter keeps of such a record: the letter must be small enough for any topic.
 const KEPT: usize = 1024;
 
+/// What a topic takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// The most bytes of key and value, as far as is known.
+    pub(super) largest: Option<usize>,
+    /// The earliest timestamp.
+    pub(super) earliest: Millis,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { largest: None, earliest: Millis::MIN }
+    }
+}
+
 impl Tree {
-    /// Asks how large records may be, for each sink on a topic.
-    pub(crate) async fn learn_largest(&mut self, logs: &[(String, Arc<dyn Log>)]) -> Result<()> {
-        self.largest = vec![None; self.nodes.len()];
+    /// Asks what records may be, for each sink on a topic.
+    pub(crate) async fn learn_limits(&mut self, logs: &[(String, Arc<dyn Log>)]) -> Result<()> {
+        self.limits = vec![Limits::default(); self.nodes.len()];
         for index in 0..self.nodes.len() {
             let NodeBody::Topic(connection, sink) = &self.nodes[index].body else { continue };
             let (connection, topic) = (*connection, sink.topic.clone());
             if let Some((_, log)) = logs.get(connection) {
                 let found = log.largest_record(&topic).await;
-                self.largest[index] = found.map_err(|e| e.of(Part::Connection(connection)))?;
+                let largest = found.map_err(|e| e.of(Part::Connection(connection)))?;
+                self.limits[index] = Limits { largest, earliest: log.earliest_time() };
             }
         }
         Ok(())
     }
 }
 
-/// Takes out what is larger than `topic` takes, and rejects all rows that such a record is of. Gives how many rows it rejected.
+/// Takes out what `topic` does not take, and rejects all rows that such a record is of. Gives how many rows it rejected.
 pub(super) fn take_out(
     checked: &mut Checked,
-    largest: Option<usize>,
+    limits: Limits,
     topic: &str,
     rejects: &mut Rejects,
 ) -> Result<usize> {
     let encoded = &checked.records;
     let held = |array: &BinaryArray| array.value_data().len();
     let all = encoded.keys.as_ref().map_or(0, held) + held(&encoded.values);
+    let largest = limits.largest.unwrap_or(usize::MAX);
     // Nearly always: no single record is larger than all of them.
-    let Some(largest) = largest.filter(|largest| all > *largest) else { return Ok(0) };
+    if all <= largest && encoded.timestamps.iter().all(|time| *time >= limits.earliest) {
+        return Ok(0);
+    }
     let length =
         |array: &BinaryArray, record| if array.is_null(record) { 0 } else { array.value(record).len() };
     let size = |record| {
         encoded.keys.as_ref().map_or(0, |keys| length(keys, record)) + length(&encoded.values, record)
     };
-    let sizes: Vec<usize> = (0..encoded.values.len()).map(size).collect();
-    if sizes.iter().all(|size| *size <= largest) {
+    let why = |record: usize| {
+        let (size, time) = (size(record), encoded.timestamps[record]);
+        if size > largest {
+            let sizes = format!("{size} bytes of key and value, and `{topic}` takes {largest}");
+            Some(format!("larger than its topic takes: {sizes}"))
+        } else if time < limits.earliest {
+            Some(format!(
+                "earlier than its topic takes: its time is {}, and `{topic}` takes those from {} on",
+                said(time),
+                said(limits.earliest)
+            ))
+        } else {
+            None
+        }
+    };
+    let refused: Vec<Option<String>> = (0..encoded.values.len()).map(why).collect();
+    if refused.iter().all(Option::is_none) {
         return Ok(0);
     }
     let before = rejects.rows().len();
-    let mut rows_of = vec![0_usize; sizes.len()];
+    let mut rows_of = vec![0_usize; refused.len()];
     checked.written().for_each(|(_, record)| rows_of[record] += 1);
-    for (row, record) in checked.written().filter(|(_, record)| sizes[*record] > largest) {
-        let size = sizes[record];
-        let mut reason = format!(
-            "larger than its topic takes: {size} bytes of key and value, and `{topic}` takes {largest}"
-        );
+    for (row, record) in checked.written() {
+        let Some(reason) = &refused[record] else { continue };
+        let mut reason = reason.clone();
         if let others @ 1.. = rows_of[record] - 1 {
             let _ = write!(
                 reason,
@@ -69,7 +103,7 @@ pub(super) fn take_out(
         }
         rejects.push(row, reason);
     }
-    let stay: BooleanArray = sizes.iter().map(|size| Some(*size <= largest)).collect();
+    let stay: BooleanArray = refused.iter().map(|refused| Some(refused.is_none())).collect();
     let broken = |e| Error::fatal("records could not be left out").caused_by(e);
     let left = |array: &BinaryArray| -> Result<BinaryArray> {
         let left = filter(array, &stay).map_err(broken)?;
@@ -77,12 +111,20 @@ pub(super) fn take_out(
     };
     let keys = encoded.keys.as_ref().map(left).transpose()?;
     let values = left(&encoded.values)?;
-    let times = encoded.timestamps.iter().zip(&sizes);
-    let timestamps = times.filter(|(_, size)| **size <= largest).map(|(time, _)| *time).collect();
+    let times = encoded.timestamps.iter().zip(&refused);
+    let timestamps = times.filter(|(_, refused)| refused.is_none()).map(|(time, _)| *time).collect();
     checked.records.keys = keys;
     checked.records.values = values;
     checked.records.timestamps = timestamps;
     Ok(rejects.rows().len() - before)
+}
+
+/// A time as a date, where it is one.
+fn said(time: Millis) -> String {
+    match chrono::DateTime::from_timestamp_millis(time) {
+        Some(date) => date.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
+        None => format!("{time} ms since 1970"),
+    }
 }
 
 /// Cuts the last `count` dead letters short.
@@ -111,6 +153,10 @@ mod tests {
         Checked::new(encoded, rows, rejects, "test").unwrap()
     }
 
+    fn large(bytes: usize) -> Limits {
+        Limits { largest: Some(bytes), ..Limits::default() }
+    }
+
     fn rejected(rejects: &Rejects, from: usize) -> Vec<(usize, &str)> {
         rejects.rows()[from..].iter().map(|r| (r.row, r.reason.as_str())).collect()
     }
@@ -122,7 +168,7 @@ mod tests {
         rejects.push(1, "no");
         let values = [Some("12345"), Some("123456789"), None, Some("1234567")];
         let mut records = checked(&values, true, 5, RecordMap::OneEach, &mut rejects);
-        assert_eq!(take_out(&mut records, Some(10), "t", &mut rejects).unwrap(), 1);
+        assert_eq!(take_out(&mut records, large(10), "t", &mut rejects).unwrap(), 1);
         let reason = "larger than its topic takes: 12 bytes of key and value, and `t` takes 10";
         assert_eq!(rejected(&rejects, 1), [(2, reason)]);
         let left: Vec<_> = records.records.values.iter().collect();
@@ -137,7 +183,7 @@ mod tests {
         rejects.push(2, "no");
         let map = RecordMap::Rows(vec![1, 0, 1, 1, 0]);
         let mut records = checked(&[Some("12"), Some("1234")], false, 6, map, &mut rejects);
-        assert_eq!(take_out(&mut records, Some(3), "t", &mut rejects).unwrap(), 3);
+        assert_eq!(take_out(&mut records, large(3), "t", &mut rejects).unwrap(), 3);
         let reason = "larger than its topic takes: 4 bytes of key and value, and `t` takes 3; the record is of this and 2 other rows, and `encode: json` makes one of each row";
         assert_eq!(rejected(&rejects, 1), [(0, reason), (3, reason), (4, reason)]);
         assert_eq!(records.records.values.iter().collect::<Vec<_>>(), [Some(b"12".as_slice())]);
@@ -148,7 +194,11 @@ mod tests {
         for (largest, values) in [(None, "1234567890"), (Some(10), "1234567890"), (Some(5), "12345")] {
             let mut rejects = Rejects::default();
             let mut records = checked(&[Some(values), None], false, 2, RecordMap::OneEach, &mut rejects);
-            assert_eq!(take_out(&mut records, largest, "t", &mut rejects).unwrap(), 0, "{values}");
+            assert_eq!(
+                take_out(&mut records, Limits { largest, ..Limits::default() }, "t", &mut rejects).unwrap(),
+                0,
+                "{values}"
+            );
             assert_eq!((records.records.values.len(), rejects.rows().len()), (2, 0));
         }
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::encoded::Checked;
+use super::large::Limits;
 use super::passed::Passed;
 use super::writers::Writers;
 use super::{FailPoint, dead, large};
@@ -31,8 +32,8 @@ pub(crate) struct Tree {
     /// Batches on their way, each with the node that gets it; the last is next.
     work: Vec<(usize, Batch)>,
     rejects: Rejects,
-    /// For each node the largest record that its topic takes, as far as is known.
-    pub(super) largest: Vec<Option<usize>>,
+    /// For each node what its topic takes, as far as is known.
+    pub(super) limits: Vec<Limits>,
     windowed: WindowOutput,
     /// True where rows reached a sink since the last commit.
     pub(super) wrote: bool,
@@ -48,7 +49,7 @@ impl Tree {
             channels: None,
             work: Vec::new(),
             rejects: Rejects::default(),
-            largest: Vec::new(),
+            limits: Vec::new(),
             windowed: WindowOutput::default(),
             wrote: false,
         }
@@ -175,8 +176,8 @@ impl Tree {
                 self.rejects.clear();
                 let encoded = sink.encoder.encode(&batch, &mut self.rejects)?;
                 let mut checked = Checked::new(encoded, rows, &mut self.rejects, &sink.format)?;
-                let largest = self.largest.get(index).copied().flatten();
-                let large = large::take_out(&mut checked, largest, &sink.topic, &mut self.rejects)?;
+                let limits = self.limits.get(index).copied().unwrap_or_default();
+                let large = large::take_out(&mut checked, limits, &sink.topic, &mut self.rejects)?;
                 let encoded = checked.records;
                 let rejected = self.rejects.rows().len();
                 let append = Append {

@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod early;
 mod encoders;
 mod narrow;
 mod transforms;
