@@ -107,7 +107,7 @@ pub(crate) struct File {
     /// Change one value of the file: a path of keys (a step by its number from 0, its id or its plugin) and the value.
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Only this chain, and what it begins `from:`; may be given several times.
+    /// Only this chain, with all that stand behind the same source; may be given several times.
     #[arg(long, value_name = "CHAIN")]
     pub(crate) only: Vec<String>,
 }

@@ -128,6 +128,17 @@ pub struct StepRef {
     pub place: Place,
 }
 
+impl std::fmt::Display for StepRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let output = match self.output {
+            Output::Main => "",
+            Output::Late => ".late",
+            Output::Dead => ".dead",
+        };
+        write!(f, "{}.{}{output}", self.chain, self.step)
+    }
+}
+
 /// What becomes of records that a step cannot use, as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnErrorDecl {

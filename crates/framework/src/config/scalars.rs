@@ -23,13 +23,39 @@ macro_rules! from_text {
     };
 }
 
-/// A number and the letters behind it.
-fn split(text: &str) -> Option<(f64, &str)> {
+/// The digits of a number and the letters behind it.
+fn split(text: &str) -> Option<(&str, &str)> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let number: f64 = text.get(..end)?.parse().ok()?;
-    number.is_finite().then(|| (number, text.get(end..).unwrap_or_default().trim()))
+    let number = text.get(..end)?;
+    // A number as it is written in decimal: some digits, and a point at most.
+    let digits = number.bytes().filter(u8::is_ascii_digit).count();
+    let is_number = digits > 0 && number.len() - digits <= 1;
+    is_number.then(|| (number, text.get(end..).unwrap_or_default().trim()))
 }
+
+/// How many wholes `number` of `unit` of them are: exact, where a product of floating-point numbers is not. `None` where that is no whole number, or more than
+/// `most`.
+fn wholes(number: &str, unit: u64, most: u64) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let fraction = fraction.trim_end_matches('0');
+    let (mut digits, mut scale): (u128, u128) = (0, 1);
+    for (digit, is_fraction) in whole.bytes().map(|d| (d, false)).chain(fraction.bytes().map(|d| (d, true))) {
+        digits = digits.checked_mul(10)?.checked_add(u128::from(digit - b'0'))?;
+        if is_fraction {
+            scale = scale.checked_mul(10)?;
+        }
+    }
+    let product = digits.checked_mul(u128::from(unit))?;
+    let wholes = u64::try_from(product / scale).ok()?;
+    (product % scale == 0 && wholes <= most).then_some(wholes)
+}
+
+/// The longest length of time, in milliseconds: a little more than 100 years.
+const LONGEST: u64 = 3_200_000_000_000;
+
+/// The largest size, in bytes.
+const LARGEST: u64 = 9_000_000_000_000_000;
 
 /// A length of time: `250ms`, `1s`, `5m`, `1h`, `1d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
@@ -50,12 +76,12 @@ impl FromStr for DurationText {
         const EXPECTED: &str = "expected a length of time such as `250ms`, `1s`, `5m`, `1h` or `1d`";
         let (number, unit) =
             split(text).ok_or_else(|| format!("`{text}` is not a length of time: {EXPECTED}"))?;
-        let millis = match unit {
-            "ms" => 1.0,
-            "s" => 1e3,
-            "m" | "min" => 60e3,
-            "h" => 3600e3,
-            "d" => 86_400e3,
+        let unit = match unit {
+            "ms" => 1,
+            "s" => 1000,
+            "m" | "min" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
             "" => {
                 return Err(format!(
                     "`{text}` has no unit: write `{text}s` for seconds, `{text}ms` for milliseconds"
@@ -63,11 +89,10 @@ impl FromStr for DurationText {
             }
             _ => return Err(format!("`{unit}` is not a unit of time: {EXPECTED}")),
         };
-        let millis = number * millis;
-        if millis > 3.2e12 || millis.fract() != 0.0 {
-            return Err(format!("`{text}` is out of range: whole milliseconds up to 100 years"));
+        match wholes(number, unit, LONGEST) {
+            Some(millis) => Ok(Self(Duration::from_millis(millis))),
+            None => Err(format!("`{text}` is out of range: whole milliseconds up to 100 years")),
         }
-        Ok(Self(Duration::from_millis(millis as u64)))
     }
 }
 
@@ -104,6 +129,7 @@ impl FromStr for Rate {
             return Ok(Self::Max);
         }
         let (number, unit) = split(text).ok_or_else(|| format!("`{text}` is not a rate: {EXPECTED}"))?;
+        let number: f64 = number.parse().map_err(|_| format!("`{text}` is not a rate: {EXPECTED}"))?;
         let per_second = match unit {
             "/s" => number,
             "/m" | "/min" => number / 60.0,
@@ -131,14 +157,14 @@ impl FromStr for ByteSize {
     fn from_str(text: &str) -> Result<Self, String> {
         const EXPECTED: &str = "expected a size such as `64KiB`, `1MiB` or `10MB`";
         let (number, unit) = split(text).ok_or_else(|| format!("`{text}` is not a size: {EXPECTED}"))?;
-        let bytes = match unit {
-            "B" => 1.0,
-            "kB" | "KB" => 1e3,
-            "MB" => 1e6,
-            "GB" => 1e9,
-            "KiB" => 1024.0,
-            "MiB" => 1_048_576.0,
-            "GiB" => 1_073_741_824.0,
+        let unit = match unit {
+            "B" => 1,
+            "kB" | "KB" => 1000,
+            "MB" => 1_000_000,
+            "GB" => 1_000_000_000,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
             "" => {
                 return Err(format!(
                     "`{text}` has no unit: write `{text}B` for bytes, `{text}MiB` for mebibytes"
@@ -146,11 +172,10 @@ impl FromStr for ByteSize {
             }
             _ => return Err(format!("`{unit}` is not a unit of size: {EXPECTED}")),
         };
-        let bytes = number * bytes;
-        if bytes > 9e15 || bytes.fract() != 0.0 {
-            return Err(format!("`{text}` is out of range: whole bytes up to 9000000 GB"));
+        match wholes(number, unit, LARGEST) {
+            Some(bytes) => Ok(Self(bytes)),
+            None => Err(format!("`{text}` is out of range: whole bytes up to 9000000 GB")),
         }
-        Ok(Self(bytes as u64))
     }
 }
 
@@ -168,14 +193,55 @@ mod tests {
             prop_assert_eq!(duration.to_string().parse::<DurationText>(), Ok(duration));
         }
 
+        /// Every number of milliseconds and bytes, however it is written as a decimal of a larger unit.
+        #[test]
+        fn a_decimal_is_what_it_says(wholes in 0u64..3_000_000_000_000, zeros in 0usize..4) {
+            for (unit, digits) in [("ms", 0), ("s", 3)] {
+                let text = format!("{}{unit}", decimal(wholes, digits, zeros));
+                prop_assert_eq!(text.parse::<DurationText>().map(DurationText::millis), Ok(wholes as i64), "{}", text);
+            }
+            for (unit, digits) in [("B", 0), ("kB", 3), ("MB", 6), ("GB", 9)] {
+                let text = format!("{}{unit}", decimal(wholes, digits, zeros));
+                prop_assert_eq!(text.parse(), Ok(ByteSize(wholes)), "{}", text);
+            }
+        }
+
+        /// A decimal of a unit of six times a power of ten, or more, is whole where a rational number says so.
+        #[test]
+        fn a_decimal_of_any_unit_is_whole_or_out_of_range(hundredths in 0u64..10_000_000, digits in 0usize..6) {
+            for (unit, millis) in [("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000_u64)] {
+                let text = format!("{}{unit}", decimal(hundredths, digits, 0));
+                let (product, scale) = (hundredths * millis, 10_u64.pow(digits as u32));
+                let fits = product % scale == 0 && product / scale <= LONGEST;
+                let expected = fits.then_some((product / scale) as i64);
+                prop_assert_eq!(text.parse::<DurationText>().map(DurationText::millis).ok(), expected, "{}", text);
+            }
+        }
+
         #[test]
         fn no_text_makes_them_panic(text in "\\PC{0,12}") {
             let _ = (text.parse::<DurationText>(), text.parse::<Rate>(), text.parse::<ByteSize>());
         }
     }
 
+    /// `number` over a power of ten, with zeros behind it.
+    fn decimal(number: u64, digits: usize, zeros: usize) -> String {
+        let padded = format!("{number:0>width$}", width = digits + 1);
+        let (whole, fraction) = padded.split_at(padded.len() - digits);
+        if digits + zeros == 0 {
+            whole.to_owned()
+        } else {
+            format!("{whole}.{fraction}{}", "0".repeat(zeros))
+        }
+    }
+
     #[test]
     fn units_are_needed_and_known() {
+        assert_eq!("1.001s".parse::<DurationText>().unwrap().millis(), 1001);
+        assert_eq!("4.1m".parse::<DurationText>().unwrap().millis(), 246_000);
+        for wrong in [".", "1.2.3s", "s", "-1s", "1e3s", "100000000000000000000000000000000000000000s"] {
+            assert!(wrong.parse::<DurationText>().is_err(), "{wrong}");
+        }
         assert_eq!("1.5s".parse::<DurationText>().unwrap().millis(), 1500);
         assert_eq!(
             "1".parse::<DurationText>().unwrap_err(),

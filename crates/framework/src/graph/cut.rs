@@ -136,6 +136,12 @@ impl Planner<'_> {
             );
             return Err(Listed);
         }
+        if key.is_empty() && keys.partitions.is_some_and(|partitions| partitions > 1) {
+            let problem =
+                Diagnostic::error(written.locate("partitions"), "a window without a key has one partition");
+            self.problems.push(problem.label("it counts all rows together").help("take `partitions` away"));
+            return Err(Listed);
+        }
         let place = Place { index, connection, source_topic, columns, key };
         Ok(Some(self.cut_at(place, keys, chain, step, parents, &settings)))
     }
@@ -156,6 +162,8 @@ impl Planner<'_> {
         let fields = first.input.schema.fields();
         let topic = keys.topic.unwrap_or_else(|| format!("{}.{name}.repartition", self.name()));
         let schema = Arc::new(Schema::new(columns.iter().map(|c| fields[*c].clone()).collect::<Vec<_>>()));
+        // What is counted together is in one partition.
+        let partitions = if key.is_empty() { Some(1) } else { keys.partitions };
         let writer = Repartition::new(&topic, columns, key, &schema);
         let speaker = Speaker::new(settings.idle, settings.max_skew);
         let reader = LogSource {
@@ -163,6 +171,7 @@ impl Planner<'_> {
             topic: topic.clone(),
             start: None,
             group: None,
+            keyed_by: None,
             format: FORMAT.to_owned(),
             decoder: Box::new(Unpack::new(schema.clone())),
         };
@@ -181,7 +190,7 @@ impl Planner<'_> {
             },
             reads: Reads::All,
             leads_to: Some(second),
-            partitions: keys.partitions,
+            partitions,
             one_worker: false,
         };
         let (retry, delivery) = (draft.source.retry, draft.delivery.clone());
@@ -203,6 +212,7 @@ impl Planner<'_> {
                 repartitioned: Some(Repartitioned { topic: source_topic }),
             },
             source_topic: None,
+            keyed_by: None,
             delivery,
             time_fields: Vec::new(),
             nodes: Vec::new(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arrow_schema::Schema;
 
-use super::plan::{ChainPlan, NodeBody, OnError, Plan, REPLAY_ROWS, REPLAY_TIME};
+use super::plan::{ChainPlan, NodeBody, OnError, Plan, REPLAY_ROWS, REPLAY_TIME, Sharing};
 use crate::config::Retry;
 use crate::plugin::{SourceBody, type_name};
 use crate::window::WindowOperator;
@@ -199,8 +199,10 @@ pub(super) fn promise(plan: &Plan, chain: &ChainPlan) -> Promise {
         .map(|node| node.id.as_str())
         .collect();
     if elsewhere.is_empty() && described.transactional {
-        let why =
-            format!("Results and {position} are one transaction: a crash loses nothing and repeats nothing.");
+        let one = if chain.sharing == Sharing::Partitions { "" } else { " This holds for one worker." };
+        let why = format!(
+            "Results and {position} are one transaction: a crash loses nothing and repeats nothing.{one}"
+        );
         return Promise::new(Delivery::ExactlyOnce, why, "");
     }
     let elsewhere = elsewhere.join("`, `");
@@ -248,9 +250,17 @@ fn workers(plan: &Plan, chain: &ChainPlan) -> String {
                 .connections
                 .iter()
                 .any(|(name, log)| *name == source.connection && log.describe().shared);
-            match shared {
-                true => format!("As many workers as topic `{}` has partitions can share it.", source.topic),
-                false => "One process: nobody else can read its log.".to_owned(),
+            match (shared, &chain.sharing) {
+                (true, Sharing::Unknown { step, topic }) => format!(
+                    "One worker: how topic `{topic}` is keyed is not known, and each of several may count a part in `{step}`. `keyed_by` beside the topic or `repartition` beside the window settles it."
+                ),
+                (true, Sharing::Alone { step }) => format!(
+                    "One worker: `repartition: false` at `{step}` says so, and each of several would count a part."
+                ),
+                (true, Sharing::Partitions) => {
+                    format!("As many workers as topic `{}` has partitions can share it.", source.topic)
+                }
+                (false, _) => "One process: nobody else can read its log.".to_owned(),
             }
         }
     }

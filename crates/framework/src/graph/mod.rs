@@ -5,7 +5,9 @@ mod connections;
 mod cut;
 mod describe;
 mod explain;
+mod keyed;
 mod narrow;
+mod only;
 mod plan;
 mod planning;
 mod repartition;
@@ -16,7 +18,7 @@ pub use describe::describe;
 pub use explain::{Delivery, Explained, explain};
 pub use plan::{
     ChainPlan, NOTE_OF_A_WINDOW, Node, NodeBody, OnError, Outputs, Plan, REPLAY_ROWS, REPLAY_TIME,
-    Repartitioned, SourcePlan, TopicUse,
+    Repartitioned, Sharing, SourcePlan, TopicUse,
 };
 pub use planning::{PlanOptions, plan};
 pub use repartition::Repartition;

@@ -9,6 +9,8 @@ use crate::plugin::Reads;
 pub(super) fn needed_columns(drafts: &[Draft]) -> BTreeMap<String, Vec<String>> {
     drafts
         .iter()
+        // A dead letter shows the whole row, and what is wrong in any of its columns.
+        .filter(|draft| draft.source.outputs.dead.is_empty())
         .filter_map(|draft| {
             let mut columns = union(drafts, draft, &draft.source.outputs.main)?;
             columns.extend(draft.time_fields.iter().cloned());
@@ -17,7 +19,8 @@ pub(super) fn needed_columns(drafts: &[Draft]) -> BTreeMap<String, Vec<String>> 
         .collect()
 }
 
-/// The columns that any of these nodes, or those behind them, looks at; `None` for all.
+/// The columns that any of these nodes, or those behind them, looks at; `None` for all. A step whose rejected rows somebody reads looks at all of its
+/// input: a dead letter is the row as it came in.
 fn union(drafts: &[Draft], draft: &Draft, nodes: &[usize]) -> Option<BTreeSet<String>> {
     let mut all = BTreeSet::new();
     for node in nodes {
@@ -31,6 +34,9 @@ fn needed(drafts: &[Draft], draft: &Draft, index: usize) -> Option<BTreeSet<Stri
     let outputs = &entry.node.outputs;
     if let Some(behind) = entry.leads_to.and_then(|chain| drafts.get(chain)) {
         return union(drafts, behind, &behind.source.outputs.main);
+    }
+    if !outputs.dead.is_empty() {
+        return None;
     }
     let mut columns = match &entry.reads {
         Reads::All => return None,

@@ -60,6 +60,40 @@ pub struct ChainPlan {
     pub per_instance: bool,
     /// True where its source says `delivery: at_least_once`: results are written without a transaction, and positions kept after them.
     pub at_least_once: bool,
+    /// How several workers can share it, where it reads a topic of a log that they share.
+    pub sharing: Sharing,
+}
+
+/// How several workers can share a chain that reads a topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Sharing {
+    /// By its partitions: what a window counts together is in one of them.
+    #[default]
+    Partitions,
+    /// Not at all: the file says `repartition: false` at this window, `CHAIN.STEP`.
+    Alone {
+        /// The window.
+        step: String,
+    },
+    /// It is not known: each of several may count a part of what this window counts together.
+    Unknown {
+        /// The window, `CHAIN.STEP`.
+        step: String,
+        /// The topic.
+        topic: String,
+    },
+}
+
+impl Sharing {
+    /// What holds where both do: the one that promises less.
+    pub(super) fn or(self, other: Self) -> Self {
+        match (&self, &other) {
+            (Self::Unknown { .. }, _) => self,
+            (_, Self::Unknown { .. }) => other,
+            (Self::Alone { .. }, _) => self,
+            _ => other,
+        }
+    }
 }
 
 /// The source of a chain.

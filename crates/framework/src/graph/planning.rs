@@ -1,12 +1,13 @@
 //! Planning: binds every step to what comes before it, and collects all problems on the way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::connections::Connections;
 use super::explain::{Delivery, promise};
 use super::narrow;
+use super::only::{self, Others};
 use super::plan::{ChainPlan, OnError, Outputs, Plan};
 use super::steps::{Draft, SinkUse};
 use super::topics;
@@ -23,7 +24,7 @@ pub struct PlanOptions<'a> {
     pub registry: &'a Registry,
     /// The folder that relative paths of the file start at.
     pub base: &'a Path,
-    /// Plan only these chains and what they begin `from:`; empty for all.
+    /// Plan only these chains, with all that stand behind the same sources; empty for all.
     pub only: &'a [String],
 }
 
@@ -50,7 +51,8 @@ pub fn plan(
         if !problems.is_empty() {
             return Err(problems);
         }
-        return planner.finish();
+        let others = Others::of(document, options, &connections, &planner.drafts);
+        return planner.finish(&others);
     }
     Err(problems)
 }
@@ -96,6 +98,12 @@ pub(super) struct Given {
     pub(super) windowed: bool,
 }
 
+impl Given {
+    fn is_same_output(&self, other: &Self) -> bool {
+        (self.chain, self.node, self.output) == (other.chain, other.node, other.output)
+    }
+}
+
 pub(super) struct Planner<'a> {
     document: &'a Document,
     pub(super) options: PlanOptions<'a>,
@@ -113,7 +121,7 @@ pub(super) struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(
+    pub(super) fn new(
         document: &'a Document,
         options: PlanOptions<'a>,
         connections: &'a Connections,
@@ -153,8 +161,8 @@ impl<'a> Planner<'a> {
     }
 
     /// Plans the chains, each after those that it begins `from:`.
-    fn chains(&mut self) {
-        let mut waiting: Vec<&ChainDecl> = self.wanted();
+    pub(super) fn chains(&mut self) {
+        let mut waiting = only::wanted(self.document, self.options.only, &mut self.problems);
         loop {
             let before = waiting.len();
             let (ready, rest): (Vec<&ChainDecl>, Vec<&ChainDecl>) =
@@ -170,43 +178,6 @@ impl<'a> Planner<'a> {
         for chain in waiting {
             self.unresolved(chain);
         }
-    }
-
-    /// The chains that `--only` asks for.
-    fn wanted(&mut self) -> Vec<&'a ChainDecl> {
-        let only = self.options.only;
-        let chains: Vec<&ChainDecl> = self.document.chains.iter().collect();
-        if only.is_empty() {
-            return chains;
-        }
-        for name in only.iter().filter(|n| !chains.iter().any(|c| c.name.text == **n)) {
-            let names: Vec<&str> = chains.iter().map(|c| c.name.text.as_str()).collect();
-            let file = crate::config::SourceFile::new("--only", name.as_str());
-            let place = crate::config::Place { end: name.len(), start: 0, file };
-            self.problems.push(
-                Diagnostic::error(place, format!("there is no chain `{name}`"))
-                    .label(format!("the file has: {}", names.join(", ")))
-                    .suggest(name, names.iter().copied()),
-            );
-        }
-        let mut wanted: BTreeSet<&str> = only.iter().map(String::as_str).collect();
-        loop {
-            let more: Vec<&str> = chains
-                .iter()
-                .filter(|c| wanted.contains(c.name.text.as_str()))
-                .filter_map(|c| match &c.steps[0].head {
-                    Head::From(references) => Some(references.iter().map(|r| r.chain.as_str())),
-                    Head::Plugin(..) => None,
-                })
-                .flatten()
-                .filter(|c| !wanted.contains(c))
-                .collect();
-            if more.is_empty() {
-                break;
-            }
-            wanted.extend(more);
-        }
-        chains.into_iter().filter(|c| wanted.contains(c.name.text.as_str())).collect()
     }
 
     /// True where every step that the chain begins `from:` has been planned, or will never be.
@@ -281,6 +252,10 @@ impl<'a> Planner<'a> {
                 self.given.get(&(reference.chain.clone(), reference.step.clone())).cloned()?;
             let step = self.declared(reference)?;
             let given = match reference.output {
+                Output::Main if matches!(step.head, Head::Plugin(Kind::Sink, _)) => {
+                    self.problems.push(self.gives_no_rows(reference));
+                    return None;
+                }
                 Output::Main => given,
                 Output::Late => match (&step.head, before) {
                     (Head::Plugin(Kind::Window, _), Some(input)) => Given {
@@ -333,9 +308,40 @@ impl<'a> Planner<'a> {
                     return None;
                 }
             }
+            if let Some(first) = joined.iter().position(|other| other.is_same_output(&given)) {
+                self.problems.push(
+                    Diagnostic::error(reference.place.clone(), "this output stands in the list twice")
+                        .label("each of its rows would come twice")
+                        .also(references[first].place.clone(), "the first")
+                        .help("take one of them away"),
+                );
+                return None;
+            }
             joined.push(given);
         }
         Some(joined)
+    }
+
+    /// A chain that begins `from:` a sink.
+    fn gives_no_rows(&self, reference: &StepRef) -> Diagnostic {
+        let StepRef { chain, step, place, .. } = reference;
+        let steps = self.document.chains.iter().find(|c| c.name.text == *chain).map(|c| &c.steps);
+        let before = steps.into_iter().flatten().take_while(|s| s.id != *step);
+        let before = before.filter(|s| !matches!(s.head, Head::Plugin(Kind::Sink, _))).last();
+        let help = match before {
+            Some(StepDecl { head: Head::From(references), .. }) => {
+                format!(
+                    "begin where `{chain}` begins, `from: {}`",
+                    references.iter().map(StepRef::to_string).collect::<Vec<_>>().join(", ")
+                )
+            }
+            Some(before) => format!("`from: {chain}.{}` gives the rows that come in to it", before.id),
+            None => "begin with the step before it".to_owned(),
+        };
+        Diagnostic::error(place.clone(), "a sink gives no rows")
+            .label(format!("`{chain}.{step}` writes them"))
+            .help(help)
+            .help(format!("`from: {chain}.{step}.dead` gives those that it could not use"))
     }
 
     fn declared(&self, reference: &StepRef) -> Option<&'a StepDecl> {
@@ -401,8 +407,9 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn finish(mut self) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let topics = topics::join(&self.drafts, self.connections, &mut self.problems, &mut self.warnings);
+    fn finish(mut self, others: &Others) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let (topics, sharing) =
+            topics::join(&self.drafts, others, self.connections, &mut self.problems, &mut self.warnings);
         self.problems.extend(self.names_of_logs.clashes(&self.drafts, &self.document.connections));
         if !self.problems.is_empty() {
             return Err(self.problems);
@@ -412,7 +419,9 @@ impl<'a> Planner<'a> {
             .drafts
             .into_iter()
             .zip(&said)
-            .map(|(draft, said)| ChainPlan {
+            .zip(sharing)
+            .map(|((draft, said), sharing)| ChainPlan {
+                sharing,
                 at_least_once: matches!(said, Some((DeliveryDecl::AtLeastOnce, _))),
                 per_instance: !draft.sinks.is_empty() && draft.sinks.iter().all(SinkUse::per_instance),
                 name: draft.name,
@@ -447,7 +456,7 @@ impl<'a> Planner<'a> {
 }
 
 impl SinkUse {
-    fn per_instance(&self) -> bool {
+    pub(super) fn per_instance(&self) -> bool {
         self.capabilities.contains(&Capability::PerInstance)
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Draft {
     pub(super) source: SourcePlan,
     /// Where the source names its topic.
     pub(super) source_topic: Option<Place>,
+    /// Where it says how others key it.
+    pub(super) keyed_by: Option<Place>,
     /// How the file says that the chain delivers.
     pub(super) delivery: Option<(DeliveryDecl, Place)>,
     /// The fields that the rows' time stands in.
@@ -86,6 +88,7 @@ impl Planner<'_> {
             name: chain.name.text.clone(),
             source,
             source_topic,
+            keyed_by: step.with.get("keyed_by").map(|node| node.place.clone()),
             delivery: step.delivery.clone(),
             time_fields,
             nodes: Vec::new(),

@@ -2,18 +2,37 @@
 
 use std::sync::Arc;
 
-use super::plan::{NodeBody, TopicUse};
+use super::keyed::Keys;
+use super::only::Others;
+use super::plan::{NodeBody, Sharing, TopicUse};
 use super::steps::Draft;
 use crate::config::{Diagnostic, nearest};
 use crate::log::{Log, TopicSpec};
 use crate::plugin::SourceBody;
 
+/// The topics of the chains that run, and how each of these can be shared. `others` are the chains of the file that do not: they write topics too.
 pub(super) fn join(
     drafts: &[Draft],
+    others: &Others,
     connections: &[(String, Arc<dyn Log>)],
     problems: &mut Vec<Diagnostic>,
     warnings: &mut Vec<Diagnostic>,
-) -> Vec<TopicUse> {
+) -> (Vec<TopicUse>, Vec<Sharing>) {
+    let own: Vec<&Draft> = drafts.iter().collect();
+    let topics = uses(&own, connections);
+    circles(&topics, drafts, problems);
+    // For the checks the whole file counts, but only what the chains that run read is checked.
+    let all: Vec<&Draft> = own.iter().copied().chain(&others.drafts).collect();
+    let mut file = uses(&all, connections);
+    file.iter_mut().for_each(|topic| topic.readers.retain(|reader| *reader < own.len()));
+    formats(&file, &all, warnings);
+    let sharing = Keys { topics: &file, drafts: &all, others, connections }.check(problems, warnings);
+    unwritten(&file, &all, own.len(), others, connections, problems, warnings);
+    (topics, sharing)
+}
+
+/// The topics that chains use, which are numbered in this order.
+fn uses(drafts: &[&Draft], connections: &[(String, Arc<dyn Log>)]) -> Vec<TopicUse> {
     let mut topics: Vec<TopicUse> = Vec::new();
     for (chain, draft) in drafts.iter().enumerate() {
         for entry in &draft.nodes {
@@ -43,10 +62,6 @@ pub(super) fn join(
         };
         topic(&mut topics, connection, &source.topic).readers.push(chain);
     }
-    formats(&topics, drafts, warnings);
-    keys(&topics, drafts, connections, problems);
-    unwritten(&topics, drafts, connections, problems, warnings);
-    circles(&topics, drafts, problems);
     topics
 }
 
@@ -67,11 +82,11 @@ fn topic<'t>(topics: &'t mut Vec<TopicUse>, connection: usize, name: &str) -> &'
 
 /// A topic that one chain writes in a format, and another reads in a different one: seldom meant, and found at the first record at
 /// the earliest.
-fn formats(topics: &[TopicUse], drafts: &[Draft], warnings: &mut Vec<Diagnostic>) {
+fn formats(topics: &[TopicUse], drafts: &[&Draft], warnings: &mut Vec<Diagnostic>) {
     for topic in topics {
         let name = &topic.spec.name;
         for (reader, writer) in
-            topic.readers.iter().flat_map(|r| topic.writers.iter().map(move |w| (&drafts[*r], &drafts[*w])))
+            topic.readers.iter().flat_map(|r| topic.writers.iter().map(move |w| (drafts[*r], drafts[*w])))
         {
             let SourceBody::Log(source) = &reader.source.bound.body else { continue };
             let mut written = writer.nodes.iter().filter_map(|entry| match &entry.node.body {
@@ -100,87 +115,35 @@ fn formats(topics: &[TopicUse], drafts: &[Draft], warnings: &mut Vec<Diagnostic>
     }
 }
 
-/// A window over a topic whose records are not keyed by what it counts by: right with one worker, wrong with several, for each would
-/// count a part of a key. A log of this process has one worker, and so has a topic of one partition.
-fn keys(
-    topics: &[TopicUse],
-    drafts: &[Draft],
-    connections: &[(String, Arc<dyn Log>)],
-    problems: &mut Vec<Diagnostic>,
-) {
-    let shared = |t: &&TopicUse| connections.get(t.connection).is_some_and(|(_, log)| log.describe().shared);
-    for topic in topics.iter().filter(shared).filter(|t| t.spec.partitions != Some(1)) {
-        for (reader, writer) in
-            topic.readers.iter().flat_map(|r| topic.writers.iter().map(move |w| (&drafts[*r], &drafts[*w])))
-        {
-            let SourceBody::Log(source) = &reader.source.bound.body else { continue };
-            let windows = reader.nodes.iter().filter_map(|entry| match &entry.node.body {
-                NodeBody::Window(window) if !window.key().is_empty() && !entry.one_worker => {
-                    Some((&entry.node, window.key()))
-                }
-                _ => None,
-            });
-            let sinks = || {
-                writer.nodes.iter().filter_map(|entry| match &entry.node.body {
-                    NodeBody::Topic(connection, sink)
-                        if *connection == topic.connection
-                            && sink.topic == topic.spec.name
-                            && sink.format == source.format =>
-                    {
-                        Some(sink)
-                    }
-                    _ => None,
-                })
-            };
-            for (node, key) in windows {
-                // A field that the topic does not have was made on the way: nobody can tell what it is keyed by.
-                let known = key.iter().all(|name| reader.source.bound.schema.index_of(name).is_ok());
-                let keyed = |by: Option<&str>| by.is_some_and(|by| key.iter().any(|name| name == by));
-                let other = sinks().find(|sink| known && !keyed(sink.encoder.keyed_by()));
-                let (Some(sink), Some(place)) = (other, reader.source_topic.clone()) else { continue };
-                let by = sink
-                    .encoder
-                    .keyed_by()
-                    .map_or("without a key".to_owned(), |by| format!("keyed by `{by}`"));
-                problems.push(
-                    Diagnostic::error(
-                        place,
-                        format!(
-                            "topic `{}` is not keyed by `{}`, which `{}.{}` counts by",
-                            topic.spec.name,
-                            key.join("`, `"),
-                            node.chain,
-                            node.id
-                        ),
-                    )
-                    .label(format!("the chain `{}` writes it {by}", writer.name))
-                    .help(format!(
-                        "several workers would each count a part: write it with `key: {}`, say `repartition: true` beside the window, or, where one worker is enough, `repartition: false`",
-                        key.first().map_or("", String::as_str)
-                    )),
-                );
-            }
-        }
-    }
-}
-
-/// A topic that is read and that no chain writes: on a log of this process nothing ever comes; elsewhere somebody else may write it.
+/// A topic that is read and that no chain writes: on a log of this process nothing ever comes; elsewhere somebody else may write it. The first `own` of
+/// `drafts` run.
 fn unwritten(
     topics: &[TopicUse],
-    drafts: &[Draft],
+    drafts: &[&Draft],
+    own: usize,
+    others: &Others,
     connections: &[(String, Arc<dyn Log>)],
     problems: &mut Vec<Diagnostic>,
     warnings: &mut Vec<Diagnostic>,
 ) {
-    for topic in topics.iter().filter(|t| t.writers.is_empty()) {
+    for topic in topics.iter().filter(|t| t.writers.iter().all(|writer| *writer >= own)) {
         let name = &topic.spec.name;
+        let planned = topic.writers.first().map(|writer| drafts[*writer].name.as_str());
+        let named = || others.named.iter().find(|(topic, _)| topic == name).map(|(_, chain)| chain.as_str());
+        if let Some(writer) = planned.or_else(named) {
+            elsewhere(topic, writer, drafts, connections, warnings);
+            continue;
+        }
         let written: Vec<&str> = topics
             .iter()
             .filter(|t| t.connection == topic.connection && !t.writers.is_empty())
             .map(|t| t.spec.name.as_str())
             .collect();
         let durable = connections.get(topic.connection).is_some_and(|(_, log)| log.describe().durable);
-        for place in topic.readers.iter().filter_map(|r| drafts[*r].source_topic.clone()) {
+        // Who says how another program keys it knows that one does.
+        let told = |draft: &Draft| durable && draft.keyed_by.is_some();
+        let readers = topic.readers.iter().map(|reader| drafts[*reader]).filter(|draft| !told(draft));
+        for place in readers.filter_map(|draft| draft.source_topic.clone()) {
             let message = format!("no chain writes topic `{name}`");
             let label = if written.is_empty() {
                 "the chains of this run write no topic".to_owned()
@@ -203,6 +166,28 @@ fn unwritten(
             }
             if durable { warnings.push(diagnostic) } else { problems.push(diagnostic) }
         }
+    }
+}
+
+/// A topic that a chain of the file writes which does not run. A log in memory gets nothing of it.
+fn elsewhere(
+    topic: &TopicUse,
+    writer: &str,
+    drafts: &[&Draft],
+    connections: &[(String, Arc<dyn Log>)],
+    warnings: &mut Vec<Diagnostic>,
+) {
+    if connections.get(topic.connection).is_none_or(|(_, log)| log.describe().durable) {
+        return;
+    }
+    for place in topic.readers.iter().filter_map(|r| drafts[*r].source_topic.clone()) {
+        let message = format!("nothing comes to topic `{}` in this run", topic.spec.name);
+        let warning = Diagnostic::warning(place, message)
+            .label(format!("the chain `{writer}` writes it, and `--only` leaves that out"))
+            .help(format!(
+                "the embedded log lives in this process: add `--only {writer}`, or name `brokers:`"
+            ));
+        warnings.push(warning);
     }
 }
 

@@ -310,6 +310,17 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// `Retry` while the log cannot be reached.
     async fn largest_record(&self, topic: &str) -> Result<Option<usize>>;
 
+    /// The earliest timestamp that a record may have. Kafka takes none before 1970, and every log does as it does, so that a pipeline that runs on one runs
+    /// on the other.
+    fn earliest_time(&self) -> Millis {
+        0
+    }
+
+    /// How many partitions a topic gets that is made here and of which nobody says otherwise; `None` where that is not known before.
+    fn default_partitions(&self) -> Option<u32> {
+        None
+    }
+
     /// Opens a reader. It joins its group at once; its first event is an `Assigned` once the group has settled.
     async fn reader(&self, options: ReaderOptions) -> Result<Box<dyn LogReader>>;
 

@@ -224,9 +224,19 @@ impl Stamper {
         }
     }
 
+    /// A number is the decimal that it is nearest to: 4.004 s are 4004 ms, though the binary number is less.
     fn of_number(&self, number: f64, per_second: f64) -> Option<Millis> {
-        let millis = (number * (1000.0 / per_second)).floor();
+        let scale = 1000.0 / per_second;
+        let (nearest, below) = ((number * scale).round(), (number * scale).floor());
+        let millis = if nearest / scale == number { nearest } else { below };
         (millis.abs() <= FARTHEST as f64).then_some(millis as Millis)
+    }
+
+    /// A decimal as it is written; with an exponent it is read as a number.
+    fn of_text(&self, text: &str, per_second: f64) -> Option<Millis> {
+        let shift = if per_second == 1.0 { 3 } else { 0 };
+        decimal(text, shift)
+            .or_else(|| text.parse().ok().and_then(|number| self.of_number(number, per_second)))
     }
 
     fn read(&self, text: &str) -> Result<Millis, String> {
@@ -234,7 +244,7 @@ impl Stamper {
             Format::Rfc3339 => DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_millis()),
             Format::Epoch { per_second } => match text.parse() {
                 Ok(number) => epoch(number, *per_second),
-                Err(_) => text.parse().ok().and_then(|number| self.of_number(number, *per_second)),
+                Err(_) => self.of_text(text, *per_second),
             },
             Format::Pattern(items) => self.by_pattern(items, text),
         };
@@ -273,6 +283,32 @@ fn millis(column: &ArrayRef) -> Option<&ScalarBuffer<Millis>> {
     }
 }
 
+/// A decimal times ten to the power of `shift`; what is left behind the point is cut off towards the past. `None` where it is none, or too far off.
+fn decimal(text: &str, shift: usize) -> Option<Millis> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let are_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.len() + fraction.len() == 0 || !are_digits(whole) || !are_digits(fraction) {
+        return None;
+    }
+    let mut millis: Millis = 0;
+    let mut behind = fraction.bytes();
+    let mut moved = 0;
+    let mut next = || {
+        moved += 1;
+        (moved <= shift).then(|| behind.next().unwrap_or(b'0'))
+    };
+    for digit in whole.bytes().chain(std::iter::from_fn(&mut next)) {
+        millis = millis.checked_mul(10)?.checked_add(i64::from(digit - b'0'))?;
+    }
+    let cut = behind.any(|digit| digit != b'0');
+    let millis = if negative { -millis - i64::from(cut) } else { millis };
+    (-FARTHEST..=FARTHEST).contains(&millis).then_some(millis)
+}
+
 fn epoch(number: i64, per_second: f64) -> Option<Millis> {
     number.checked_mul((1000.0 / per_second) as i64).filter(|t| (-FARTHEST..=FARTHEST).contains(t))
 }
@@ -282,6 +318,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow_schema::{Field, Schema};
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
@@ -341,6 +378,10 @@ mod tests {
         assert_eq!(of("%Y-%m-%d %H", "1970-01-01 07").unwrap_err(), "`t` is not a time: \"1970-01-01 07\"");
         assert_eq!(of("epoch_ms", "-5"), Ok(-5));
         assert_eq!(of("epoch_s", "1.5"), Ok(1500));
+        assert_eq!(of("epoch_s", "4.004"), Ok(4004));
+        assert_eq!(of("epoch_s", "-0.0005"), Ok(-1));
+        assert_eq!(of("epoch_s", "1.5e3"), Ok(1_500_000));
+        assert_eq!(of("epoch_ms", "7.9"), Ok(7));
         assert_eq!(of("epoch_s", "9e99").unwrap_err(), "`t` is not a time: \"9e99\"");
         assert_eq!(of("epoch_s", "NaN").unwrap_err(), "`t` is not a time: \"NaN\"");
     }
@@ -361,6 +402,21 @@ mod tests {
         );
         assert_eq!(time(json!({ "field": "i" }), json!({})).unwrap_err(), "it has no time: `i` is null");
         assert_eq!(bind(json!({ "text": "{t}{d}" })).unwrap().1, ["t", "d"]);
+    }
+
+    proptest! {
+        /// Every millisecond, written as seconds with a fraction, as text and as a number.
+        #[test]
+        fn seconds_with_a_fraction_are_exact(millis in -9_000_000_000_000i64..9_000_000_000_000, more in "[0-9]{0,4}") {
+            let sign = if millis < 0 { "-" } else { "" };
+            let text = format!("{sign}{}.{:03}", millis.abs() / 1000, millis.abs() % 1000);
+            let of = json!({ "field": "t", "format": "epoch_s" });
+            prop_assert_eq!(time(of.clone(), json!({ "t": text })), Ok(millis));
+            let number: f64 = text.parse().unwrap();
+            prop_assert_eq!(time(json!({ "field": "n", "format": "epoch_s" }), json!({ "n": number })), Ok(millis));
+            let past = i64::from(millis < 0 && more.bytes().any(|digit| digit != b'0'));
+            prop_assert_eq!(time(of, json!({ "t": format!("{text}{more}") })), Ok(millis - past));
+        }
     }
 
     #[test]

@@ -47,7 +47,16 @@ pub trait Decoder: Send {
     fn decode(&mut self, records: &Records, rejects: &mut Rejects) -> Result<Decoded>;
 }
 
-/// Records to write.
+/// Which rows each record is of. A row that was rejected is in no record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordMap {
+    /// One record a row, in the order of the rows that were not rejected.
+    OneEach,
+    /// Of the rows that were not rejected, row `i` went into record `rows[i]`; every record has a row.
+    Rows(Vec<u32>),
+}
+
+/// Records to write. Where they are not as many as they say, the run ends: no row is left out without a word.
 #[derive(Debug)]
 pub struct Encoded {
     /// The keys; `None` where no record has one.
@@ -56,6 +65,8 @@ pub struct Encoded {
     pub values: BinaryArray,
     /// The timestamps.
     pub timestamps: ScalarBuffer<Millis>,
+    /// Which rows they are of.
+    pub rows: RecordMap,
 }
 
 /// Columns to bytes. One object per chain.

@@ -23,7 +23,7 @@ mod transform;
 pub use aggregate::{Aggregate, AggregateState, BoundWindow, Groups, Results, Rows, WindowPlugin};
 pub use connection::ConnectionPlugin;
 pub use event_time::{EventTime, Stamper};
-pub use format::{Decoded, Decoder, Encoded, Encoder, FormatPlugin, FormatSpec, RowMap};
+pub use format::{Decoded, Decoder, Encoded, Encoder, FormatPlugin, FormatSpec, RecordMap, RowMap};
 pub use input::Input;
 pub(crate) use input::type_name;
 pub(crate) use registry::Build;

@@ -1,5 +1,6 @@
 //! Rows that a step cannot use.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
@@ -49,6 +50,17 @@ impl Rejects {
     /// True where none was rejected.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// Those of a batch of `rows` rows, each row once: a row that was rejected again keeps its first reason. `Err` with a row that the batch
+    /// does not have.
+    pub(crate) fn settle(&mut self, rows: usize) -> Result<HashSet<usize>, usize> {
+        let mut seen = HashSet::with_capacity(self.rows.len());
+        self.rows.retain(|reject| seen.insert(reject.row));
+        match self.rows.iter().map(|reject| reject.row).find(|row| *row >= rows) {
+            Some(row) => Err(row),
+            None => Ok(seen),
+        }
     }
 
     /// Those from the `from`th on were rows of a part of the batch that begins at row `start`.

@@ -115,6 +115,8 @@ pub struct LogSource {
     pub start: Option<Start>,
     /// The consumer group; `None` for one made from the pipeline's and the chain's name.
     pub group: Option<String>,
+    /// The fields that other programs key its records by, where the file says so; empty where those have no key.
+    pub keyed_by: Option<Vec<String>>,
     /// The format's name, to compare with what the file's sinks write.
     pub format: String,
     /// Bytes to columns.

@@ -1,91 +1,135 @@
-//! Records that are larger than a topic takes: found before they are sent, as a step finds any other record that it cannot use.
+//! Records that a topic does not take, as they are too large or of too early a time: found before they are sent, as a step finds any other record that it
+//! cannot use.
 
-use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow_array::{Array, BinaryArray, BooleanArray};
 use arrow_select::filter::filter;
 
+use super::encoded::Checked;
 use super::tree::Tree;
+use crate::clock::Millis;
 use crate::error::{Error, Part, Result};
 use crate::graph::NodeBody;
 use crate::log::Log;
-use crate::plugin::{Encoded, Rejects, SourceReject};
+use crate::plugin::{Rejects, SourceReject};
 
 /// The most bytes that a dead letter keeps of such a record: the letter must be small enough for any topic.
 const KEPT: usize = 1024;
 
+/// What a topic takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// The most bytes of key and value, as far as is known.
+    pub(super) largest: Option<usize>,
+    /// The earliest timestamp.
+    pub(super) earliest: Millis,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { largest: None, earliest: Millis::MIN }
+    }
+}
+
 impl Tree {
-    /// Asks how large records may be, for each sink on a topic.
-    pub(crate) async fn learn_largest(&mut self, logs: &[(String, Arc<dyn Log>)]) -> Result<()> {
-        self.largest = vec![None; self.nodes.len()];
+    /// Asks what records may be, for each sink on a topic.
+    pub(crate) async fn learn_limits(&mut self, logs: &[(String, Arc<dyn Log>)]) -> Result<()> {
+        self.limits = vec![Limits::default(); self.nodes.len()];
         for index in 0..self.nodes.len() {
             let NodeBody::Topic(connection, sink) = &self.nodes[index].body else { continue };
             let (connection, topic) = (*connection, sink.topic.clone());
             if let Some((_, log)) = logs.get(connection) {
                 let found = log.largest_record(&topic).await;
-                self.largest[index] = found.map_err(|e| e.of(Part::Connection(connection)))?;
+                let largest = found.map_err(|e| e.of(Part::Connection(connection)))?;
+                self.limits[index] = Limits { largest, earliest: log.earliest_time() };
             }
         }
         Ok(())
     }
 }
 
-/// Takes out what is larger than `topic` takes, and rejects its rows: those of a batch of `rows`, less those that are rejected already, are what was
-/// encoded. Gives how many it took out.
+/// Takes out what `topic` does not take, and rejects all rows that such a record is of. Gives how many rows it rejected.
 pub(super) fn take_out(
-    encoded: &mut Encoded,
-    largest: Option<usize>,
+    checked: &mut Checked,
+    limits: Limits,
     topic: &str,
-    rows: usize,
     rejects: &mut Rejects,
 ) -> Result<usize> {
+    let encoded = &checked.records;
     let held = |array: &BinaryArray| array.value_data().len();
     let all = encoded.keys.as_ref().map_or(0, held) + held(&encoded.values);
+    let largest = limits.largest.unwrap_or(usize::MAX);
     // Nearly always: no single record is larger than all of them.
-    let Some(largest) = largest.filter(|largest| all > *largest) else { return Ok(0) };
+    if all <= largest && encoded.timestamps.iter().all(|time| *time >= limits.earliest) {
+        return Ok(0);
+    }
     let length =
         |array: &BinaryArray, record| if array.is_null(record) { 0 } else { array.value(record).len() };
     let size = |record| {
         encoded.keys.as_ref().map_or(0, |keys| length(keys, record)) + length(&encoded.values, record)
     };
-    let large: Vec<(usize, usize)> = (0..encoded.values.len())
-        .map(|record| (record, size(record)))
-        .filter(|(_, size)| *size > largest)
-        .collect();
-    if large.is_empty() {
+    let why = |record: usize| {
+        let (size, time) = (size(record), encoded.timestamps[record]);
+        if size > largest {
+            let sizes = format!("{size} bytes of key and value, and `{topic}` takes {largest}");
+            Some(format!("larger than its topic takes: {sizes}"))
+        } else if time < limits.earliest {
+            Some(format!(
+                "earlier than its topic takes: its time is {}, and `{topic}` takes those from {} on",
+                said(time),
+                said(limits.earliest)
+            ))
+        } else {
+            None
+        }
+    };
+    let refused: Vec<Option<String>> = (0..encoded.values.len()).map(why).collect();
+    if refused.iter().all(Option::is_none) {
         return Ok(0);
     }
-    let rejected: HashSet<usize> = rejects.rows().iter().map(|reject| reject.row).collect();
-    let written: Vec<usize> = (0..rows).filter(|row| !rejected.contains(row)).collect();
-    for (record, size) in &large {
-        let row = written.get(*record).copied();
-        let row = row.ok_or_else(|| Error::fatal("a format gave more records than it has rows"))?;
-        rejects.push(
-            row,
-            format!(
-                "larger than its topic takes: {size} bytes of key and value, and `{topic}` takes {largest}"
-            ),
-        );
+    let before = rejects.rows().len();
+    let mut rows_of = vec![0_usize; refused.len()];
+    checked.written().for_each(|(_, record)| rows_of[record] += 1);
+    for (row, record) in checked.written() {
+        let Some(reason) = &refused[record] else { continue };
+        let mut reason = reason.clone();
+        if let others @ 1.. = rows_of[record] - 1 {
+            let _ = write!(
+                reason,
+                "; the record is of this and {others} other rows, and `encode: json` makes one of each row"
+            );
+        }
+        rejects.push(row, reason);
     }
-    let taken: HashSet<usize> = large.iter().map(|(record, _)| *record).collect();
-    let stay: BooleanArray = (0..encoded.values.len()).map(|record| Some(!taken.contains(&record))).collect();
+    let stay: BooleanArray = refused.iter().map(|refused| Some(refused.is_none())).collect();
     let broken = |e| Error::fatal("records could not be left out").caused_by(e);
     let left = |array: &BinaryArray| -> Result<BinaryArray> {
         let left = filter(array, &stay).map_err(broken)?;
         Ok(left.as_any().downcast_ref::<BinaryArray>().cloned().unwrap_or_else(|| BinaryArray::new_null(0)))
     };
-    encoded.keys = encoded.keys.as_ref().map(left).transpose()?;
-    encoded.values = left(&encoded.values)?;
-    let times = encoded.timestamps.iter().enumerate();
-    encoded.timestamps =
-        times.filter(|(record, _)| !taken.contains(record)).map(|(_, time)| *time).collect::<Vec<_>>().into();
-    Ok(large.len())
+    let keys = encoded.keys.as_ref().map(left).transpose()?;
+    let values = left(&encoded.values)?;
+    let times = encoded.timestamps.iter().zip(&refused);
+    let timestamps = times.filter(|(_, refused)| refused.is_none()).map(|(time, _)| *time).collect();
+    checked.records.keys = keys;
+    checked.records.values = values;
+    checked.records.timestamps = timestamps;
+    Ok(rejects.rows().len() - before)
+}
+
+/// A time as a date, where it is one.
+fn said(time: Millis) -> String {
+    match chrono::DateTime::from_timestamp_millis(time) {
+        Some(date) => date.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
+        None => format!("{time} ms since 1970"),
+    }
 }
 
 /// Cuts the last `count` dead letters short.
 pub(super) fn cut(dead: &mut [SourceReject], count: usize) {
-    for letter in dead.iter_mut().rev().take(count) {
+    for letter in dead.iter_mut().rev().take(count).filter(|letter| letter.raw.len() > KEPT) {
         letter.raw.truncate(KEPT);
         letter.reason.push_str("; the record is cut short here");
     }
@@ -94,11 +138,27 @@ pub(super) fn cut(dead: &mut [SourceReject], count: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugin::{Encoded, RecordMap};
 
-    fn encoded(values: &[Option<&str>], keys: bool) -> Encoded {
+    fn checked(
+        values: &[Option<&str>],
+        keys: bool,
+        rows: usize,
+        map: RecordMap,
+        rejects: &mut Rejects,
+    ) -> Checked {
         let keys = keys.then(|| values.iter().map(|_| Some("key")).collect::<BinaryArray>());
-        let times: Vec<i64> = (0..values.len() as i64).collect();
-        Encoded { keys, values: values.iter().copied().collect(), timestamps: times.into() }
+        let timestamps = (0..values.len() as i64).collect();
+        let encoded = Encoded { keys, values: values.iter().copied().collect(), timestamps, rows: map };
+        Checked::new(encoded, rows, rejects, "test").unwrap()
+    }
+
+    fn large(bytes: usize) -> Limits {
+        Limits { largest: Some(bytes), ..Limits::default() }
+    }
+
+    fn rejected(rejects: &Rejects, from: usize) -> Vec<(usize, &str)> {
+        rejects.rows()[from..].iter().map(|r| (r.row, r.reason.as_str())).collect()
     }
 
     #[test]
@@ -106,23 +166,40 @@ mod tests {
         let mut rejects = Rejects::default();
         // Row 1 was rejected before: the records are of rows 0, 2, 3 and 4.
         rejects.push(1, "no");
-        let mut records = encoded(&[Some("12345"), Some("123456789"), None, Some("1234567")], true);
-        assert_eq!(take_out(&mut records, Some(10), "t", 5, &mut rejects).unwrap(), 1);
-        let named: Vec<_> = rejects.rows()[1..].iter().map(|r| (r.row, r.reason.as_str())).collect();
-        assert_eq!(named, [(2, "larger than its topic takes: 12 bytes of key and value, and `t` takes 10")]);
-        let left: Vec<_> = records.values.iter().collect();
+        let values = [Some("12345"), Some("123456789"), None, Some("1234567")];
+        let mut records = checked(&values, true, 5, RecordMap::OneEach, &mut rejects);
+        assert_eq!(take_out(&mut records, large(10), "t", &mut rejects).unwrap(), 1);
+        let reason = "larger than its topic takes: 12 bytes of key and value, and `t` takes 10";
+        assert_eq!(rejected(&rejects, 1), [(2, reason)]);
+        let left: Vec<_> = records.records.values.iter().collect();
         assert_eq!(left, [Some(b"12345".as_slice()), None, Some(b"1234567")]);
-        assert_eq!(records.keys.unwrap().len(), 3);
-        assert_eq!(&records.timestamps[..], [0, 2, 3]);
+        assert_eq!(records.records.keys.unwrap().len(), 3);
+        assert_eq!(&records.records.timestamps[..], [0, 2, 3]);
+    }
+
+    #[test]
+    fn all_rows_of_a_record_go_with_it() {
+        let mut rejects = Rejects::default();
+        rejects.push(2, "no");
+        let map = RecordMap::Rows(vec![1, 0, 1, 1, 0]);
+        let mut records = checked(&[Some("12"), Some("1234")], false, 6, map, &mut rejects);
+        assert_eq!(take_out(&mut records, large(3), "t", &mut rejects).unwrap(), 3);
+        let reason = "larger than its topic takes: 4 bytes of key and value, and `t` takes 3; the record is of this and 2 other rows, and `encode: json` makes one of each row";
+        assert_eq!(rejected(&rejects, 1), [(0, reason), (3, reason), (4, reason)]);
+        assert_eq!(records.records.values.iter().collect::<Vec<_>>(), [Some(b"12".as_slice())]);
     }
 
     #[test]
     fn what_fits_is_left_alone() {
         for (largest, values) in [(None, "1234567890"), (Some(10), "1234567890"), (Some(5), "12345")] {
-            let mut records = encoded(&[Some(values), None], false);
             let mut rejects = Rejects::default();
-            assert_eq!(take_out(&mut records, largest, "t", 2, &mut rejects).unwrap(), 0, "{values}");
-            assert_eq!((records.values.len(), rejects.rows().len()), (2, 0));
+            let mut records = checked(&[Some(values), None], false, 2, RecordMap::OneEach, &mut rejects);
+            assert_eq!(
+                take_out(&mut records, Limits { largest, ..Limits::default() }, "t", &mut rejects).unwrap(),
+                0,
+                "{values}"
+            );
+            assert_eq!((records.records.values.len(), rejects.rows().len()), (2, 0));
         }
     }
 }

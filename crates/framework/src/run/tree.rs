@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use super::encoded::Checked;
+use super::large::Limits;
+use super::passed::Passed;
 use super::writers::Writers;
 use super::{FailPoint, dead, large};
 use crate::batch::{Batch, Partition, Times};
@@ -14,7 +17,7 @@ use crate::error::{Error, Part, Result};
 use crate::graph::{Node, NodeBody, OnError};
 use crate::log::Append;
 use crate::metrics::{Balance, StepMetrics};
-use crate::plugin::{Rejects, SinkContext, SourceReject};
+use crate::plugin::{Encoded, LogSink, Rejects, SinkContext, SourceReject};
 use crate::window::{Restored, SavedPart, WindowOperator, WindowOutput};
 
 /// How many of a step's unusable records are logged one by one before it goes quiet.
@@ -29,8 +32,8 @@ pub(crate) struct Tree {
     /// Batches on their way, each with the node that gets it; the last is next.
     work: Vec<(usize, Batch)>,
     rejects: Rejects,
-    /// For each node the largest record that its topic takes, as far as is known.
-    pub(super) largest: Vec<Option<usize>>,
+    /// For each node what its topic takes, as far as is known.
+    pub(super) limits: Vec<Limits>,
     windowed: WindowOutput,
     /// True where rows reached a sink since the last commit.
     pub(super) wrote: bool,
@@ -46,7 +49,7 @@ impl Tree {
             channels: None,
             work: Vec::new(),
             rejects: Rejects::default(),
-            largest: Vec::new(),
+            limits: Vec::new(),
             windowed: WindowOutput::default(),
             wrote: false,
         }
@@ -139,10 +142,8 @@ impl Tree {
         if node.outputs.dead.is_empty() {
             return Ok(());
         }
-        self.rejects.clear();
-        let mut encoded = sink.encoder.encode(batch, &mut self.rejects)?;
-        let largest = self.largest.get(index).copied().flatten();
-        let large = large::take_out(&mut encoded, largest, &sink.topic, batch.rows(), &mut self.rejects)?;
+        let limits = self.limits.get(index).copied().unwrap_or_default();
+        let (_, large) = encoded(sink, limits, batch, &mut self.rejects)?;
         let mut dead = dead::of_rows(batch, self.rejects.rows());
         large::cut(&mut dead, large);
         self.rejected(index, &batch.origin().partition, &dead, true)
@@ -152,7 +153,6 @@ impl Tree {
         let node = &mut self.nodes[index];
         let metrics = &self.metrics[index];
         let rows = batch.rows();
-        let fresh = fresh_rows(&batch);
         let replay = batch.origin().replay;
         let partition = batch.origin().partition.clone();
         match &mut node.body {
@@ -161,12 +161,19 @@ impl Tree {
                 // Cheap: columns are shared, and a rejected row is shown as it came in.
                 let before = batch.clone();
                 let given = transform.apply(batch, &mut self.rejects)?;
-                let rejected = self.rejects.rows().len() as u64;
+                let rejected = self.rejects.settle(rows).map_err(|row| {
+                    let mistake = format!(
+                        "the transform `{}` rejected row {row} of {rows}, counted from 0",
+                        node.plugin
+                    );
+                    Error::fatal(mistake)
+                        .remedy("this is a mistake in the plugin: report it to whoever wrote it")
+                })?;
                 if !replay {
-                    let out = given.rows() as u64;
-                    StepMetrics::add(&metrics.rows_out, out.min(fresh));
-                    StepMetrics::add(&metrics.made, out.saturating_sub(fresh));
-                    StepMetrics::add(&metrics.filtered, fresh.saturating_sub(out + rejected));
+                    let passed = Passed::of(&before, &given, &rejected);
+                    StepMetrics::add(&metrics.rows_out, passed.out);
+                    StepMetrics::add(&metrics.made, passed.made);
+                    StepMetrics::add(&metrics.filtered, passed.filtered);
                 }
                 let dead = dead::of_rows(&before, self.rejects.rows());
                 let main = std::mem::take(&mut self.nodes[index].outputs.main);
@@ -187,10 +194,8 @@ impl Tree {
             }
             NodeBody::Repartition(..) => self.repartition(index, &batch, writers).await,
             NodeBody::Topic(connection, sink) => {
-                self.rejects.clear();
-                let mut encoded = sink.encoder.encode(&batch, &mut self.rejects)?;
-                let largest = self.largest.get(index).copied().flatten();
-                let large = large::take_out(&mut encoded, largest, &sink.topic, rows, &mut self.rejects)?;
+                let limits = self.limits.get(index).copied().unwrap_or_default();
+                let (encoded, large) = encoded(sink, limits, &batch, &mut self.rejects)?;
                 let rejected = self.rejects.rows().len();
                 let append = Append {
                     topic: sink.topic.as_str().into(),
@@ -520,6 +525,20 @@ pub(crate) fn again(
         OnError::Fail | OnError::Skip => Ok(None),
         OnError::DeadLetter => dead::batch(partition, rejects, now, true).map(Some),
     }
+}
+
+/// The records of a batch that the sink's topic takes, and how many rows were rejected as theirs it does not.
+fn encoded(
+    sink: &mut LogSink,
+    limits: Limits,
+    batch: &Batch,
+    rejects: &mut Rejects,
+) -> Result<(Encoded, usize)> {
+    rejects.clear();
+    let encoded = sink.encoder.encode(batch, rejects)?;
+    let mut checked = Checked::new(encoded, batch.rows(), rejects, &sink.format)?;
+    let large = large::take_out(&mut checked, limits, &sink.topic, rejects)?;
+    Ok((checked.records, large))
 }
 
 fn of_sink(error: Error, index: usize, chain: &str, id: &str) -> Error {

@@ -65,4 +65,6 @@ fn excerpt(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
+mod round_trip;
+#[cfg(test)]
 pub(crate) mod testing;

@@ -9,19 +9,19 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
-use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch};
+use arrow_array::{Array, ArrayRef, Float64Array, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use pipectl_framework::log::Records;
 use pipectl_framework::plugin::{
-    Batch, Decoded, Decoder, Encoded, Encoder, Error, FormatPlugin, Input, Problem, Reads, Rejects, Result,
-    RowMap,
+    Batch, Decoded, Decoder, Encoded, Encoder, Error, FormatPlugin, Input, Problem, Reads, RecordMap,
+    Rejects, Result, RowMap,
 };
 use pipectl_framework::register;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer as _, MapAccess, SeqAccess, Visitor};
 
-use super::{excerpt, text};
+use super::{excerpt, text, type_name};
 use crate::columns::TextColumn;
 
 /// The counts of one window in one record.
@@ -34,6 +34,29 @@ struct Pairs {
     /// The column of the counts. Default: `count`.
     #[serde(default = "count")]
     count: String,
+    /// What the counts are: `integer` (default), or `number` for those with fractions, such as an average.
+    #[serde(default, rename = "type")]
+    counts: CountType,
+}
+
+/// What the counts are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum CountType {
+    /// 64 bits.
+    #[default]
+    Integer,
+    /// Floating point.
+    Number,
+}
+
+impl CountType {
+    fn data_type(self) -> DataType {
+        match self {
+            Self::Integer => DataType::Int64,
+            Self::Number => DataType::Float64,
+        }
+    }
 }
 
 fn key() -> String {
@@ -52,9 +75,11 @@ impl FormatPlugin for Pairs {
     const EXAMPLE: &'static str = "pairs";
 
     fn decoder(self) -> Result<Box<dyn Decoder>, Problem> {
-        let fields =
-            vec![Field::new(self.key, DataType::Utf8, false), Field::new(self.count, DataType::Int64, false)];
-        Ok(Box::new(PairsDecoder { schema: Arc::new(Schema::new(fields)) }))
+        let fields = vec![
+            Field::new(self.key, DataType::Utf8, false),
+            Field::new(self.count, self.counts.data_type(), false),
+        ];
+        Ok(Box::new(PairsDecoder { schema: Arc::new(Schema::new(fields)), counts: self.counts }))
     }
 
     fn encoder(self, input: &Input, key: Option<usize>) -> Result<Box<dyn Encoder>, Problem> {
@@ -67,6 +92,20 @@ impl FormatPlugin for Pairs {
         }
         let keys = input.text_column("key", &self.key)?;
         let counts = input.number_column("count", &self.count)?;
+        let given = input.schema.field(counts).data_type();
+        // A reader of the same settings must be able to read what is written.
+        if *given != self.counts.data_type() {
+            let name = &self.count;
+            let problem = Problem::new(
+                "count",
+                format!("field `{name}` is not {}", type_name(&self.counts.data_type())),
+            )
+            .label(format!("{} gives it as {}", input.given_by, type_name(given)));
+            let kind = type_name(given);
+            return Err(problem.help(format!(
+                "say so on both sides: `encode: {{ pairs: {{ count: {name}, type: {kind} }} }}`, and `format: {{ pairs: {{ type: {kind} }} }}` where it is read"
+            )));
+        }
         Ok(Box::new(PairsEncoder { keys, counts, reads: Reads::Only(vec![self.key, self.count]) }))
     }
 }
@@ -87,14 +126,18 @@ impl Encoder for PairsEncoder {
         let counts = batch.column(self.counts);
         let mut values = TextColumn::with_capacity(1, batch.rows() * 16);
         let (mut record, mut timestamps, mut written) = (Vec::new(), Vec::new(), 0);
+        let mut rows = Vec::with_capacity(batch.rows());
         for row in 0..batch.rows() {
             if keys.is_null(row) || counts.is_null(row) {
                 rejects.push(row, "a pair without a key or without a count cannot be written");
+            } else if let Some(number) = not_finite(counts, row) {
+                rejects.push(row, format!("the count of a pair has no form in JSON: {number}"));
             } else {
                 record.push(if written == 0 { b'[' } else { b',' });
                 write_pair(&mut record, keys.value(row), counts, row)
                     .map_err(|e| Error::fatal("a pair could not be written").caused_by(e))?;
                 written += 1;
+                rows.push(timestamps.len() as u32);
             }
             let time = batch.times().get(row);
             if written > 0 && batch.times().get(row + 1) != time {
@@ -105,8 +148,21 @@ impl Encoder for PairsEncoder {
                 written = 0;
             }
         }
-        Ok(Encoded { keys: None, values: values.finish_binary(), timestamps: timestamps.into() })
+        Ok(Encoded {
+            keys: None,
+            values: values.finish_binary(),
+            timestamps: timestamps.into(),
+            rows: RecordMap::Rows(rows),
+        })
     }
+}
+
+/// The count, where it is a number that JSON has no form for.
+fn not_finite(counts: &ArrayRef, row: usize) -> Option<f64> {
+    counts
+        .as_primitive_opt::<Float64Type>()
+        .map(|counts| counts.value(row))
+        .filter(|count| !count.is_finite())
 }
 
 /// Writes `{"key":count}`.
@@ -126,6 +182,7 @@ fn write_pair(record: &mut Vec<u8>, key: &str, counts: &ArrayRef, row: usize) ->
 
 struct PairsDecoder {
     schema: SchemaRef,
+    counts: CountType,
 }
 
 impl Decoder for PairsDecoder {
@@ -134,8 +191,26 @@ impl Decoder for PairsDecoder {
     }
 
     fn decode(&mut self, records: &Records, rejects: &mut Rejects) -> Result<Decoded> {
+        match self.counts {
+            CountType::Integer => {
+                self.read::<i64>(records, rejects, |counts| Arc::new(Int64Array::from(counts)))
+            }
+            CountType::Number => {
+                self.read::<f64>(records, rejects, |counts| Arc::new(Float64Array::from(counts)))
+            }
+        }
+    }
+}
+
+impl PairsDecoder {
+    fn read<T: DeserializeOwned>(
+        &self,
+        records: &Records,
+        rejects: &mut Rejects,
+        column: fn(Vec<T>) -> ArrayRef,
+    ) -> Result<Decoded> {
         let mut keys = TextColumn::with_capacity(records.len() * 3, records.len() * 8);
-        let (mut counts, mut rows) = (Vec::new(), Vec::new());
+        let (mut counts, mut rows) = (Vec::<T>::new(), Vec::new());
         for (record, value) in records.values.iter().enumerate() {
             let Some(value) = value else {
                 rejects.push(record, "the record has no value");
@@ -153,20 +228,19 @@ impl Decoder for PairsDecoder {
             }
         }
         let broken = |e| Error::fatal("pairs do not fit their columns").caused_by(e);
-        let columns: Vec<ArrayRef> =
-            vec![Arc::new(keys.finish(None).map_err(broken)?), Arc::new(Int64Array::from(counts))];
+        let columns: Vec<ArrayRef> = vec![Arc::new(keys.finish(None).map_err(broken)?), column(counts)];
         let columns = RecordBatch::try_new(self.schema.clone(), columns).map_err(broken)?;
         Ok(Decoded { columns, rows: RowMap::Rows(rows) })
     }
 }
 
 /// Reads a list of objects of counts into columns.
-struct ReadPairs<'a> {
+struct ReadPairs<'a, T> {
     keys: &'a mut TextColumn,
-    counts: &'a mut Vec<i64>,
+    counts: &'a mut Vec<T>,
 }
 
-impl<'de> Visitor<'de> for ReadPairs<'_> {
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ReadPairs<'_, T> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -180,12 +254,12 @@ impl<'de> Visitor<'de> for ReadPairs<'_> {
 }
 
 /// Reads one object of counts.
-struct ReadObject<'a> {
+struct ReadObject<'a, T> {
     keys: &'a mut TextColumn,
-    counts: &'a mut Vec<i64>,
+    counts: &'a mut Vec<T>,
 }
 
-impl<'de> serde::de::DeserializeSeed<'de> for ReadObject<'_> {
+impl<'de, T: Deserialize<'de>> serde::de::DeserializeSeed<'de> for ReadObject<'_, T> {
     type Value = ();
 
     fn deserialize<D: serde::Deserializer<'de>>(self, json: D) -> std::result::Result<(), D::Error> {
@@ -193,7 +267,7 @@ impl<'de> serde::de::DeserializeSeed<'de> for ReadObject<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for ReadObject<'_> {
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ReadObject<'_, T> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -240,7 +314,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn pairs() -> Pairs {
-        Pairs { key: key(), count: count() }
+        Pairs { key: key(), count: count(), counts: CountType::Integer }
     }
 
     fn results(rows: &[(&str, i64, i64)]) -> Batch {

@@ -7,8 +7,8 @@ use arrow_array::{Array, BinaryArray, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use pipectl_framework::log::Records;
 use pipectl_framework::plugin::{
-    Batch, Decoded, Decoder, Encoded, Encoder, Error, FormatPlugin, Input, Problem, Reads, Rejects, Result,
-    RowMap,
+    Batch, Decoded, Decoder, Encoded, Encoder, Error, FormatPlugin, Input, Problem, Reads, RecordMap,
+    Rejects, Result, RowMap,
 };
 use pipectl_framework::register;
 use schemars::JsonSchema;
@@ -120,6 +120,7 @@ impl Encoder for TextEncoder {
             keys: self.key.as_ref().map(|key| key.keys(batch)).transpose()?,
             values: BinaryArray::from(text(batch, self.column)?.clone()),
             timestamps: batch.times().values().clone(),
+            rows: RecordMap::OneEach,
         })
     }
 }

@@ -140,9 +140,9 @@ mod tests {
     }
 
     fn written(with: serde_json::Value) -> (Option<Vec<u8>>, String) {
-        let Encoded { keys, values: written, timestamps } =
+        let Encoded { keys, values: written, timestamps, rows: map } =
             bind(with).unwrap().encoder.encode(&rows(), &mut Rejects::default()).unwrap();
-        let text = values(&Encoded { keys: None, values: written, timestamps }).remove(0);
+        let text = values(&Encoded { keys: None, values: written, timestamps, rows: map }).remove(0);
         (keys.map(|k| k.value(0).to_vec()), text)
     }
 

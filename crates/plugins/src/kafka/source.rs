@@ -6,7 +6,7 @@ use pipectl_framework::plugin::{
 };
 use pipectl_framework::register;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::{check_topic, connection};
 
@@ -22,12 +22,32 @@ struct KafkaSource {
     /// The consumer group that keeps the position and shares the partitions. Default: made from the names of the pipeline and
     /// the chain. Change it to go on where a group of another name stopped.
     group: Option<String>,
+    /// The field, or the list of fields, that another program keys the records by: all records of one value are in one partition. `[]` where records have no
+    /// key. A topic that this file writes needs none.
+    #[serde(default, deserialize_with = "keyed_by")]
+    #[schemars(with = "Option<Fields>")]
+    keyed_by: Option<Vec<String>>,
     /// Where to start while the group has no position: `earliest` or `latest`. Default: `earliest`, and `latest` for a chain whose
     /// sink wants every row in every copy of the pipeline, such as a page.
     start: Option<Start>,
     /// The name under `connections:`. Default: `kafka`.
     #[serde(default = "connection")]
     connection: String,
+}
+
+/// One field, or a list.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected the name of a field, or a list of such names")]
+enum Fields {
+    One(String),
+    Several(Vec<String>),
+}
+
+fn keyed_by<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    Ok(Some(match Fields::deserialize(deserializer)? {
+        Fields::One(field) => vec![field],
+        Fields::Several(fields) => fields,
+    }))
 }
 
 fn text() -> FormatSpec {
@@ -58,6 +78,7 @@ impl SourcePlugin for KafkaSource {
             topic: self.topic,
             start: self.start,
             group: self.group,
+            keyed_by: self.keyed_by,
             format: self.format.name().to_owned(),
             decoder,
         });

@@ -21,7 +21,7 @@ impl Chain {
                 self.tree.set_targets(&partitions);
             }
         }
-        self.tree.learn_largest(&self.environment.connections).await?;
+        self.tree.learn_limits(&self.environment.connections).await?;
         self.wait_for_turn().await?;
         let options = &self.environment.options;
         let source_context = SourceContext {

@@ -7,7 +7,9 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
 use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray};
 use chrono::{DateTime, SecondsFormat};
-use pipectl_framework::plugin::{Batch, Encoded, Encoder, Error, Input, Problem, Reads, Rejects, Result};
+use pipectl_framework::plugin::{
+    Batch, Encoded, Encoder, Error, Input, Problem, Reads, RecordMap, Rejects, Result,
+};
 
 use super::{KeyColumn, Times, type_name};
 use crate::columns::TextColumn;
@@ -204,6 +206,7 @@ impl Encoder for JsonEncoder {
             keys: self.key.as_ref().map(|key| key.keys(batch)).transpose()?,
             values: values.finish_binary(),
             timestamps: batch.times().values().clone(),
+            rows: RecordMap::OneEach,
         })
     }
 }

@@ -89,6 +89,10 @@ impl Log for KafkaLog {
         self.limits.largest_record(&self.settings, topic).await.map(Some)
     }
 
+    fn default_partitions(&self) -> Option<u32> {
+        self.settings.partitions
+    }
+
     async fn reader(&self, options: ReaderOptions) -> Result<Box<dyn LogReader>> {
         Ok(Box::new(reader::KafkaReader::open(&self.settings, &options, &self.known_groups)?))
     }

@@ -1,0 +1,187 @@
+//! Whether several workers can share a window: who writes its topic, how it is keyed, and what `explain` promises then.
+
+use pipectl_framework::graph::{Sharing, explain};
+
+use super::{KAFKA, MEMORY, planned, warnings};
+
+/// A window behind a topic that the file writes (`write`: further settings of its sink) or not. `source` and `step` are further keys of the source's
+/// `with:` and of the window's step.
+fn chains(write: Option<&str>, source: &str, step: &str, window: &str) -> String {
+    let writer = write.map_or(String::new(), |write| {
+        format!(
+            "  rows:
+    - source: csv
+      with: {{ path: log.csv, header: true }}
+    - sink: kafka
+      with: {{ topic: orders{write} }}
+"
+        )
+    });
+    format!(
+        "{writer}  count:
+    - source: kafka
+      with: {{ topic: orders, format: {{ json: {{ fields: {{ gender: text, province: text }} }} }}{source} }}
+    - window: {window}
+{step}    - sink: kafka
+      with: {{ topic: counts }}
+"
+    )
+}
+
+/// What came of planning.
+#[derive(Debug, PartialEq, Eq)]
+enum Came {
+    /// Several workers can share it, and nothing is said.
+    Fine,
+    /// `repartition: false`.
+    Alone,
+    /// A warning that has this in it.
+    Warned(&'static str),
+    /// An error.
+    Refused(&'static str),
+}
+
+fn check(brokers: &str, yaml: &str, expected: &Came) {
+    let planned = planned(brokers, yaml, &[]);
+    match (expected, &planned) {
+        (Came::Refused(part), Err(problems)) => {
+            assert!(problems.contains(part), "{yaml}\n{problems}");
+            assert!(problems.contains("repartition: true"), "{yaml}\n{problems}");
+            return;
+        }
+        (_, Err(problems)) => panic!("{yaml}\n{problems}"),
+        (Came::Refused(part), Ok(_)) => panic!("{yaml}\nnot refused: {part}; {}", warnings(&planned)),
+        (_, Ok(_)) => {}
+    }
+    let (plan, said) = planned.unwrap();
+    let chain = plan.chains.iter().find(|chain| chain.name == "count").unwrap();
+    let explained = explain(&plan);
+    let because = explained.iter().find(|chain| chain.chain == "count").unwrap().because.join("\n");
+    let shares = because.contains("As many workers as topic");
+    match expected {
+        Came::Fine => {
+            assert!(!said.contains("count a part"), "{yaml}\n{said}");
+            assert_eq!(chain.sharing, Sharing::Partitions, "{yaml}");
+            assert!(shares || brokers == MEMORY, "{yaml}\n{because}");
+            assert!(!because.contains("one worker"), "{yaml}\n{because}");
+        }
+        Came::Alone => {
+            assert!(!said.contains("count a part"), "{yaml}\n{said}");
+            assert!(matches!(chain.sharing, Sharing::Alone { .. }), "{yaml}\n{:?}", chain.sharing);
+            assert!(!shares && because.contains("This holds for one worker."), "{yaml}\n{because}");
+        }
+        Came::Warned(part) => {
+            assert!(said.contains(part) && said.contains("repartition: true"), "{yaml}\n{said}");
+            assert!(matches!(chain.sharing, Sharing::Unknown { .. }), "{yaml}\n{:?}", chain.sharing);
+            assert!(!shares && because.contains("This holds for one worker."), "{yaml}\n{because}");
+        }
+        Came::Refused(_) => unreachable!(),
+    }
+}
+
+const BY_GENDER: &str = "count-by-key\n      with: { key: gender, size: 1s }";
+const BY_BOTH: &str = "count\n      with: { key: [gender, province], size: 1s }";
+const OF_ALL: &str = "count\n      with: { size: 1s }";
+const TRUE: &str = "      repartition: true\n";
+const FALSE: &str = "      repartition: false\n";
+
+#[test]
+fn a_topic_that_the_file_writes() {
+    let (keyed, otherwise) = (Some(", key: gender"), Some(", key: province"));
+    let one = Some(", key: province, partitions: 1");
+    let apart = || Came::Refused("is not keyed by `gender`, which `count.count-by-key` counts by");
+    check(KAFKA, &chains(keyed, "", "", BY_GENDER), &Came::Fine);
+    check(KAFKA, &chains(keyed, "", "", BY_BOTH), &Came::Fine);
+    check(KAFKA, &chains(otherwise, "", "", BY_GENDER), &apart());
+    check(KAFKA, &chains(Some(""), "", "", BY_GENDER), &apart());
+    check(KAFKA, &chains(one, "", "", BY_GENDER), &Came::Fine);
+    check(KAFKA, &chains(otherwise, "", TRUE, BY_GENDER), &Came::Fine);
+    check(KAFKA, &chains(otherwise, "", FALSE, BY_GENDER), &Came::Alone);
+    check(MEMORY, &chains(otherwise, "", "", BY_GENDER), &Came::Fine);
+    // What the connection gives a topic that the file makes.
+    let connection = format!("{KAFKA}, partitions: 1");
+    check(&connection, &chains(otherwise, "", "", BY_GENDER), &Came::Fine);
+    check(&connection, &chains(Some(", key: province, partitions: 2"), "", "", BY_GENDER), &apart());
+    check(&connection, &chains(Some(", key: province, create: false"), "", "", BY_GENDER), &apart());
+    check(&format!("{KAFKA}, partitions: 2"), &chains(otherwise, "", "", BY_GENDER), &apart());
+}
+
+#[test]
+fn a_window_without_a_key() {
+    let apart = || Came::Refused("`count.count` counts all rows together");
+    check(KAFKA, &chains(Some(", key: gender"), "", "", OF_ALL), &apart());
+    check(KAFKA, &chains(Some(""), "", "", OF_ALL), &apart());
+    check(KAFKA, &chains(Some(", partitions: 1"), "", "", OF_ALL), &Came::Fine);
+    check(&format!("{KAFKA}, partitions: 1"), &chains(Some(""), "", "", OF_ALL), &Came::Fine);
+    check(KAFKA, &chains(Some(""), "", TRUE, OF_ALL), &Came::Fine);
+    check(KAFKA, &chains(Some(""), "", FALSE, OF_ALL), &Came::Alone);
+    check(MEMORY, &chains(Some(""), "", "", OF_ALL), &Came::Fine);
+    let unknown = || Came::Warned("nobody says how many partitions topic `orders` has");
+    check(KAFKA, &chains(None, "", "", OF_ALL), &unknown());
+    check(KAFKA, &chains(None, ", keyed_by: gender", "", OF_ALL), &unknown());
+    check(KAFKA, &chains(None, "", FALSE, OF_ALL), &Came::Alone);
+    let (plan, _) = planned(KAFKA, &chains(None, "", TRUE, OF_ALL), &[]).unwrap();
+    let topic = plan.topics.iter().find(|t| t.spec.name == "t.count.count.repartition").unwrap();
+    assert_eq!(topic.spec.partitions, Some(1), "all rows come together");
+    let two = "      repartition: { partitions: 2 }\n";
+    let problems = planned(KAFKA, &chains(None, "", two, OF_ALL), &[]).err().unwrap();
+    assert!(problems.contains("a window without a key has one partition"), "{problems}");
+}
+
+#[test]
+fn a_topic_that_another_program_writes() {
+    let unknown = || Came::Warned("nobody says how topic `orders` is keyed");
+    check(KAFKA, &chains(None, "", "", BY_GENDER), &unknown());
+    check(KAFKA, &chains(None, "", FALSE, BY_GENDER), &Came::Alone);
+    check(KAFKA, &chains(None, "", TRUE, BY_GENDER), &Came::Fine);
+    check(KAFKA, &chains(None, ", keyed_by: gender", "", BY_GENDER), &Came::Fine);
+    check(KAFKA, &chains(None, ", keyed_by: [gender]", "", BY_GENDER), &Came::Fine);
+    check(KAFKA, &chains(None, ", keyed_by: gender", "", BY_BOTH), &Came::Fine);
+    check(KAFKA, &chains(None, ", keyed_by: [province, gender]", "", BY_BOTH), &Came::Fine);
+    let refused = |by: &str, window: &str, part: &'static str| {
+        check(KAFKA, &chains(None, &format!(", keyed_by: {by}"), "", window), &Came::Refused(part));
+    };
+    refused(
+        "province",
+        BY_GENDER,
+        "topic `orders` is keyed by `province`, and `count.count-by-key` counts by `gender`",
+    );
+    refused("[gender, province]", BY_GENDER, "is keyed by `gender`, `province`, and");
+    refused("user_id", BY_BOTH, "is keyed by `user_id`, and");
+    refused("gendr", BY_GENDER, "did you mean `gender`?");
+    refused("[]", BY_GENDER, "topic `orders` has no key, and");
+    check(KAFKA, &chains(None, ", keyed_by: province", TRUE, BY_GENDER), &Came::Fine);
+    // Who says how it is keyed knows that somebody writes it.
+    let said = planned(KAFKA, &chains(None, ", keyed_by: gender", "", BY_GENDER), &[]);
+    assert_eq!(warnings(&said), "");
+}
+
+#[test]
+fn a_field_that_is_made_on_the_way() {
+    let other = |write: Option<&str>| {
+        let rename = "{ fields: [province], rename: { province: place } }";
+        let select = format!("    - transform: select\n      with: {rename}\n    - window");
+        let chains = chains(write, "", "", BY_GENDER).replace("    - window", &select);
+        chains.replace("key: gender, size", "key: place, size")
+    };
+    check(
+        KAFKA,
+        &other(Some(", key: province")),
+        &Came::Warned("it cannot be told whether topic `orders` is keyed"),
+    );
+    check(KAFKA, &other(None), &Came::Warned("nobody says how topic `orders` is keyed"));
+}
+
+#[test]
+fn a_page_reads_every_partition_in_every_copy() {
+    let page = "  count:
+    - source: kafka
+      with: { topic: orders, format: { json: { fields: { gender: text } } } }
+    - window: count-by-key
+      with: { key: gender, size: 1s }
+    - sink: socketio
+      with: { listen: '127.0.0.1:0', page: ../../../../dashboards/gender }
+";
+    let said = planned(KAFKA, page, &[]);
+    assert!(!warnings(&said).contains("count a part"), "{}", warnings(&said));
+}
