@@ -17,7 +17,10 @@ mod sliding;
 mod snapshot;
 mod tally;
 mod updates;
+mod work;
 
+#[cfg(test)]
+mod soak;
 #[cfg(test)]
 mod tests;
 

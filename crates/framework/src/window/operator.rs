@@ -490,6 +490,14 @@ impl WindowOperator {
         self.panes.len() + self.sessions.as_ref().map_or(0, Sessions::len)
     }
 
+    /// How many things of any kind are held: panes, fragments, what waits to be given.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        let sessions = self.sessions.as_ref().map_or(0, Sessions::held);
+        let late: usize = self.partitions.values().map(|assigned| assigned.late.len()).sum();
+        self.panes.len() + sessions + late + self.changed.len() + self.deferred.len() + self.keys.len()
+    }
+
     /// What to commit for `partition` when everything before `next` has been pushed: the first offset of its oldest open pane, with a
     /// [`Restored`] as metadata.
     pub fn position(&mut self, partition: &Partition, next: i64) -> Position {
