@@ -136,7 +136,7 @@ impl Tree {
                 self.rejects.clear();
                 // Cheap: columns are shared, and a rejected row is shown as it came in.
                 let before = batch.clone();
-                let given = transform.apply(batch, &mut self.rejects)?;
+                let given = transform.apply(batch, &mut self.rejects)?.made_of(&before);
                 let rejected = self.rejects.rows().len() as u64;
                 if !replay {
                     let out = given.rows() as u64;

@@ -260,7 +260,7 @@ impl WindowOperator {
     }
 
     /// Drops the panes that no window needs any more.
-    fn drop_panes(&mut self, watermark: Millis, out: &mut WindowOutput) {
+    pub(super) fn drop_panes(&mut self, watermark: Millis, out: &mut WindowOutput) {
         // What is given again once all rows are back needs its panes, though time goes on meanwhile.
         if !self.deferred.is_empty() {
             return;
@@ -291,7 +291,6 @@ impl WindowOperator {
             }
         }
         if self.panes.is_empty() && !self.settings.keep_seen {
-            self.keys.clear();
             self.running = None;
         }
     }

@@ -7,6 +7,7 @@
 mod fire;
 mod keys;
 mod operator;
+mod progress;
 mod restored;
 mod result;
 mod rows;

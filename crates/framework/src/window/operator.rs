@@ -79,7 +79,10 @@ pub(super) struct Assigned {
     pub(super) keys_saved: bool,
     /// The watermark that was committed.
     pub(super) restored: Option<Millis>,
-    /// The offsets of rows that were late for a session: where they are read again, they do not count either.
+    /// The times of those in the last batch.
+    pub(super) did_not_count: Vec<Millis>,
+    /// The offsets of rows that did not count, and would if they were judged anew: they were late for a session, had no room, or were too far in
+    /// the future. Where they are read again, they do not count either.
     pub(super) late: BTreeSet<i64>,
 }
 
@@ -264,6 +267,7 @@ impl WindowOperator {
             saved,
             keys_saved,
             restored: watermark,
+            did_not_count: Vec::new(),
             late: late.into_iter().collect(),
         };
         self.partitions.insert(partition, assigned);
@@ -334,7 +338,20 @@ impl WindowOperator {
     /// Rows of these times were read; called after the batch was pushed, also where all of its rows were filtered out. A time too far in the
     /// future does not count, so that one wrong clock does not turn everybody else's rows late.
     pub fn observe(&mut self, partition: &Partition, times: &Times, now: Duration, wall: Millis) {
-        let Some(time) = self.greatest(times, wall) else { return };
+        let Some(assigned) = self.partitions.get_mut(partition) else {
+            // A channel, or nobody's.
+            if let Some(time) = self.greatest(times, wall) {
+                self.watermark.observe(partition, time, now);
+            }
+            return;
+        };
+        // What was too far in the future before a restart moves no time after it.
+        let apart = std::mem::take(&mut assigned.did_not_count);
+        let time = match apart.is_empty() {
+            true => self.greatest(times, wall),
+            false => times.iter().copied().filter(|t| !apart.contains(t)).max(),
+        };
+        let Some(time) = time else { return };
         match self.partitions.get_mut(partition) {
             Some(assigned) if assigned.replaying => assigned.held = assigned.held.max(Some(time)),
             _ => self.watermark.observe(partition, time, now),
