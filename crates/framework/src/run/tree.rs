@@ -15,7 +15,7 @@ use crate::graph::{Node, NodeBody, OnError, Outputs};
 use crate::log::Append;
 use crate::metrics::{Balance, StepMetrics};
 use crate::plugin::{Rejects, SinkContext, SourceReject};
-use crate::window::{Restored, SavedPart, WindowOperator, WindowOutput};
+use crate::window::{Ran, Restored, SavedPart, WindowOperator, WindowOutput};
 
 /// How many of a step's unusable records are logged one by one before it goes quiet.
 const LOGGED_REJECTS: u64 = 10;
@@ -361,34 +361,41 @@ impl Tree {
         self.speakers_caught_up(partition, caught_up, now);
     }
 
-    /// Lets time pass: closes the windows that are due.
-    pub(crate) async fn tick(&mut self, now: Duration, writers: &mut Writers) -> Result<()> {
+    /// Lets time pass: closes the windows that are due. `More` where the transaction is full before all are closed.
+    pub(crate) async fn tick(&mut self, now: Duration, writers: &mut Writers) -> Result<Ran> {
         let wall = self.clock.now();
         self.each_window(writers, |window, out| window.tick(now, wall, out)).await
     }
 
     /// The end of a bounded input: closes every window.
     pub(crate) async fn finish(&mut self, writers: &mut Writers) -> Result<()> {
-        self.each_window(writers, WindowOperator::finish).await
+        self.each_window(writers, |window, out| window.finish(out).map(|()| Ran::All)).await?;
+        Ok(())
     }
 
     async fn each_window(
         &mut self,
         writers: &mut Writers,
-        mut f: impl FnMut(&mut WindowOperator, &mut WindowOutput) -> Result<()>,
-    ) -> Result<()> {
+        mut f: impl FnMut(&mut WindowOperator, &mut WindowOutput) -> Result<Ran>,
+    ) -> Result<Ran> {
         for index in 0..self.nodes.len() {
-            let NodeBody::Window(window) = &mut self.nodes[index].body else { continue };
-            f(window, &mut self.windowed)?;
-            if self.windowed.is_empty() {
-                continue;
+            // What one call gives goes on before the next, so that a catch-up takes no more memory than one call's results.
+            while let NodeBody::Window(window) = &mut self.nodes[index].body {
+                let ran = f(window, &mut self.windowed).map_err(|e| e.at(self.place(index)))?;
+                if !self.windowed.is_empty() {
+                    let nowhere = Partition::new("", 0);
+                    self.emit(index, &nowhere, None, false)?;
+                    FailPoint::WindowClosed.pass();
+                    self.work_off(writers).await?;
+                }
+                match ran {
+                    Ran::All => break,
+                    Ran::More if writers.full() => return Ok(Ran::More),
+                    Ran::More => {}
+                }
             }
-            let nowhere = Partition::new("", 0);
-            self.emit(index, &nowhere, None, false)?;
-            FailPoint::WindowClosed.pass();
-            self.work_off(writers).await?;
         }
-        Ok(())
+        Ok(Ran::All)
     }
 
     /// When the next window may be due, in the clock's elapsed time.
@@ -399,11 +406,11 @@ impl Tree {
     /// The position to commit for a partition that has been read up to `next`: the first offset of its oldest open pane, with what
     /// the windows want back.
     pub(crate) fn position(&mut self, partition: &Partition, next: i64) -> (i64, String) {
-        let mut low = next;
+        let low = windows(&mut self.nodes).map(|window| window.low(partition, next)).min().unwrap_or(next);
         let mut metadata = String::new();
         for window in windows(&mut self.nodes) {
+            window.reads_again_from(partition, low);
             let position = window.position(partition, next);
-            low = low.min(position.offset);
             if !metadata.is_empty() {
                 metadata.push('|');
             }

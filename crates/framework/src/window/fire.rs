@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::operator::{Assigned, WindowOperator, WindowOutput};
+use super::operator::{Assigned, Ran, WindowOperator, WindowOutput};
 use super::result::Give;
 use super::sliding::{Panes, Running};
 use crate::batch::Batch;
@@ -12,6 +12,9 @@ use crate::time::NextMove;
 
 /// The most windows that one call closes; the rest follow in the next, so that a long gap does not hold the chain up.
 const MOST_AT_ONCE: usize = 1024;
+
+/// About how many bytes of results one call gives: those of an hour's windows with zeros for all keys would be more than fits in memory.
+const BYTES_AT_ONCE: usize = 8 << 20;
 
 /// The longest gap without a record, in windows, that is filled with zeros. Beyond it nobody wants to read them all.
 const LONGEST_GAP: Millis = 100_000;
@@ -28,20 +31,26 @@ pub(super) enum Purpose {
 }
 
 impl WindowOperator {
-    /// Lets time pass, and closes the windows that are due.
+    /// Lets time pass, and closes the windows that are due: about 8 MiB of results at once. `More` where others are still due; they are closed by the
+    /// next call.
     ///
     /// # Errors
     /// `Fatal` where the aggregate cannot give its result.
-    pub fn tick(&mut self, now: Duration, wall: Millis, out: &mut WindowOutput) -> Result<()> {
+    pub fn tick(&mut self, now: Duration, wall: Millis, out: &mut WindowOutput) -> Result<Ran> {
         if std::mem::take(&mut self.nothing_to_wait_for) {
             self.sessions_are_back();
         }
         out.again_rows += std::mem::take(&mut self.again);
-        self.give_deferred(out)?;
-        if let Some(watermark) = self.advance(now, wall) {
-            self.close_until(watermark, out)?;
+        if !self.give_deferred(out)? {
+            return Ok(Ran::More);
         }
-        self.give_updates(now, out)
+        if let Some(watermark) = self.advance(now, wall)
+            && !self.close_until(watermark, out)?
+        {
+            return Ok(Ran::More);
+        }
+        self.give_updates(now, out)?;
+        Ok(Ran::All)
     }
 
     /// Nothing follows: closes every window that has a row.
@@ -52,7 +61,7 @@ impl WindowOperator {
         self.partitions.values_mut().for_each(|assigned| assigned.replaying = false);
         self.sessions_are_back();
         out.again_rows += std::mem::take(&mut self.again);
-        self.give_deferred(out)?;
+        while !self.give_deferred(out)? {}
         self.close_sessions(Millis::MAX, out)?;
         while let Some((last, _)) = self.panes.last_key_value() {
             let grid = &self.grid;
@@ -63,14 +72,20 @@ impl WindowOperator {
         Ok(())
     }
 
-    /// Gives what waited for rows that are read again.
-    fn give_deferred(&mut self, out: &mut WindowOutput) -> Result<()> {
-        if !self.deferred.is_empty() && !self.is_replaying() {
-            for (end, partitions) in std::mem::take(&mut self.deferred) {
-                out.results.extend(self.window_of(end, Purpose::Again, &partitions)?);
+    /// Gives what waited for rows that are read again, up to a number of bytes; true when there is no more to give now.
+    fn give_deferred(&mut self, out: &mut WindowOutput) -> Result<bool> {
+        let mut bytes = 0;
+        while !self.deferred.is_empty() && !self.is_replaying() {
+            if bytes >= BYTES_AT_ONCE {
+                return Ok(false);
+            }
+            let Some((end, partitions)) = self.deferred.pop_first() else { break };
+            if let Some(batch) = self.window_of(end, Purpose::Again, &partitions)? {
+                bytes += batch.columns().get_array_memory_size();
+                out.results.push(batch);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// When [`tick`](Self::tick) should be called though nothing was read; `None` while only a record can close a window.
@@ -99,13 +114,15 @@ impl WindowOperator {
         }
     }
 
-    fn close_until(&mut self, watermark: Millis, out: &mut WindowOutput) -> Result<()> {
+    /// True when all that are due are closed.
+    fn close_until(&mut self, watermark: Millis, out: &mut WindowOutput) -> Result<bool> {
         if self.sessions.is_some() {
-            return self.close_sessions(watermark, out);
+            self.close_sessions(watermark, out)?;
+            return Ok(true);
         }
-        self.close_due(watermark, out)?;
+        let all = self.close_due(watermark, out)?;
         self.drop_panes(watermark, out);
-        Ok(())
+        Ok(all)
     }
 
     /// Closes windows that are due, up to a number; true when all are closed. Those without a row are closed too: a row that comes
@@ -124,10 +141,15 @@ impl WindowOperator {
 
     /// Closes windows that are due, up to a number. True where some may be left.
     fn close_windows(&mut self, watermark: Millis, out: &mut WindowOutput) -> Result<bool> {
+        let mut bytes = 0;
         for _ in 0..MOST_AT_ONCE {
+            if bytes >= BYTES_AT_ONCE {
+                break;
+            }
             let Some(end) = self.next_end().filter(|end| *end <= watermark) else { return Ok(false) };
             let end = self.skip_gap(end, watermark);
             if let Some(batch) = self.window(end, Purpose::Close)? {
+                bytes += batch.columns().get_array_memory_size();
                 out.results.push(batch);
             }
             for assigned in self.partitions.values_mut() {
@@ -186,9 +208,14 @@ impl WindowOperator {
         if !self.settings.keep_seen || watermark.saturating_sub(end) <= reach || self.has_rows_for(end) {
             return end;
         }
+        // Several silences that are read at once are each measured by itself: this one ends with the next row.
         let from = end.saturating_sub(grid.size());
         let next_row = self.panes.range(from..).next().map(|(pane, _)| grid.first_end(*pane));
-        let target = next_row.unwrap_or(Millis::MAX).min(grid.end_after(watermark.saturating_sub(reach)));
+        let last_due = grid.end_after(watermark).saturating_sub(grid.slide());
+        let target = match next_row {
+            Some(next_row) => next_row.saturating_sub(reach).min(last_due),
+            None => grid.end_after(watermark.saturating_sub(reach)),
+        };
         if target > end {
             tracing::warn!(
                 "a gap of {} windows without a record is not filled with zeros",

@@ -25,7 +25,7 @@ mod soak;
 #[cfg(test)]
 mod tests;
 
-pub use operator::{WindowOperator, WindowOutput};
+pub use operator::{Ran, WindowOperator, WindowOutput};
 pub use restored::Restored;
 pub use settings::{Emit, KeyNames, Shape, TimeMode, WindowKeys, WindowSettings, ZeroFill, ZeroFillName};
 pub use snapshot::SavedPart;

@@ -19,6 +19,15 @@ use crate::log::Position;
 use crate::plugin::{Aggregate, Input, Rejects, type_name};
 use crate::time::{NextMove, Watermark, WindowGrid, Word};
 
+/// Whether a call has given all that was due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ran {
+    /// All of it.
+    All,
+    /// As much as is given at once; the next call goes on.
+    More,
+}
+
 /// What a call gives.
 #[derive(Debug, Default)]
 pub struct WindowOutput {
@@ -79,6 +88,8 @@ pub(super) struct Assigned {
     pub(super) keys_saved: bool,
     /// The watermark that was committed.
     pub(super) restored: Option<Millis>,
+    /// Rows are read again from this offset on, where that is before this window's own.
+    again_from: i64,
     /// The times of those in the last batch.
     pub(super) did_not_count: Vec<Millis>,
     /// The offsets of rows that did not count, and would if they were judged anew: they were late for a session, had no room, or were too far in
@@ -267,6 +278,7 @@ impl WindowOperator {
             saved,
             keys_saved,
             restored: watermark,
+            again_from: i64::MAX,
             did_not_count: Vec::new(),
             late: late.into_iter().collect(),
         };
@@ -515,18 +527,33 @@ impl WindowOperator {
         self.panes.len() + sessions + late + self.changed.len() + self.deferred.len() + self.keys.len()
     }
 
-    /// What to commit for `partition` when everything before `next` has been pushed: the first offset of its oldest open pane, with a
-    /// [`Restored`] as metadata.
-    pub fn position(&mut self, partition: &Partition, next: i64) -> Position {
-        let assigned = self.partitions.get(partition);
-        let low = assigned.and_then(|assigned| match &self.sessions {
+    /// The offset from which a partition's rows are read again for this window, everything before `next` having been pushed.
+    pub(crate) fn low(&self, partition: &Partition, next: i64) -> i64 {
+        let Some(assigned) = self.partitions.get(partition) else { return next };
+        let first = match &self.sessions {
             Some(sessions) => sessions.first_offset(assigned.number),
             None => {
                 let parts =
                     self.panes.values().flat_map(|p| &p.parts).filter(|p| p.partition == assigned.number);
                 parts.map(|p| p.first_offset).min()
             }
-        });
+        };
+        first.max(assigned.saved).map_or(next, |low| low.min(next))
+    }
+
+    /// A partition's rows are read again from `low` on, where another window needs them: [`position`](Self::position) names those from there on that
+    /// did not count here.
+    pub fn reads_again_from(&mut self, partition: &Partition, low: i64) {
+        if let Some(assigned) = self.partitions.get_mut(partition) {
+            assigned.again_from = low;
+        }
+    }
+
+    /// What to commit for `partition` when everything before `next` has been pushed: the first offset of its oldest open pane, with a
+    /// [`Restored`] as metadata.
+    pub fn position(&mut self, partition: &Partition, next: i64) -> Position {
+        let offset = self.low(partition, next);
+        let assigned = self.partitions.get(partition);
         let closed_until = assigned.and_then(|a| a.closed_until);
         // Windows that are due and not closed yet must not be taken for closed before their rows are back.
         let due = self.next_end().map(|end| match (closed_until, &self.sessions) {
@@ -536,8 +563,6 @@ impl WindowOperator {
         let due = due.map_or(Millis::MAX, |end| end.saturating_sub(1));
         let watermark = self.watermark().max(assigned.and_then(|a| a.reached));
         let saved = assigned.and_then(|a| a.saved);
-        let low = low.max(saved);
-        let offset = low.map_or(next, |low| low.min(next));
         let restored = Restored {
             // In the middle of what is read again, what comes behind was dealt with all the same.
             pos: assigned.map_or(next, |a| a.dealt_with.max(next)),
@@ -560,7 +585,7 @@ impl WindowOperator {
         if assigned.late.is_empty() {
             return Vec::new();
         }
-        assigned.late = assigned.late.split_off(&low);
+        assigned.late = assigned.late.split_off(&low.min(assigned.again_from));
         let (mut kept, mut room) = (Vec::new(), LATE_BYTES);
         let mut behind = None;
         for offset in assigned.late.iter().rev() {

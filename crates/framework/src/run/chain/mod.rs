@@ -36,6 +36,7 @@ use crate::graph::{ChainPlan, OnError, Outputs, Repartitioned};
 use crate::log::{Gone, Log};
 use crate::metrics::{ChainFigures, ChainMetrics, Doing, State, StepMetrics};
 use crate::plugin::SourceBody;
+use crate::window::Ran;
 
 /// The shortest time between two commits of a chain that writes to no log.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
@@ -383,7 +384,12 @@ impl Chain {
                     }
                 }
             }
-            self.tree.tick(clock.elapsed(), &mut self.writers).await?;
+            // Windows that are due may give more than fits in one transaction.
+            while self.tree.tick(clock.elapsed(), &mut self.writers).await? == Ran::More {
+                if self.commit_due() {
+                    self.commit().await?;
+                }
+            }
             if self.commit_due() {
                 self.commit().await?;
             }
