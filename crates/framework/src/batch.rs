@@ -112,15 +112,26 @@ impl std::ops::Deref for Times {
     }
 }
 
+/// The rows of a batch as they were read, before any was left out: time goes on with each of them, whether or not it goes on itself.
+#[derive(Debug)]
+pub(crate) struct AsRead {
+    /// The time of each row, or of each record.
+    pub(crate) times: Times,
+    /// As many offsets, never falling.
+    pub(crate) offsets: ScalarBuffer<i64>,
+}
+
 /// Rows on their way through a chain: columns, event times and origin, all of the same length.
 ///
-/// Cloning copies no rows.
+/// Cloning copies no rows. Where rows are left out, the batch goes on knowing the times of all that were read with it.
 #[derive(Debug, Clone)]
 pub struct Batch {
     columns: RecordBatch,
     times: Times,
     origin: Origin,
     channel: Option<Partition>,
+    /// `None` while all rows are there that were read.
+    read: Option<Arc<AsRead>>,
 }
 
 impl Batch {
@@ -137,7 +148,7 @@ impl Batch {
                 origin.offsets.len()
             )));
         }
-        Ok(Self { columns, times, origin, channel: None })
+        Ok(Self { columns, times, origin, channel: None, read: None })
     }
 
     /// The columns.
@@ -180,10 +191,10 @@ impl Batch {
     /// # Errors
     /// Where `columns` has another number of rows.
     pub fn with_columns(self, columns: RecordBatch) -> Result<Self, ArrowError> {
-        Ok(Self::new(columns, self.times, self.origin)?.through(self.channel))
+        Ok(Self::new(columns, self.times, self.origin)?.through(self.channel).of(self.read))
     }
 
-    /// The same rows with other event times.
+    /// The same rows with other event times. What was read with them and left out is forgotten, as its times were of another kind.
     ///
     /// # Errors
     /// Where `times` are not as many as the rows.
@@ -205,6 +216,38 @@ impl Batch {
         self
     }
 
+    /// Says what was read with these rows.
+    #[must_use]
+    pub(crate) fn of(mut self, read: Option<Arc<AsRead>>) -> Self {
+        self.read = read;
+        self
+    }
+
+    /// What was read with these rows, where that is more than these; else `None`.
+    pub(crate) fn as_read(&self) -> Option<&AsRead> {
+        self.read.as_deref()
+    }
+
+    /// The times of all rows that were read, also of those that were left out.
+    pub(crate) fn read_times(&self) -> &Times {
+        self.read.as_ref().map_or(&self.times, |read| &read.times)
+    }
+
+    /// Says that a step has made these rows of those.
+    #[must_use]
+    pub(crate) fn made_of(self, before: &Self) -> Self {
+        // Most often nothing is left out, and the times are the very same.
+        let same = self.times.values().ptr_eq(before.times.values());
+        let read = if same { before.read.clone() } else { before.all_read() };
+        self.through(before.channel.clone()).of(read)
+    }
+
+    /// What is known of what was read, for a batch that has a part of these rows.
+    fn all_read(&self) -> Option<Arc<AsRead>> {
+        let own = || Arc::new(AsRead { times: self.times.clone(), offsets: self.origin.offsets.clone() });
+        Some(self.read.clone().unwrap_or_else(own))
+    }
+
     /// Whose progress in time the rows show: the channel that they came through, else their partition.
     pub(crate) fn channel(&self) -> &Partition {
         self.channel.as_ref().unwrap_or(&self.origin.partition)
@@ -221,12 +264,16 @@ impl Batch {
     /// Where `keep` has another length.
     pub fn filter(&self, keep: &BooleanArray) -> Result<Self, ArrowError> {
         let columns = arrow_select::filter::filter_record_batch(&self.columns, keep)?;
+        if columns.num_rows() == self.rows() {
+            return Ok(Self { columns, ..self.clone() });
+        }
         let pick = |values: &ScalarBuffer<i64>| -> Result<ScalarBuffer<i64>, ArrowError> {
             let array = Int64Array::new(values.clone(), None);
             Ok(int64_values(&arrow_select::filter::filter(&array, keep)?))
         };
         let origin = Origin { offsets: pick(&self.origin.offsets)?, ..self.origin.clone() };
-        Ok(Self::new(columns, pick(&self.times)?.into(), origin)?.through(self.channel.clone()))
+        let batch = Self::new(columns, pick(&self.times)?.into(), origin)?;
+        Ok(batch.through(self.channel.clone()).of(self.all_read()))
     }
 
     /// The rows at `rows`, in that order; a row may be taken more than once.
@@ -240,7 +287,8 @@ impl Batch {
             Ok(int64_values(&arrow_select::take::take(&array, rows, None)?))
         };
         let origin = Origin { offsets: pick(&self.origin.offsets)?, ..self.origin.clone() };
-        Ok(Self::new(columns, pick(&self.times)?.into(), origin)?.through(self.channel.clone()))
+        let batch = Self::new(columns, pick(&self.times)?.into(), origin)?;
+        Ok(batch.through(self.channel.clone()).of(self.all_read()))
     }
 
     /// `length` rows from `start` on, without copying.
@@ -249,11 +297,18 @@ impl Batch {
     /// Where `start + length` is beyond the last row.
     #[must_use]
     pub fn slice(&self, start: usize, length: usize) -> Self {
+        self.cut(start, length).of(self.all_read())
+    }
+
+    /// As [`slice`](Self::slice), of a batch as it was read: the others are as if they had been read before or behind it.
+    #[must_use]
+    pub(crate) fn cut(&self, start: usize, length: usize) -> Self {
         Self {
             columns: self.columns.slice(start, length),
             times: self.times.slice(start, length).into(),
             origin: Origin { offsets: self.origin.offsets.slice(start, length), ..self.origin.clone() },
             channel: self.channel.clone(),
+            read: None,
         }
     }
 

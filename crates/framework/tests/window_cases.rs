@@ -144,6 +144,36 @@ fn a_jump_of_half_a_century_is_not_filled_with_zeros() {
     assert_eq!(bench.finish(), ["1600000000000..1600000001000 a=1"]);
 }
 
+#[test]
+fn silences_that_are_read_together_are_each_filled_with_zeros() {
+    let settings = WindowSettings { keep_seen: true, max_skew: i64::MAX / 2, ..grid(1000, 1000, 0) };
+    let mut bench = Bench::new(settings);
+    bench.push(&[(0, "a"), (75_000_000, "a"), (150_000_000, "a")]);
+    let mut windows = bench.given().len();
+    while bench.wakeup().is_some_and(|at| at <= bench.now()) {
+        bench.wait(0);
+        windows += bench.given().len();
+    }
+    assert_eq!(windows + bench.finish().len(), 150_001);
+}
+
+#[test]
+fn a_catch_up_gives_no_more_than_some_megabytes_at_once() {
+    let mut bench = Bench::new(WindowSettings { keep_seen: true, ..grid(1000, 1000, 0) });
+    let keys: Vec<String> = (0..2000).map(|key| format!("key-{key}")).collect();
+    let rows: Vec<(i64, &str)> =
+        keys.iter().map(|key| (0, key.as_str())).chain([(300_000, "key-0")]).collect();
+    bench.push(&rows);
+    let mut calls = vec![bench.given().len()];
+    while bench.wakeup().is_some_and(|at| at <= bench.now()) {
+        bench.wait(0);
+        calls.push(bench.given().len());
+    }
+    assert_eq!(calls.iter().sum::<usize>(), 300);
+    // A window's result takes 60 KB and more.
+    assert!(calls.iter().all(|windows| *windows <= 140), "{calls:?} windows in a call");
+}
+
 /// Spark's `WindowOperationsSuite`, "reduceByKeyAndWindow with inverse function": bigger input, window 2, slide 1.
 #[test]
 fn spark_reduce_by_key_and_window_with_inverse() {

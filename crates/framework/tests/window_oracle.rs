@@ -6,7 +6,9 @@
 mod support;
 
 use proptest::prelude::*;
-use support::model::{Model, Op, Setup, Zero, run};
+use std::collections::BTreeMap;
+
+use support::model::{DROPPED, Given, Model, Op, Setup, Zero, run};
 
 fn setup(gap: impl Strategy<Value = Option<i64>>) -> impl Strategy<Value = Setup> {
     (
@@ -29,6 +31,7 @@ fn setup(gap: impl Strategy<Value = Option<i64>>) -> impl Strategy<Value = Setup
                 partitions,
                 zero,
                 invertible,
+                max_keys: 1000,
             }
         })
 }
@@ -36,7 +39,7 @@ fn setup(gap: impl Strategy<Value = Option<i64>>) -> impl Strategy<Value = Setup
 /// Times that mostly rise, so that windows close, with steps back and jumps.
 fn op() -> impl Strategy<Value = Op> {
     let step = prop_oneof![6 => 0_i64..3, 2 => -12_i64..0, 1 => 3_i64..60];
-    let rows = prop::collection::vec((step, 0_u8..5), 1..12);
+    let rows = prop::collection::vec((step, 0..=DROPPED), 1..12);
     prop_oneof![
         6 => (0_usize..4, rows, prop::collection::vec(0_usize..12, 0..3))
             .prop_map(|(partition, rows, cuts)| Op::Rows { partition, rows, cuts }),
@@ -68,6 +71,18 @@ fn one_by_one(ops: &[Op]) -> Vec<Op> {
             other => other.clone(),
         })
         .collect()
+}
+
+/// The same rows of one partition, one after the other, with time between them: too little for it to be idle where it has more to give.
+fn slowly(rows: &[(i64, u8)], waits: &[u64]) -> Vec<Op> {
+    let one = |row: &(i64, u8)| Op::Rows { partition: 0, rows: vec![*row], cuts: Vec::new() };
+    let waits = waits.iter().cycle();
+    rows.iter().zip(waits).flat_map(|(row, wait)| [one(row), Op::Wait(*wait)]).collect()
+}
+
+/// What was given last of each key of each window.
+fn last(given: &Given) -> BTreeMap<(i64, i64, String), i64> {
+    given.rows.iter().map(|(end, start, key, rows)| ((*end, *start, key.clone()), *rows)).collect()
 }
 
 proptest! {
@@ -108,5 +123,34 @@ proptest! {
         let (_, replayed) = run(&setup, start, &ops)?;
         prop_assert_eq!(live.rows, replayed.rows);
         prop_assert_eq!(live.late, replayed.late);
+    }
+
+    /// docs/windows.md: a topic that is read again from its beginning, at any speed, gives the same windows as when it was live.
+    #[test]
+    fn windows_depend_on_the_records_alone_at_any_speed(
+        setup in setup(prop_oneof![Just(None), (1_i64..12).prop_map(Some)]),
+        max_keys in prop_oneof![2 => Just(1000_u32), 1 => 1_u32..5],
+        start in start(),
+        ops in prop::collection::vec(op(), 1..25),
+        waits in prop::collection::vec(0_u64..60, 1..5),
+    ) {
+        let setup = Setup { partitions: 1, max_keys, ..setup };
+        let fast: Vec<Op> = ops.into_iter().filter(|op| matches!(op, Op::Rows { .. })).collect();
+        let rows: Vec<(i64, u8)> =
+            fast.iter().flat_map(|op| if let Op::Rows { rows, .. } = op { rows.clone() } else { Vec::new() }).collect();
+        let (_, live) = run(&setup, start, &slowly(&rows, &waits))?;
+        let all = vec![Op::Rows { partition: 0, rows, cuts: Vec::new() }];
+        for ops in [fast, all] {
+            let (_, again) = run(&setup, start, &ops)?;
+            prop_assert_eq!(&live.late, &again.late, "late rows");
+            prop_assert_eq!(&live.rejected, &again.rejected, "rows without room");
+            prop_assert_eq!(last(&live), last(&again), "results");
+            if setup.lateness == 0 {
+                prop_assert_eq!(live.rows.len(), again.rows.len(), "nothing is given more often");
+            }
+            if setup.lateness == 0 && max_keys == 1000 {
+                prop_assert_eq!(&live.rows, &again.rows, "in the same order");
+            }
+        }
     }
 }

@@ -19,6 +19,7 @@ use support::bench::text;
 struct Worker {
     operator: WindowOperator,
     out: WindowOutput,
+    wall: i64,
 }
 
 impl Worker {
@@ -27,7 +28,7 @@ impl Worker {
         let input = Input { schema, given_by: "the test".into() };
         let settings = WindowSettings { key: vec!["value".into()], ..settings };
         let operator = WindowOperator::new(settings, Box::new(Count { invertible: true }), &input).unwrap();
-        Self { operator, out: WindowOutput::default() }
+        Self { operator, out: WindowOutput::default(), wall: 0 }
     }
 
     /// A partition whose rows before `pos` were dealt with, by a worker whose time had come to `watermark`.
@@ -48,13 +49,13 @@ impl Worker {
         let columns = RecordBatch::try_new(schema, vec![Arc::new(StringArray::from(vec![key]))]).unwrap();
         let origin = Origin { partition: partition.clone(), offsets: vec![offset].into(), replay };
         let batch = Batch::new(columns, vec![time].into(), origin).unwrap();
-        self.operator.push(&batch, Duration::ZERO, 0, &mut self.out).unwrap();
-        self.operator.observe(partition, batch.times(), Duration::ZERO, 0);
+        self.operator.push(&batch, Duration::ZERO, self.wall, &mut self.out).unwrap();
+        self.operator.observe(partition, batch.times(), Duration::ZERO, self.wall);
         self.tick();
     }
 
     fn tick(&mut self) {
-        self.operator.tick(Duration::ZERO, 0, &mut self.out).unwrap();
+        self.operator.tick(Duration::ZERO, self.wall, &mut self.out).unwrap();
     }
 
     fn given(&mut self) -> Vec<String> {
@@ -153,4 +154,95 @@ fn too_many_late_rows_want_the_state_saved_and_a_position_names_the_newest() {
     let text = restored.to_string();
     assert!(text.len() < 1100 && text.contains(",10,10,10"));
     assert_eq!((restored.late.last(), restored.late.len() + left_out), (Some(&10_000), 1000));
+}
+
+/// A worker that takes up where another stands that has read `rows`, and has read again what it asks for, or all from `from` on.
+fn taken_up(
+    mut old: Worker,
+    settings: WindowSettings,
+    rows: &[(i64, &str)],
+    from: Option<i64>,
+    wall: i64,
+) -> Worker {
+    let partition = Partition::new("t", 0);
+    let pos = rows.len() as i64;
+    let low = from.unwrap_or_else(|| old.operator.low(&partition, pos));
+    let (restored, _) = old.operator.note(&partition, pos, low, 1024);
+    let mut next = Worker::new(settings);
+    next.wall = wall;
+    next.operator.assign(partition.clone(), Some(restored), Duration::ZERO);
+    next.operator.expect_replay(&partition, Duration::ZERO);
+    for (offset, row) in (0..).zip(rows).skip(low as usize) {
+        next.push(&partition, offset, true, *row);
+    }
+    next.operator.is_replayed(&partition, Duration::ZERO);
+    next.tick();
+    assert!(next.out.rejected.is_empty() && next.out.late.is_empty(), "it was said before");
+    next
+}
+
+fn read(settings: WindowSettings, rows: &[(i64, &str)]) -> (Worker, Partition) {
+    let mut worker = Worker::new(settings);
+    let partition = Partition::new("t", 0);
+    worker.operator.assign(partition.clone(), None, Duration::ZERO);
+    for (offset, row) in (0..).zip(rows) {
+        worker.push(&partition, offset, false, *row);
+    }
+    (worker, partition)
+}
+
+#[test]
+fn after_a_restart_the_same_keys_have_room_as_before() {
+    let settings = || WindowSettings { max_keys: 2, out_of_orderness: 20, ..with_lateness(0) };
+    // `y` goes with its window, so there is room for `w` when it is read again: but it was for `v`.
+    let rows = [(25, "x"), (1, "y"), (2, "z"), (35, "w"), (26, "v")];
+    let (mut worker, partition) = read(settings(), &rows);
+    assert_eq!(worker.out.rejected.rows().len(), 2, "z and w");
+    assert_eq!(worker.given(), ["0..10 y=1"]);
+    let mut worker = taken_up(worker, settings(), &rows, None, 0);
+    worker.push(&partition, 5, false, (60, "x"));
+    assert_eq!(worker.given(), ["20..30 v=1 x=1"]);
+}
+
+#[test]
+fn a_row_that_was_too_far_in_the_future_does_not_count_once_it_is_not() {
+    for shape in [Shape::Session { gap: 10 }, with_lateness(0).shape] {
+        let settings = || WindowSettings { shape, max_skew: 1000, ..with_lateness(0) };
+        let rows = [(0, "a"), (5000, "b")];
+        let (worker, partition) = read(settings(), &rows);
+        assert_eq!(worker.out.rejected.rows().len(), 1);
+        let mut worker = taken_up(worker, settings(), &rows, None, 10_000);
+        assert_eq!(worker.operator.watermark(), Some(0));
+        worker.push(&partition, 2, false, (3, "a"));
+        worker.push(&partition, 3, false, (9000, "c"));
+        let end = if shape == with_lateness(0).shape { 10 } else { 13 };
+        assert_eq!(worker.given(), [format!("0..{end} a=2")]);
+        assert!(worker.out.late.is_empty());
+    }
+}
+
+#[test]
+fn a_row_that_was_late_stays_late_where_another_window_reads_it_again() {
+    let settings = || WindowSettings { shape: Shape::Session { gap: 10 }, ..with_lateness(0) };
+    let rows = [(100, "z"), (85, "a"), (92, "a"), (101, "a"), (110, "a"), (119, "a"), (125, "a")];
+    let (mut worker, partition) = read(settings(), &rows);
+    assert_eq!(worker.out.late.len(), 1);
+    assert_eq!(worker.given(), ["100..110 z=1"]);
+    assert_eq!(worker.operator.low(&partition, 7), 2, "its own first row");
+    let (worker, _) = read(settings(), &rows);
+    let mut worker = taken_up(worker, settings(), &rows, Some(0), 0);
+    worker.push(&partition, 7, false, (300, "b"));
+    assert_eq!(worker.given(), ["92..135 a=5"]);
+}
+
+#[test]
+fn updates_do_not_wake_while_rows_are_read_again() {
+    let settings = || WindowSettings { every: Some(Duration::from_secs(1)), ..with_lateness(0) };
+    let mut worker = Worker::new(settings());
+    let (here, awaited) = (worker.assign(0, 7, 3, 0), worker.assign(1, 5, 3, 0));
+    worker.operator.expect_replay(&awaited, Duration::ZERO);
+    worker.push(&here, 7, false, (5, "a"));
+    assert_eq!(worker.operator.next_wakeup(Duration::ZERO), None);
+    worker.operator.is_replayed(&awaited, Duration::ZERO);
+    assert_eq!(worker.operator.next_wakeup(Duration::ZERO), Some(Duration::ZERO));
 }

@@ -100,7 +100,7 @@ pub trait Output: Sized + 'static {
 /// The values of a text column.
 pub enum Text {}
 
-/// The values of any column that may be a key: text, integers, numbers, true or false. Numbers are the same where their bits are.
+/// The values of any column that may be counted: text, integers, numbers, true or false. `-0.0` is `0.0`, and NaN is one value.
 pub enum Any {}
 
 /// A value of [`Any`] column.
@@ -114,6 +114,12 @@ pub enum Cell<'a> {
     Number(u64),
     /// Of a column of true and false.
     Boolean(bool),
+}
+
+/// A number as it is told apart from others: one zero, and one that is none.
+fn plain(number: f64) -> f64 {
+    // The sum of both zeros is the positive one.
+    if number.is_nan() { f64::NAN } else { number + 0.0 }
 }
 
 /// Calls `f` for rows that are not null.
@@ -143,7 +149,7 @@ impl Value for f64 {
         if let Some(values) = column.as_primitive_opt::<Int64Type>() {
             rows_of(column, groups, |row| values.value(row) as f64, f);
         } else if let Some(values) = column.as_primitive_opt::<Float64Type>() {
-            rows_of(column, groups, |row| values.value(row), f);
+            rows_of(column, groups, |row| plain(values.value(row)), f);
         }
     }
 }
@@ -177,7 +183,7 @@ impl Value for Any {
         } else if let Some(values) = column.as_primitive_opt::<Int64Type>() {
             rows_of(column, groups, |row| Cell::Integer(values.value(row)), f);
         } else if let Some(values) = column.as_primitive_opt::<Float64Type>() {
-            rows_of(column, groups, |row| Cell::Number(values.value(row).to_bits()), f);
+            rows_of(column, groups, |row| Cell::Number(plain(values.value(row)).to_bits()), f);
         } else if let Some(values) = column.as_boolean_opt() {
             rows_of(column, groups, |row| Cell::Boolean(values.value(row)), f);
         }

@@ -7,7 +7,7 @@ use arrow_buffer::ScalarBuffer;
 
 use super::channels::channel;
 use super::dead;
-use crate::batch::{Batch, Origin, Partition};
+use crate::batch::{AsRead, Batch, Origin, Partition};
 use crate::error::{Consequence, Error, Result};
 use crate::graph::{Piece, piece, time_of};
 use crate::log::{
@@ -325,7 +325,7 @@ impl CustomInput {
     ) -> InputEvent {
         let skipped = batch.origin().offsets.partition_point(|offset| *offset < self.skip_until);
         if skipped > 0 {
-            batch = batch.slice(skipped, batch.rows() - skipped);
+            batch = batch.cut(skipped, batch.rows() - skipped);
         }
         rejects.retain(|r| r.offset >= self.skip_until);
         let again = batch.origin().offsets.partition_point(|offset| *offset < self.replay_until);
@@ -338,9 +338,9 @@ impl CustomInput {
         if again == batch.rows() && fresh.is_empty() && (again > 0 || old) {
             return InputEvent::Batch { batch: batch.replayed(true), rejects, position };
         }
-        let rest = batch.slice(again, batch.rows() - again);
+        let rest = batch.cut(again, batch.rows() - again);
         self.rest = Some(InputEvent::Batch { batch: rest, rejects: fresh, position: position.clone() });
-        InputEvent::Batch { batch: batch.slice(0, again).replayed(true), rejects, position }
+        InputEvent::Batch { batch: batch.cut(0, again).replayed(true), rejects, position }
     }
 }
 
@@ -471,17 +471,20 @@ fn decode(
     rejects.clear();
     let decoded = decoder.decode(records, rejects)?;
     let rejected = SourceReject::of_records(records, rejects);
-    let (times, offsets): (ScalarBuffer<i64>, ScalarBuffer<i64>) = match &decoded.rows {
-        RowMap::Same => (records.timestamps.clone(), records.offsets.clone()),
+    let (times, offsets, read): (ScalarBuffer<i64>, ScalarBuffer<i64>, _) = match &decoded.rows {
+        RowMap::Same => (records.timestamps.clone(), records.offsets.clone(), None),
         RowMap::Rows(rows) => (
             rows.iter().map(|r| records.timestamps[*r as usize]).collect(),
             rows.iter().map(|r| records.offsets[*r as usize]).collect(),
+            // A record that gives no row, or is rejected, has a time all the same.
+            Some(AsRead { times: records.timestamps.clone().into(), offsets: records.offsets.clone() }),
         ),
     };
     let next = records.offsets.last().map_or(0, |last| last + 1);
     let origin = Origin { partition: records.partition.clone(), offsets, replay };
     let batch = Batch::new(decoded.columns, times.into(), origin)
-        .map_err(|e| Error::fatal("a format gave rows that do not match its records").caused_by(e))?;
+        .map_err(|e| Error::fatal("a format gave rows that do not match its records").caused_by(e))?
+        .of(read.map(Arc::new));
     let position = Position { partition: records.partition.clone(), offset: next, metadata: String::new() };
     Ok(InputEvent::Batch { batch, rejects: rejected, position })
 }

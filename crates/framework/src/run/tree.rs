@@ -18,7 +18,7 @@ use crate::graph::{Node, NodeBody, OnError};
 use crate::log::Append;
 use crate::metrics::{Balance, StepMetrics};
 use crate::plugin::{Encoded, LogSink, Rejects, SinkContext, SourceReject};
-use crate::window::{Restored, SavedPart, WindowOperator, WindowOutput};
+use crate::window::{Ran, Restored, SavedPart, WindowOperator, WindowOutput};
 
 /// How many of a step's unusable records are logged one by one before it goes quiet.
 const LOGGED_REJECTS: u64 = 10;
@@ -160,7 +160,7 @@ impl Tree {
                 self.rejects.clear();
                 // Cheap: columns are shared, and a rejected row is shown as it came in.
                 let before = batch.clone();
-                let given = transform.apply(batch, &mut self.rejects)?;
+                let given = transform.apply(batch, &mut self.rejects)?.made_of(&before);
                 let rejected = self.rejects.settle(rows).map_err(|row| {
                     let mistake = format!(
                         "the transform `{}` rejected row {row} of {rows}, counted from 0",
@@ -379,41 +379,49 @@ impl Tree {
         self.speakers_caught_up(partition, caught_up, now);
     }
 
-    /// Lets time pass: closes the windows that are due.
-    pub(crate) async fn tick(&mut self, now: Duration, writers: &mut Writers) -> Result<()> {
+    /// Lets time pass: closes the windows that are due. `More` where the transaction is full before all are closed.
+    pub(crate) async fn tick(&mut self, now: Duration, writers: &mut Writers) -> Result<Ran> {
         let wall = self.clock.now();
         self.each_window(writers, |window, out| window.tick(now, wall, out)).await
     }
 
     /// The end of a bounded input: every open window gives its result. Its rows count as gone on.
-    pub(crate) async fn finish(&mut self, writers: &mut Writers) -> Result<()> {
-        self.each_window(writers, WindowOperator::finish).await?;
+    pub(crate) async fn finish(&mut self, writers: &mut Writers) -> Result<Ran> {
+        if self.each_window(writers, WindowOperator::finish).await? == Ran::More {
+            return Ok(Ran::More);
+        }
         for (node, metrics) in self.nodes.iter().zip(&self.metrics) {
             if let NodeBody::Window(window) = &node.body {
                 StepMetrics::add(&metrics.rows_out, window.in_flight_rows());
                 metrics.in_flight.store(0, Relaxed);
             }
         }
-        Ok(())
+        Ok(Ran::All)
     }
 
     async fn each_window(
         &mut self,
         writers: &mut Writers,
-        mut f: impl FnMut(&mut WindowOperator, &mut WindowOutput) -> Result<()>,
-    ) -> Result<()> {
+        mut f: impl FnMut(&mut WindowOperator, &mut WindowOutput) -> Result<Ran>,
+    ) -> Result<Ran> {
         for index in 0..self.nodes.len() {
-            let NodeBody::Window(window) = &mut self.nodes[index].body else { continue };
-            f(window, &mut self.windowed)?;
-            if self.windowed.is_empty() {
-                continue;
+            // What one call gives goes on before the next, so that a catch-up takes no more memory than one call's results.
+            while let NodeBody::Window(window) = &mut self.nodes[index].body {
+                let ran = f(window, &mut self.windowed).map_err(|e| e.at(self.place(index)))?;
+                if !self.windowed.is_empty() {
+                    let nowhere = Partition::new("", 0);
+                    self.emit(index, &nowhere, None, false)?;
+                    FailPoint::WindowClosed.pass();
+                    self.work_off(writers).await?;
+                }
+                match ran {
+                    Ran::All => break,
+                    Ran::More if writers.full() => return Ok(Ran::More),
+                    Ran::More => {}
+                }
             }
-            let nowhere = Partition::new("", 0);
-            self.emit(index, &nowhere, None, false)?;
-            FailPoint::WindowClosed.pass();
-            self.work_off(writers).await?;
         }
-        Ok(())
+        Ok(Ran::All)
     }
 
     /// When the next window may be due, in the clock's elapsed time.

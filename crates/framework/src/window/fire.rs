@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::operator::{Assigned, WindowOperator, WindowOutput};
+use super::operator::{Assigned, Ran, WindowOperator, WindowOutput};
 use super::restored::Given;
 use super::result::Give;
 use super::settings::TimeMode;
@@ -15,8 +15,19 @@ use crate::time::NextMove;
 /// The most windows that one call closes; the rest follow in the next, so that a long gap does not hold the chain up.
 const MOST_AT_ONCE: usize = 1024;
 
+/// About how many bytes of results one call gives: those of an hour's windows with zeros for all keys would be more than fits in memory.
+const BYTES_AT_ONCE: usize = 8 << 20;
+
 /// The longest gap without a record, in windows, that is filled with zeros. Beyond it nobody wants to read them all.
 const LONGEST_GAP: Millis = 100_000;
+
+/// How far the end of the data has been dealt with.
+pub(super) struct Ending {
+    /// The end of the next window to give.
+    next: Option<Millis>,
+    /// The keys that were in a closed window before.
+    seen: (Vec<bool>, Vec<u32>),
+}
 
 /// Why a window gives its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,20 +43,26 @@ pub(super) enum Purpose {
 }
 
 impl WindowOperator {
-    /// Lets time pass, and closes the windows that are due.
+    /// Lets time pass, and closes the windows that are due: about 8 MiB of results at once. `More` where others are still due; they are closed by the
+    /// next call.
     ///
     /// # Errors
     /// `Fatal` where the aggregate cannot give its result.
-    pub fn tick(&mut self, now: Duration, wall: Millis, out: &mut WindowOutput) -> Result<()> {
+    pub fn tick(&mut self, now: Duration, wall: Millis, out: &mut WindowOutput) -> Result<Ran> {
         if std::mem::take(&mut self.nothing_to_wait_for) {
             self.sessions_are_back();
         }
         out.again_rows += std::mem::take(&mut self.again);
-        self.give_deferred(out)?;
-        if let Some(watermark) = self.advance(now, wall) {
-            self.close_until(watermark, out)?;
+        if !self.give_deferred(out)? {
+            return Ok(Ran::More);
         }
-        self.give_updates(now, out)
+        if let Some(watermark) = self.advance(now, wall)
+            && !self.close_until(watermark, out)?
+        {
+            return Ok(Ran::More);
+        }
+        self.give_updates(now, out)?;
+        Ok(Ran::All)
     }
 
     /// The data is at its end: every open window that has a row gives its result, unless an earlier end of the data gave
@@ -56,22 +73,31 @@ impl WindowOperator {
     ///
     /// # Errors
     /// As [`tick`](Self::tick).
-    pub fn finish(&mut self, out: &mut WindowOutput) -> Result<()> {
+    pub fn finish(&mut self, out: &mut WindowOutput) -> Result<Ran> {
         self.partitions.values_mut().for_each(|assigned| assigned.replaying = false);
         self.sessions_are_back();
         out.again_rows += std::mem::take(&mut self.again);
-        self.give_deferred(out)?;
+        if !self.give_deferred(out)? {
+            return Ok(Ran::More);
+        }
         if self.settings.time == TimeMode::Processing {
-            return self.close_all(out);
+            return self.close_all(out).map(|()| Ran::All);
         }
-        let until = if self.sessions.is_some() { self.end_sessions(out)? } else { self.end_windows(out)? };
-        if let Some(until) = until {
-            for assigned in self.partitions.values_mut() {
-                let until = assigned.given.map_or(until, |given| given.until.max(until));
-                assigned.given = Some(Given { offset: i64::MAX, until });
+        if self.sessions.is_some() {
+            if let Some(until) = self.end_sessions(out)? {
+                self.given_until(until);
             }
+            return Ok(Ran::All);
         }
-        Ok(())
+        self.end_windows(out)
+    }
+
+    /// The end of the data has given the windows that end at `until` or before.
+    fn given_until(&mut self, until: Millis) {
+        for assigned in self.partitions.values_mut() {
+            let until = assigned.given.map_or(until, |given| given.until.max(until));
+            assigned.given = Some(Given { offset: i64::MAX, until });
+        }
     }
 
     /// Closes every window that has a row.
@@ -86,34 +112,43 @@ impl WindowOperator {
         Ok(())
     }
 
-    /// Gives the windows that are open at the end of the data; gives the end of the last of them.
-    fn end_windows(&mut self, out: &mut WindowOutput) -> Result<Option<Millis>> {
+    /// Gives the windows that are open at the end of the data, up to a number of bytes.
+    fn end_windows(&mut self, out: &mut WindowOutput) -> Result<Ran> {
         let grid = self.grid;
-        let Some((last, _)) = self.panes.last_key_value() else { return Ok(None) };
+        let Some((last, _)) = self.panes.last_key_value() else { return Ok(Ran::All) };
         let last = grid.last_end(last.saturating_add(grid.pane_length() - 1));
-        // Which keys a window has is settled when it closes.
-        let seen = self.keys.what_is_seen();
-        let mut next = self.next_end();
-        let mut until = None;
-        while let Some(end) = next.filter(|end| *end <= last) {
-            let end = self.skip_gap(end, last);
-            if self.is_new(end) {
-                out.results.extend(self.window(end, Purpose::End)?);
+        let mut ending = match self.ending.take() {
+            Some(ending) => ending,
+            // Which keys a window has is settled when it closes.
+            None => Ending { next: self.next_end(), seen: self.keys.what_is_seen() },
+        };
+        let mut bytes = 0;
+        while let Some(end) = ending.next.filter(|end| *end <= last) {
+            if bytes >= BYTES_AT_ONCE {
+                self.ending = Some(ending);
+                return Ok(Ran::More);
             }
-            until = Some(end);
-            next = match self.settings.keep_seen {
+            let end = self.skip_gap(end, last);
+            if self.is_new(end)
+                && let Some(batch) = self.window(end, Purpose::End)?
+            {
+                bytes += batch.columns().get_array_memory_size();
+                out.results.push(batch);
+            }
+            self.given_until(end);
+            ending.next = match self.settings.keep_seen {
                 true => Some(grid.end_after(end)),
                 false => self.next_with_rows(end),
             };
         }
-        self.keys.is_seen(seen);
+        self.keys.is_seen(ending.seen);
         self.running = None;
         for part in self.panes.values_mut().flat_map(|pane| &mut pane.parts) {
             // What the changelog says of it changes as well.
             part.saved &= part.given;
             part.given = true;
         }
-        Ok(until)
+        Ok(Ran::All)
     }
 
     /// False where an end of the data has given this window's result, and no row has come since.
@@ -127,14 +162,20 @@ impl WindowOperator {
         parts.any(|part| !part.given && open().any(|a| a.number == part.partition))
     }
 
-    /// Gives what waited for rows that are read again.
-    fn give_deferred(&mut self, out: &mut WindowOutput) -> Result<()> {
-        if !self.deferred.is_empty() && !self.is_replaying() {
-            for (end, partitions) in std::mem::take(&mut self.deferred) {
-                out.results.extend(self.window_of(end, Purpose::Again, &partitions)?);
+    /// Gives what waited for rows that are read again, up to a number of bytes; true when there is no more to give now.
+    fn give_deferred(&mut self, out: &mut WindowOutput) -> Result<bool> {
+        let mut bytes = 0;
+        while !self.deferred.is_empty() && !self.is_replaying() {
+            if bytes >= BYTES_AT_ONCE {
+                return Ok(false);
+            }
+            let Some((end, partitions)) = self.deferred.pop_first() else { break };
+            if let Some(batch) = self.window_of(end, Purpose::Again, &partitions)? {
+                bytes += batch.columns().get_array_memory_size();
+                out.results.push(batch);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// When [`tick`](Self::tick) should be called though nothing was read; `None` while only a record can close a window.
@@ -163,13 +204,15 @@ impl WindowOperator {
         }
     }
 
-    fn close_until(&mut self, watermark: Millis, out: &mut WindowOutput) -> Result<()> {
+    /// True when all that are due are closed.
+    fn close_until(&mut self, watermark: Millis, out: &mut WindowOutput) -> Result<bool> {
         if self.sessions.is_some() {
-            return self.close_sessions(watermark, out);
+            self.close_sessions(watermark, out)?;
+            return Ok(true);
         }
-        self.close_due(watermark, out)?;
+        let all = self.close_due(watermark, out)?;
         self.drop_panes(watermark, out);
-        Ok(())
+        Ok(all)
     }
 
     /// Closes windows that are due, up to a number; true when all are closed. Those without a row are closed too: a row that comes
@@ -188,13 +231,19 @@ impl WindowOperator {
 
     /// Closes windows that are due, up to a number. True where some may be left.
     fn close_windows(&mut self, watermark: Millis, out: &mut WindowOutput) -> Result<bool> {
+        let mut bytes = 0;
         for _ in 0..MOST_AT_ONCE {
+            if bytes >= BYTES_AT_ONCE {
+                break;
+            }
             let Some(end) = self.next_end().filter(|end| *end <= watermark) else { return Ok(false) };
             let end = self.skip_gap(end, watermark);
             let new = self.is_new(end);
             // Also where its result is there already: from here on its keys are known.
-            let result = self.window(end, Purpose::Close)?;
-            out.results.extend(result.filter(|_| new));
+            if let Some(batch) = self.window(end, Purpose::Close)?.filter(|_| new) {
+                bytes += batch.columns().get_array_memory_size();
+                out.results.push(batch);
+            }
             for assigned in self.partitions.values_mut() {
                 assigned.closed_until = assigned.closed_until.max(Some(end));
             }
@@ -251,9 +300,14 @@ impl WindowOperator {
         if !self.settings.keep_seen || watermark.saturating_sub(end) <= reach || self.has_rows_for(end) {
             return end;
         }
+        // Several silences that are read at once are each measured by itself: this one ends with the next row.
         let from = end.saturating_sub(grid.size());
         let next_row = self.panes.range(from..).next().map(|(pane, _)| grid.first_end(*pane));
-        let target = next_row.unwrap_or(Millis::MAX).min(grid.end_after(watermark.saturating_sub(reach)));
+        let last_due = grid.end_after(watermark).saturating_sub(grid.slide());
+        let target = match next_row {
+            Some(next_row) => next_row.saturating_sub(reach).min(last_due),
+            None => grid.end_after(watermark.saturating_sub(reach)),
+        };
         if target > end {
             tracing::warn!(
                 "a gap of {} windows without a record is not filled with zeros",
@@ -325,7 +379,7 @@ impl WindowOperator {
     }
 
     /// Drops the panes that no window needs any more.
-    fn drop_panes(&mut self, watermark: Millis, out: &mut WindowOutput) {
+    pub(super) fn drop_panes(&mut self, watermark: Millis, out: &mut WindowOutput) {
         // What is given again once all rows are back needs its panes, though time goes on meanwhile.
         if !self.deferred.is_empty() {
             return;
@@ -356,7 +410,6 @@ impl WindowOperator {
             }
         }
         if self.panes.is_empty() && !self.settings.keep_seen {
-            self.keys.clear();
             self.running = None;
         }
     }

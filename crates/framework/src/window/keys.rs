@@ -47,7 +47,9 @@ pub(super) struct KeyTable {
     /// The groups of keys of one byte, the commonest case by far (0.4 against 5.3 ns a row).
     one_byte: [u32; 256],
     null: u32,
+    /// The most keys of rows that come for the first time, and the most now.
     max: u32,
+    most: u32,
     /// A key while it is put together.
     scratch: Vec<u8>,
 }
@@ -66,12 +68,18 @@ impl KeyTable {
             one_byte: [NONE; 256],
             null: NONE,
             max: max.min(NONE - 1),
+            most: max.min(NONE - 1),
             scratch: Vec::new(),
         }
     }
 
     pub(super) fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    /// Whether there is a limit for the keys of the rows that follow.
+    pub(super) fn limit(&mut self, limited: bool) {
+        self.most = if limited { self.max } else { NONE - 1 };
     }
 
     pub(super) fn clear(&mut self) {
@@ -238,7 +246,7 @@ impl KeyTable {
     }
 
     fn add(&mut self, key: &[u8]) -> u32 {
-        if self.ends.len() >= self.max as usize || u32::try_from(key.len()).is_err() {
+        if self.ends.len() >= self.most as usize || u32::try_from(key.len()).is_err() {
             return NONE;
         }
         self.bytes.extend_from_slice(key);
@@ -300,14 +308,15 @@ impl KeyTable {
         (group != self.null).then(|| slice(&self.bytes, &self.ends, group))
     }
 
-    /// The group of a key that was kept; `NONE` where there is no room for it.
+    /// The group of a key that was kept: it had room before.
     pub(super) fn load(&mut self, key: Option<&[u8]>) -> u32 {
+        self.limit(false);
         self.look_up(key, true)
     }
 
     /// A key that was seen before a restart.
     pub(super) fn load_seen(&mut self, key: Option<&[u8]>, partition: u32) {
-        let group = self.look_up(key, true);
+        let group = self.load(key);
         self.own(group, partition);
         if let Some(seen) = self.seen.get_mut(group as usize) {
             *seen = true;

@@ -6,9 +6,11 @@
 
 mod fingerprint;
 mod fire;
+mod fragments;
 mod keys;
 mod operator;
 mod position;
+mod progress;
 mod restored;
 mod result;
 mod rows;
@@ -19,12 +21,15 @@ mod sliding;
 mod snapshot;
 mod tally;
 mod updates;
+mod work;
 
+#[cfg(test)]
+mod soak;
 #[cfg(test)]
 mod tests;
 
 pub use fingerprint::Fingerprint;
-pub use operator::{WindowOperator, WindowOutput};
+pub use operator::{Ran, WindowOperator, WindowOutput};
 pub use restored::{Given, Restored};
 pub use settings::{Emit, KeyNames, Shape, TimeMode, WindowKeys, WindowSettings, ZeroFill, ZeroFillName};
 pub use snapshot::SavedPart;

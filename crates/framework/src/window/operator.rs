@@ -7,6 +7,7 @@ use std::time::Duration;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use super::fingerprint::Fingerprint;
+use super::fire::Ending;
 use super::keys::KeyTable;
 use super::restored::{Given, Restored};
 use super::sessions::Sessions;
@@ -18,6 +19,15 @@ use crate::clock::Millis;
 use crate::config::Problem;
 use crate::plugin::{Aggregate, Input, Rejects, type_name};
 use crate::time::{NextMove, Watermark, WindowGrid, Word};
+
+/// Whether a call has given all that was due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ran {
+    /// All of it.
+    All,
+    /// As much as is given at once; the next call goes on.
+    More,
+}
 
 /// What a call gives.
 #[derive(Debug, Default)]
@@ -81,7 +91,10 @@ pub(super) struct Assigned {
     pub(super) keys_saved: bool,
     /// The watermark that was committed.
     pub(super) restored: Option<Millis>,
-    /// The offsets of rows that were late for a session: where they are read again, they do not count either.
+    /// The times of those in the last batch.
+    pub(super) did_not_count: Vec<Millis>,
+    /// The offsets of rows that did not count, and would if they were judged anew: they were late for a session, had no room, or were too far in
+    /// the future. Where they are read again, they do not count either.
     pub(super) late: BTreeSet<i64>,
     /// What was given at the end of the data, of windows that are open still. After [`finish`](WindowOperator::finish)
     /// that is all rows so far, and the offset is the greatest that there is.
@@ -118,6 +131,8 @@ pub struct WindowOperator {
     /// When it was that.
     wall_at: Duration,
     pub(super) running: Option<Running>,
+    /// While the end of the data is dealt with.
+    pub(super) ending: Option<Ending>,
     pub(super) in_flight: u64,
     /// Rows that were read again and are not yet said to be.
     pub(super) again: u64,
@@ -206,6 +221,7 @@ impl WindowOperator {
             wall: None,
             wall_at: Duration::ZERO,
             running: None,
+            ending: None,
             in_flight: 0,
             again: 0,
             nothing_to_wait_for: false,
@@ -290,6 +306,7 @@ impl WindowOperator {
             saved,
             keys_saved,
             restored: watermark,
+            did_not_count: Vec::new(),
             late: late.into_iter().collect(),
             given,
         };
@@ -361,7 +378,20 @@ impl WindowOperator {
     /// Rows of these times were read; called after the batch was pushed, also where all of its rows were filtered out. A time too far in the
     /// future does not count, so that one wrong clock does not turn everybody else's rows late.
     pub fn observe(&mut self, partition: &Partition, times: &Times, now: Duration, wall: Millis) {
-        let Some(time) = self.greatest(times, wall) else { return };
+        let Some(assigned) = self.partitions.get_mut(partition) else {
+            // A channel, or nobody's.
+            if let Some(time) = self.greatest(times, wall) {
+                self.watermark.observe(partition, time, now);
+            }
+            return;
+        };
+        // What was too far in the future before a restart moves no time after it.
+        let apart = std::mem::take(&mut assigned.did_not_count);
+        let time = match apart.is_empty() {
+            true => self.greatest(times, wall),
+            false => times.iter().copied().filter(|t| !apart.contains(t)).max(),
+        };
+        let Some(time) = time else { return };
         match self.partitions.get_mut(partition) {
             Some(assigned) if assigned.replaying => assigned.held = assigned.held.max(Some(time)),
             _ => self.watermark.observe(partition, time, now),
@@ -527,6 +557,14 @@ impl WindowOperator {
     /// The number of open panes, or sessions.
     pub fn open_panes(&self) -> usize {
         self.panes.len() + self.sessions.as_ref().map_or(0, Sessions::len)
+    }
+
+    /// How many things of any kind are held: panes, fragments, what waits to be given.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        let sessions = self.sessions.as_ref().map_or(0, Sessions::held);
+        let late: usize = self.partitions.values().map(|assigned| assigned.late.len()).sum();
+        self.panes.len() + sessions + late + self.changed.len() + self.deferred.len() + self.keys.len()
     }
 }
 

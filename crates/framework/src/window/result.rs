@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BooleanArray, RecordBatch, TimestampMillisecondArray, UInt32Array};
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMillisecondArray, UInt32Array};
 use arrow_schema::SchemaRef;
 
 use super::keys::{KeyTable, NO_OWNER};
@@ -80,7 +80,9 @@ impl Give<'_> {
     /// The rows of some groups; `None` where the aggregate gives none.
     pub(super) fn batch(&self, keys: &KeyTable, tally: &Tally, slots: &Slots<'_>) -> Result<Option<Batch>> {
         let broken = |e| Error::fatal("an aggregate's result does not fit its schema").caused_by(e);
-        let results = tally.finish(self.aggregate, slots.groups)?;
+        let results = tally
+            .finish(self.aggregate, slots.groups)
+            .map_err(|error| self.of_its_window(error, keys, tally, slots))?;
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
         columns.push(times(slots.starts.to_vec()));
         columns.push(times(vec![slots.end; slots.groups.len()]));
@@ -107,6 +109,30 @@ impl Give<'_> {
             replay: false,
         };
         Batch::new(columns, vec![slots.end.saturating_sub(1); rows].into(), origin).map(Some).map_err(broken)
+    }
+}
+
+impl Give<'_> {
+    /// An error of an aggregate, with the key and the window that it is of.
+    fn of_its_window(&self, error: Error, keys: &KeyTable, tally: &Tally, slots: &Slots<'_>) -> Error {
+        let wrong = |group: &u32| tally.finish(self.aggregate, &[*group]).is_err();
+        let Some(row) = slots.groups.iter().position(wrong) else { return error };
+        let time = |t: Millis| {
+            chrono::DateTime::from_timestamp_millis(t).map_or_else(
+                || format!("{t} ms"),
+                |time| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+            )
+        };
+        let start = slots.starts.get(row).copied().unwrap_or_default();
+        let window = format!("the window from {} to {}", time(start), time(slots.end));
+        let fields = slots.keys.get(row).and_then(|key| keys.columns(&[*key]).ok()).unwrap_or_default();
+        let key: Vec<&str> =
+            fields.iter().map(|field| if field.is_null(0) { "null" } else { field.value(0) }).collect();
+        if key.is_empty() {
+            error.at(window)
+        } else {
+            error.at(format!("key `{}` in {window}", key.join("`, `")))
+        }
     }
 }
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 use super::fire::Purpose;
 use super::keys::NONE;
 use super::operator::{Part, WindowOperator, WindowOutput};
+use super::progress::Progress;
 use super::settings::TimeMode;
 use super::tally::Tally;
 use crate::batch::{Batch, Span};
 use crate::clock::Millis;
 use crate::error::{Error, Result};
 use crate::plugin::{Groups, Rejects, Rows};
-use crate::time::Ahead;
 
 /// Fewer rows than this to a pane are not worth a table of counts by byte.
 const MANY: usize = 256;
@@ -78,7 +78,10 @@ impl WindowOperator {
         let full = !incoming.replay() && self.is_full() && (!self.forget_keys() || self.is_full());
         if full {
             let reason = format!("no room for the row: `max_state` is {} bytes", self.settings.max_state);
-            (0..batch.rows()).for_each(|row| out.rejected.push(row, &reason));
+            for row in 0..batch.rows() {
+                out.rejected.push(row, &reason);
+                self.does_not_count(incoming, row);
+            }
             return Ok(());
         }
         let span = self.in_order(incoming);
@@ -94,6 +97,8 @@ impl WindowOperator {
         }
         let rejected = out.rejected.rows().len();
         let mut groups = std::mem::take(&mut self.groups);
+        // What is read again had room before.
+        self.keys.limit(!incoming.replay());
         let usable = if span.is_some() { Vec::new() } else { self.usable(incoming) };
         self.find_groups(incoming, &usable, &mut groups);
         let lacks_room = |groups: &[u32]| {
@@ -110,7 +115,7 @@ impl WindowOperator {
                 self.add_runs(incoming, &groups, span);
                 Ok(())
             }
-            None => self.push_each(incoming, &groups, out),
+            None => self.push_each(incoming, &usable, &mut groups, out),
         };
         self.groups = groups;
         out.rejected.behind(rejected, counted);
@@ -135,24 +140,29 @@ impl WindowOperator {
             return vec![true; batch.rows()];
         }
         let latest = wall.saturating_add(self.settings.max_skew);
-        let mut ahead = self.watermark.with(batch.channel(), incoming.now);
+        let replay = incoming.replay();
+        let mut progress = Progress::new(&self.watermark, incoming, latest);
         let own_end = |t: Millis| match &self.sessions {
             Some(sessions) => sessions.end_alone(t),
             None => self.grid.last_end(t),
         };
-        let judge = |t: &Millis| {
-            let closed = match incoming.replay() {
+        let judge = |(row, t): (usize, &Millis)| {
+            if replay && !self.counted(incoming, row) {
+                return false;
+            }
+            let near = replay || *t <= latest;
+            let closed = match replay {
                 true if self.sessions.is_some() => Millis::MIN,
                 true => reached,
-                false => ahead.now().max(reached),
+                false if near => progress.before(incoming.offset(row), *t).max(reached),
+                false => reached,
             };
-            let near = *t <= latest;
             if near {
-                ahead.pass(*t);
+                progress.pass(*t);
             }
             near && own_end(*t).saturating_add(self.settings.lateness) > closed
         };
-        batch.times().iter().map(judge).collect()
+        batch.times().iter().enumerate().map(judge).collect()
     }
 
     /// The times, in the commonest case: the rows rise, or are all of one pane, and none is late for any window.
@@ -168,10 +178,18 @@ impl WindowOperator {
             return closed.is_none().then_some(Span { least: wall, greatest: wall, rising: true });
         }
         let span = batch.times().span()?;
+        // Rows that were left out move time as well; not what is read again.
+        let replay = incoming.replay();
+        let read = if replay { span } else { batch.read_times().span()? };
+        if replay && !self.all_counted(incoming) {
+            return None;
+        }
         // A row cannot make one of its own pane, or a later one, late.
+        let ordered = |span: Span| span.rising || grid.pane(span.least) == grid.pane(span.greatest);
         let closed = self.watermark.with(batch.channel(), incoming.now).now().max(incoming.reached);
-        let plain = (span.rising || grid.pane(span.least) == grid.pane(span.greatest))
-            && span.greatest <= incoming.wall.saturating_add(self.settings.max_skew)
+        let plain = ordered(span)
+            && ordered(read)
+            && (replay || read.greatest <= incoming.wall.saturating_add(self.settings.max_skew))
             && grid.first_end(span.least) > closed;
         plain.then_some(span)
     }
@@ -238,13 +256,19 @@ impl WindowOperator {
     }
 
     /// Row by row: rows of several panes, sessions, late rows, rows that cannot be used.
-    fn push_each(&mut self, incoming: Incoming<'_>, groups: &[u32], out: &mut WindowOutput) -> Result<()> {
+    fn push_each(
+        &mut self,
+        incoming: Incoming<'_>,
+        usable: &[bool],
+        groups: &mut Vec<u32>,
+        out: &mut WindowOutput,
+    ) -> Result<()> {
         let Incoming { batch, wall, .. } = incoming;
         let late = if self.settings.time == TimeMode::Processing {
-            self.judge(incoming, groups, |_| wall, out)?
+            self.judge(incoming, usable, groups, |_| wall, out)?
         } else {
             let times = batch.times();
-            self.judge(incoming, groups, |row| times[row], out)?
+            self.judge(incoming, usable, groups, |row| times[row], out)?
         };
         if !late.is_empty() {
             let rows = arrow_array::UInt32Array::from(late);
@@ -258,49 +282,76 @@ impl WindowOperator {
     fn judge(
         &mut self,
         incoming: Incoming<'_>,
-        groups: &[u32],
+        usable: &[bool],
+        groups: &mut Vec<u32>,
         time: impl Fn(usize) -> Millis,
         out: &mut WindowOutput,
     ) -> Result<Vec<u32>> {
         if self.sessions.is_some() {
-            return self.push_sessions(incoming, groups, time, out);
+            return self.push_sessions(incoming, usable, groups, time, out);
         }
         let (grid, lateness) = (self.grid, self.settings.lateness);
-        let mut ahead: Ahead = self.watermark.with(incoming.batch.channel(), incoming.now);
-        let processing = self.settings.time == TimeMode::Processing;
+        let (replay, processing) = (incoming.replay(), self.settings.time == TimeMode::Processing);
+        let latest = incoming.wall.saturating_add(self.settings.max_skew);
+        // A copy, as what is judged changes the operator.
+        let mut progress = Progress::new(&self.watermark, incoming, latest);
         let mut order = std::mem::take(&mut self.order);
         order.clear();
         let mut late = Vec::new();
         let mut again: BTreeSet<Millis> = BTreeSet::new();
-        for (row, group) in groups.iter().enumerate() {
+        let mut closed_early = false;
+        for row in 0..groups.len() {
             let t = time(row);
-            if !self.is_near(incoming, row, t, &mut out.rejected) {
+            if self.is_passed_over(incoming, row, t) || !self.is_near(incoming, row, t, &mut out.rejected) {
                 continue;
             }
             // What was read before a restart counts only towards windows that were still open; it was never late again.
-            let replay = incoming.replay();
-            let watermark = if replay || processing { Millis::MIN } else { ahead.now() };
+            let watermark =
+                if replay || processing { Millis::MIN } else { progress.before(incoming.offset(row), t) };
             let closed = match processing {
                 true if replay => incoming.closed_until.unwrap_or(Millis::MIN),
                 true => Millis::MIN,
                 false => watermark.max(incoming.reached),
             };
-            if !replay {
-                ahead.pass(t);
-            }
+            progress.pass(t);
             if grid.last_end(t).saturating_add(lateness) <= closed {
                 if !replay {
                     late.push(row as u32);
+                    // Its window may be due and not closed yet: once it is, that says that the row did not count.
+                    if grid.last_end(t) > self.closed_until(incoming.partition) {
+                        if !std::mem::replace(&mut closed_early, true) {
+                            self.add_listed(incoming, groups, &mut order, &time);
+                            self.close_due(watermark, out)?;
+                        }
+                        if grid.last_end(t) > self.closed_until(incoming.partition) {
+                            self.does_not_count(incoming, row);
+                        }
+                    }
                 }
                 continue;
             }
-            if !self.is_known(row, *group, &mut out.rejected) {
+            if groups[row] == NONE && !replay {
+                self.add_listed(incoming, groups, &mut order, &time);
+                self.give_all_again(&mut again, out)?;
+                let passed = if processing { incoming.wall } else { watermark };
+                while !self.close_due(passed, out)? {}
+                self.drop_panes(passed, out);
+                self.find_room(incoming, row, usable, groups);
+            }
+            if !self.is_known(incoming, row, groups[row], &mut out.rejected) {
                 continue;
             }
             if !replay && grid.first_end(t) <= closed {
-                // Too late for some of its windows: those that are due close before it comes in.
-                if grid.first_end(t).saturating_add(lateness) <= closed {
+                // Too late for some of its windows: those that are due close before it comes in. With zeros, so does any: its key is not
+                // in windows before.
+                if grid.first_end(t).saturating_add(lateness) <= closed || self.settings.keep_seen {
                     self.add_listed(incoming, groups, &mut order, &time);
+                    if self.settings.keep_seen {
+                        let due = self.next_end().is_some_and(|end| end <= watermark);
+                        if due || !self.keys.seen(groups[row], false) {
+                            self.give_all_again(&mut again, out)?;
+                        }
+                    }
                     while !self.close_due(watermark, out)? {}
                     while let Some(end) = again.pop_first() {
                         if end.saturating_add(lateness) > closed {
@@ -317,14 +368,41 @@ impl WindowOperator {
                     end += grid.slide();
                 }
             }
+            // Zeros do not begin with a window that is closed.
+            self.begin(t.max(closed));
             order.push(row as u32);
+            // What is given again from now on has its key, with zeros.
+            if self.settings.keep_seen && !again.is_empty() && !self.keys.seen(groups[row], false) {
+                self.add_listed(incoming, groups, &mut order, &time);
+                self.give_all_again(&mut again, out)?;
+            }
         }
         self.add_listed(incoming, groups, &mut order, &time);
         self.order = order;
-        for end in again {
+        self.give_all_again(&mut again, out)?;
+        Ok(late)
+    }
+
+    /// Windows that are over may have made room for a key: forgets those that no open window has, and looks for groups again from `row` on.
+    pub(super) fn find_room(
+        &mut self,
+        incoming: Incoming<'_>,
+        row: usize,
+        usable: &[bool],
+        groups: &mut Vec<u32>,
+    ) {
+        if self.forget_keys() {
+            let usable: Vec<bool> =
+                (0..groups.len()).map(|r| r >= row && usable.get(r) != Some(&false)).collect();
+            self.find_groups(incoming, &usable, groups);
+        }
+    }
+
+    fn give_all_again(&mut self, again: &mut BTreeSet<Millis>, out: &mut WindowOutput) -> Result<()> {
+        for end in std::mem::take(again) {
             self.give_again(end, out)?;
         }
-        Ok(late)
+        Ok(())
     }
 
     /// Gives a window again, whole: not before all rows are back that are read again.
@@ -341,27 +419,65 @@ impl WindowOperator {
         Ok(())
     }
 
-    /// True where a row is not too far in the future; else it is rejected.
+    /// True where a row is not too far in the future; else it is rejected. What counted before a restart counts again, whatever the clock says now.
     pub(super) fn is_near(
-        &self,
+        &mut self,
         incoming: Incoming<'_>,
         row: usize,
         t: Millis,
         rejected: &mut Rejects,
     ) -> bool {
-        let near = t <= incoming.wall.saturating_add(self.settings.max_skew);
+        let near = incoming.replay() || t <= incoming.wall.saturating_add(self.settings.max_skew);
         if !near {
             rejected.push(row, format!("its time is more than `max_skew` in the future: {t} ms"));
+            self.does_not_count(incoming, row);
         }
         near
     }
 
     /// True where a row's key has a group; else it is rejected.
-    pub(super) fn is_known(&self, row: usize, group: u32, rejected: &mut Rejects) -> bool {
+    pub(super) fn is_known(
+        &mut self,
+        incoming: Incoming<'_>,
+        row: usize,
+        group: u32,
+        rejected: &mut Rejects,
+    ) -> bool {
         if group == NONE {
             rejected.push(row, format!("no room for its key: `max_keys` is {}", self.settings.max_keys));
+            self.does_not_count(incoming, row);
         }
         group != NONE
+    }
+
+    /// A row does not count, though it would if it were judged anew: where it is read again, it does not count either.
+    pub(super) fn does_not_count(&mut self, incoming: Incoming<'_>, row: usize) {
+        let offset = incoming.offset(row);
+        if let Some(assigned) = self.partitions.get_mut(&incoming.batch.origin().partition) {
+            assigned.late.insert(offset);
+        }
+    }
+
+    /// True where all rows counted that were read before a restart and are read again.
+    fn all_counted(&self, incoming: Incoming<'_>) -> bool {
+        self.partitions
+            .get(&incoming.batch.origin().partition)
+            .is_none_or(|assigned| assigned.late.is_empty())
+    }
+
+    /// True for a row that is read again and did not count before. The time that it is of does not count either.
+    pub(super) fn is_passed_over(&mut self, incoming: Incoming<'_>, row: usize, t: Millis) -> bool {
+        let passed = incoming.replay() && !self.counted(incoming, row);
+        if passed && let Some(assigned) = self.partitions.get_mut(&incoming.batch.origin().partition) {
+            assigned.did_not_count.push(t);
+        }
+        passed
+    }
+
+    /// False for a row that is read again and did not count before.
+    fn counted(&self, incoming: Incoming<'_>, row: usize) -> bool {
+        let assigned = self.partitions.get(&incoming.batch.origin().partition);
+        assigned.is_none_or(|assigned| !assigned.late.contains(&incoming.offset(row)))
     }
 
     /// The end of the last window that was closed for a partition.
@@ -380,9 +496,6 @@ impl WindowOperator {
     ) {
         let grid = self.grid;
         let pane_of = |row: &u32| grid.pane(time(*row as usize));
-        if let Some(first) = order.iter().map(|row| time(*row as usize)).min() {
-            self.begin(first);
-        }
         if !order.is_sorted_by_key(pane_of) {
             order.sort_by_key(pane_of);
         }

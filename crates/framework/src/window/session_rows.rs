@@ -1,6 +1,8 @@
 //! Rows into sessions, and sessions into results.
 
+use super::keys::NONE;
 use super::operator::{WindowOperator, WindowOutput};
+use super::progress::Progress;
 use super::result::{Give, Slots};
 use super::rows::Incoming;
 use super::sessions::{Placed, Session, Slot};
@@ -22,51 +24,68 @@ impl WindowOperator {
     pub(super) fn push_sessions(
         &mut self,
         incoming: Incoming<'_>,
-        groups: &[u32],
+        usable: &[bool],
+        groups: &mut Vec<u32>,
         time: impl Fn(usize) -> Millis,
         out: &mut WindowOutput,
     ) -> Result<Vec<u32>> {
         let replay = incoming.replay();
         let processing = self.settings.time == TimeMode::Processing;
-        let mut ahead = self.watermark.with(incoming.batch.channel(), incoming.now);
+        let latest = incoming.wall.saturating_add(self.settings.max_skew);
+        let mut progress = Progress::new(&self.watermark, incoming, latest);
         let mut late = Vec::new();
         let mut pending = Pending::default();
-        let source = &incoming.batch.origin().partition;
-        let were_late = replay && self.partitions.get(source).is_some_and(|a| !a.late.is_empty());
-        for (row, group) in groups.iter().enumerate() {
+        for row in 0..groups.len() {
             let t = time(row);
             let offset = incoming.offset(row);
-            if were_late && self.partitions.get(source).is_some_and(|a| a.late.contains(&offset)) {
+            if self.is_passed_over(incoming, row, t) {
                 continue;
             }
             if !self.is_near(incoming, row, t, &mut out.rejected) {
                 continue;
             }
-            let watermark = if processing { incoming.wall } else { ahead.now() };
+            let watermark = match processing || replay {
+                true => incoming.wall,
+                false => progress.before(offset, t),
+            };
             let reached = if processing { watermark } else { watermark.max(incoming.reached) };
             if !replay {
-                ahead.pass(t);
+                progress.pass(t);
                 // A row behind the watermark is not part of what is given before it comes in.
                 if t < watermark {
                     self.flush(incoming, &mut pending);
                     self.close_sessions(watermark, out)?;
                 }
-                if self.is_late(*group, t, reached) {
+                if self.is_late(groups[row], t, reached) {
                     late.push(row as u32);
-                    if let Some(assigned) = self.partitions.get_mut(source) {
-                        assigned.late.insert(offset);
-                    }
+                    self.does_not_count(incoming, row);
                     continue;
                 }
+                if groups[row] == NONE {
+                    self.flush(incoming, &mut pending);
+                    self.close_sessions(watermark, out)?;
+                    self.find_room(incoming, row, usable, groups);
+                }
             }
-            if !self.is_known(row, *group, &mut out.rejected) {
+            if !self.is_known(incoming, row, groups[row], &mut out.rejected) {
                 continue;
             }
-            let (most, updates) = (self.settings.max_keys, self.settings.every.is_some());
+            // What is read again had room before.
+            let most = if replay { u32::MAX } else { self.settings.max_keys };
+            let updates = self.settings.every.is_some();
             let ended = incoming.is_given(row);
-            let placed = Placed { group: *group, partition: incoming.partition, t, offset, replay, ended };
+            let placed =
+                Placed { group: groups[row], partition: incoming.partition, t, offset, replay, ended };
             let Some(sessions) = &mut self.sessions else { break };
-            let slot = match sessions.place(placed, most, updates) {
+            let mut slot = sessions.place(placed, most, updates);
+            if matches!(slot, Slot::None) {
+                // Those that are over make room.
+                self.flush(incoming, &mut pending);
+                self.close_sessions(watermark, out)?;
+                let Some(sessions) = &mut self.sessions else { break };
+                slot = sessions.place(placed, most, updates);
+            }
+            let slot = match slot {
                 Slot::In(slot) => slot,
                 Slot::Joins(from, into) => {
                     self.flush(incoming, &mut pending);
@@ -77,6 +96,9 @@ impl WindowOperator {
                 }
                 Slot::None => {
                     out.rejected.push(row, format!("no room for its session: `max_keys` is {most}"));
+                    self.does_not_count(incoming, row);
+                    // Its key may be of no use.
+                    self.may_forget = true;
                     continue;
                 }
             };

@@ -4,38 +4,20 @@
 //! Rows are kept as fragments: the rows of one key and one partition that hang together. A session is the fragments of a key that hang
 //! together over all partitions, found when it closes; so a partition that goes to another worker takes its part with it. A session that was
 //! given is kept for another gap, as a row that hangs together with it may still come in time: it then grows, and is given again, whole.
+//!
+//! What a row or a session costs does not depend on how many other sessions of its key are kept for late rows: fragments are found by
+//! their times, and each waits by itself for when something is due.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::fragments::{Fragment, Spot, find, of_session, of_session_from, session, sessions, shrink};
 use super::tally::Tally;
 use crate::clock::Millis;
 use crate::plugin::Aggregate;
-
-/// The rows of one key and one partition that hang together.
-#[derive(Clone, Copy)]
-struct Fragment {
-    partition: u32,
-    /// The time of the first row, and a gap after the last.
-    start: Millis,
-    end: Millis,
-    /// The group of its rows in the tally.
-    slot: u32,
-    rows: u64,
-    /// How many of the rows were read again and do not count as in flight yet.
-    again: u64,
-    first_offset: i64,
-    /// True where all its rows are part of a result that was given when the session closed.
-    given: bool,
-    /// True where all its rows were read again: they may be part of a result that was given before a restart.
-    replayed: bool,
-    /// True where rows came since it last gave a result of any kind.
-    changed: bool,
-    /// True where all its rows are in results that were given at the end of the data.
-    ended: bool,
-}
 
 /// What is kept of a fragment beside its key and state.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -86,17 +68,17 @@ pub(super) struct Session {
 pub(super) struct Sessions {
     gap: Millis,
     /// By the key's group; each in the order of partitions and starts.
-    keys: Vec<Vec<Fragment>>,
+    keys: Vec<VecDeque<Fragment>>,
     pub(super) tally: Tally,
     unused: Vec<u32>,
     slots: u32,
     open: usize,
-    /// When something is due for a group: at this time or, where it has grown, later.
-    due: BinaryHeap<Reverse<(Millis, u32)>>,
+    /// When something is due for a fragment: one that counts for each, and those of fragments that have become part of another.
+    due: BinaryHeap<Reverse<(Millis, Spot)>>,
     /// How many fragments of a partition begin at an offset.
     offsets: BTreeMap<(u32, i64), u32>,
-    /// Groups that have changed, some perhaps twice, since updates were last given.
-    changed: Vec<u32>,
+    /// The fragments that have changed since updates were last given.
+    changed: Vec<Spot>,
 }
 
 impl Sessions {
@@ -114,6 +96,12 @@ impl Sessions {
         }
     }
 
+    /// How many things of any kind are held.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.open + self.due.len() + self.offsets.len() + self.changed.len()
+    }
+
     /// The number of fragments.
     pub(super) fn len(&self) -> usize {
         self.open
@@ -126,8 +114,8 @@ impl Sessions {
 
     /// The bytes held.
     pub(super) fn bytes(&self) -> usize {
-        self.keys.capacity() * size_of::<Vec<Fragment>>()
-            + self.open * (size_of::<Fragment>() + size_of::<(Millis, u32)>() + 2 * size_of::<(u32, i64)>())
+        self.keys.capacity() * size_of::<VecDeque<Fragment>>()
+            + self.open * (size_of::<Fragment>() + size_of::<(Millis, Spot)>() + 2 * size_of::<(u32, i64)>())
             + self.tally.bytes()
     }
 
@@ -153,37 +141,25 @@ impl Sessions {
 
     /// The end of the session that goes on at time `t`; `None` where there is none.
     pub(super) fn end_at(&self, group: u32, t: Millis) -> Option<Millis> {
-        let fragments = self.keys.get(group as usize)?;
-        let (mut start, mut end) =
-            fragments.iter().find(|f| f.start <= t && t < f.end).map(|f| (f.start, f.end))?;
-        // Fragments of several partitions may hang together in any order.
-        loop {
-            let before = (start, end);
-            for f in fragments {
-                if f.start < end && start < f.end {
-                    (start, end) = (start.min(f.start), end.max(f.end));
-                }
-            }
-            if (start, end) == before {
-                return Some(end);
-            }
-        }
+        session(self.keys.get(group as usize)?, t).map(|session| session.end)
     }
 
     /// Finds the fragment that a row belongs to, or makes one.
     pub(super) fn place(&mut self, row: Placed, most: u32, updates: bool) -> Slot {
         let Placed { group, partition, t, offset, replay, ended } = row;
         if self.keys.len() <= group as usize {
-            self.keys.resize_with(group as usize + 1, Vec::new);
-        }
-        if updates && !replay {
-            self.changed.push(group);
+            self.keys.resize_with(group as usize + 1, VecDeque::new);
         }
         let gap = self.gap;
         let end = t.saturating_add(gap);
         let fragments = &mut self.keys[group as usize];
+        let spot = Spot { within: t, group, partition };
+        // Rows mostly come behind all others of their key.
+        let behind = match fragments.back() {
+            Some(f) if (f.partition, f.start) < (partition, end) => fragments.len(),
+            _ => fragments.partition_point(|f| (f.partition, f.start) < (partition, end)),
+        };
         // A partition's fragments are apart from each other, and none is shorter than a gap: at most two touch the row's.
-        let behind = fragments.partition_point(|f| (f.partition, f.start) < (partition, end));
         let touches = |i: usize| fragments.get(i).is_some_and(|f| f.partition == partition && t < f.end);
         let last = behind.checked_sub(1).filter(|i| touches(*i));
         let before = last.and_then(|i| i.checked_sub(1)).filter(|i| touches(*i));
@@ -205,16 +181,21 @@ impl Sessions {
                 replayed: replay,
                 changed: !replay,
                 ended,
+                due: end,
             };
-            let at = fragments.partition_point(|f| (f.partition, f.start) < (partition, t));
-            fragments.insert(at, fragment);
+            fragments.insert(behind, fragment);
             *self.offsets.entry((partition, offset)).or_default() += 1;
-            self.due.push(Reverse((end, group)));
+            self.due.push(Reverse((end, spot)));
+            if updates && !replay {
+                self.changed.push(spot);
+            }
             return Slot::In(slot);
         };
-        let second = before.and(last).map(|i| fragments.remove(i));
+        let second = before.and(last).and_then(|i| fragments.remove(i));
         let f = &mut fragments[first];
-        let was_due = f.given;
+        if updates && !replay && !f.changed {
+            self.changed.push(spot);
+        }
         f.start = f.start.min(t);
         f.end = f.end.max(end);
         f.rows += 1;
@@ -223,6 +204,15 @@ impl Sessions {
         f.replayed &= replay;
         f.changed |= !replay;
         f.ended &= ended;
+        if let Some(second) = &second {
+            f.due = f.due.min(second.due);
+        }
+        // What was given waits for when it is dropped; it is due before.
+        let ends = f.end.max(second.as_ref().map_or(f.end, |second| second.end));
+        if f.due > ends {
+            f.due = ends;
+            self.due.push(Reverse((ends, spot)));
+        }
         let slot = match second {
             None => Slot::In(f.slot),
             Some(second) => {
@@ -243,10 +233,6 @@ impl Sessions {
                 Slot::Joins(second.slot, into)
             }
         };
-        // What was given waits in the heap for when it is dropped; it is due before.
-        if was_due {
-            self.due.push(Reverse((self.keys[group as usize][first].end, group)));
-        }
         slot
     }
 
@@ -269,49 +255,50 @@ impl Sessions {
     ) -> (Vec<Session>, Vec<(u32, u64)>) {
         let (mut given, mut over) = (Vec::new(), Vec::new());
         while self.due.peek().is_some_and(|Reverse((at, _))| *at <= watermark) {
-            let Some(Reverse((_, group))) = self.due.pop() else { break };
-            let mut next = Millis::MAX;
-            let mut fragments = std::mem::take(&mut self.keys[group as usize]);
-            let mut kept = Vec::new();
-            for mut session in sessions(&mut fragments) {
-                let end = session.iter().map(|f| f.end).max().unwrap_or(Millis::MIN);
-                if end > watermark {
-                    next = next.min(end);
-                    kept.append(&mut session);
-                    continue;
+            let Some(Reverse((at, spot))) = self.due.pop() else { break };
+            let group = spot.group;
+            let Some(kept) = self.keys.get_mut(group as usize) else { continue };
+            let Some(f) = find(kept, spot).filter(|f| f.due == at) else { continue };
+            f.due = Millis::MAX;
+            let Some(Range { start, end }) = session(kept, spot.within) else { continue };
+            if end > watermark {
+                // Its session goes on.
+                if let Some(f) = find(kept, spot) {
+                    f.due = end;
                 }
-                let before = |f: &Fragment| {
-                    f.given || f.ended || (f.replayed && given_before(f.partition) >= Some(end))
-                };
-                if !session.iter().all(before) {
-                    let start = session.iter().map(|f| f.start).min().unwrap_or(end);
-                    given.push(Session {
-                        end,
-                        start,
-                        group,
-                        slots: session.iter().map(|f| f.slot).collect(),
-                    });
+                self.due.push(Reverse((end, spot)));
+                continue;
+            }
+            let mut fragments = std::mem::take(kept);
+            let before =
+                |f: &Fragment| f.given || f.ended || (f.replayed && given_before(f.partition) >= Some(end));
+            if !of_session(&fragments, start, end).all(|i| before(&fragments[i])) {
+                let slots = of_session(&fragments, start, end).map(|i| fragments[i].slot).collect();
+                given.push(Session { end, start, group, slots });
+            }
+            let drop = end.saturating_add(lateness).saturating_add(self.gap);
+            if drop <= watermark {
+                while let Some(i) = of_session_from(&fragments, start, end, 0) {
+                    let Some(f) = fragments.remove(i) else { break };
+                    self.open -= 1;
+                    self.forget_offset(f.partition, f.first_offset);
+                    over.push((f.slot, f.rows));
                 }
-                for f in &mut session {
+                shrink(&mut fragments);
+            } else {
+                let mut next = 0;
+                while let Some(i) = of_session_from(&fragments, start, end, next) {
+                    let f = &mut fragments[i];
                     (f.given, f.changed) = (true, false);
-                }
-                let drop = end.saturating_add(lateness).saturating_add(self.gap);
-                if drop <= watermark {
-                    for f in session {
-                        self.open -= 1;
-                        self.forget_offset(f.partition, f.first_offset);
-                        over.push((f.slot, f.rows));
+                    if f.due != drop {
+                        f.due = drop;
+                        let spot = Spot { within: f.start, group, partition: f.partition };
+                        self.due.push(Reverse((drop, spot)));
                     }
-                } else {
-                    next = next.min(drop);
-                    kept.append(&mut session);
+                    next = i + 1;
                 }
             }
-            in_order(&mut kept);
-            self.keys[group as usize] = kept;
-            if next < Millis::MAX {
-                self.due.push(Reverse((next, group)));
-            }
+            self.keys[group as usize] = fragments;
         }
         given.sort_by_key(|s| (s.end, s.start, s.group));
         (given, over)
@@ -327,29 +314,25 @@ impl Sessions {
 
     /// The sessions that are still open and have changed, in the order of their ends, starts and keys.
     pub(super) fn so_far(&mut self, watermark: Millis) -> Vec<Session> {
-        let mut changed = std::mem::take(&mut self.changed);
-        changed.sort_unstable();
-        changed.dedup();
         let mut given = Vec::new();
-        for group in changed {
+        for spot in std::mem::take(&mut self.changed) {
+            let group = spot.group;
             let Some(fragments) = self.keys.get_mut(group as usize) else { continue };
-            let mut kept = Vec::new();
-            for mut session in sessions(fragments) {
-                let end = session.iter().map(|f| f.end).max().unwrap_or(Millis::MIN);
-                if end > watermark && session.iter().any(|f| f.changed) {
-                    let start = session.iter().map(|f| f.start).min().unwrap_or(end);
-                    given.push(Session {
-                        end,
-                        start,
-                        group,
-                        slots: session.iter().map(|f| f.slot).collect(),
-                    });
-                    session.iter_mut().for_each(|f| f.changed = false);
-                }
-                kept.append(&mut session);
+            // It may have been given meanwhile, or with another of the list.
+            if !find(fragments, spot).is_some_and(|f| f.changed) {
+                continue;
             }
-            in_order(&mut kept);
-            *fragments = kept;
+            let Some(Range { start, end }) = session(fragments, spot.within) else { continue };
+            let mut slots = Vec::new();
+            let mut next = 0;
+            while let Some(i) = of_session_from(fragments, start, end, next) {
+                fragments[i].changed = false;
+                slots.push(fragments[i].slot);
+                next = i + 1;
+            }
+            if end > watermark {
+                given.push(Session { end, start, group, slots });
+            }
         }
         given.sort_by_key(|s| (s.end, s.start, s.group));
         given
@@ -363,23 +346,16 @@ impl Sessions {
             if fragments.iter().all(|f| f.given || f.ended) {
                 continue;
             }
-            let mut kept = Vec::new();
-            for mut session in sessions(fragments) {
-                let end = session.iter().map(|f| f.end).max().unwrap_or(Millis::MIN);
-                if !session.iter().all(|f| f.given || f.ended) {
-                    let start = session.iter().map(|f| f.start).min().unwrap_or(end);
-                    given.push(Session {
-                        end,
-                        start,
-                        group,
-                        slots: session.iter().map(|f| f.slot).collect(),
-                    });
+            for session in sessions(fragments.iter().copied().collect()) {
+                if session.iter().all(|f| f.given || f.ended) {
+                    continue;
                 }
-                session.iter_mut().for_each(|f| (f.ended, f.changed) = (true, false));
-                kept.append(&mut session);
+                let end = session.iter().map(|f| f.end).max().unwrap_or(Millis::MIN);
+                let start = session.iter().map(|f| f.start).min().unwrap_or(end);
+                let slots = session.iter().map(|f| f.slot).collect();
+                given.push(Session { end, start, group, slots });
             }
-            in_order(&mut kept);
-            *fragments = kept;
+            fragments.iter_mut().for_each(|f| (f.ended, f.changed) = (true, false));
         }
         given.sort_by_key(|s| (s.end, s.start, s.group));
         given
@@ -391,7 +367,7 @@ impl Sessions {
         let mut over: Vec<Fragment> = Vec::new();
         for fragments in &mut self.keys {
             let mut kept = Vec::new();
-            for mut session in sessions(fragments) {
+            for mut session in sessions(std::mem::take(fragments).into()) {
                 let end = session.iter().map(|f| f.end).max().unwrap_or(Millis::MIN);
                 let drop = end.saturating_add(lateness).saturating_add(self.gap);
                 if session.iter().all(|f| f.replayed && given_before(f.partition) >= Some(drop)) {
@@ -401,8 +377,8 @@ impl Sessions {
                     kept.append(&mut session);
                 }
             }
-            in_order(&mut kept);
-            *fragments = kept;
+            kept.sort_unstable_by_key(|f| (f.partition, f.start));
+            *fragments = kept.into();
         }
         self.open -= over.len();
         over.iter().for_each(|f| self.forget_offset(f.partition, f.first_offset));
@@ -443,15 +419,16 @@ impl Sessions {
             replayed: true,
             changed: false,
             ended,
+            due: end,
         };
         if self.keys.len() <= group as usize {
-            self.keys.resize_with(group as usize + 1, Vec::new);
+            self.keys.resize_with(group as usize + 1, VecDeque::new);
         }
         let fragments = &mut self.keys[group as usize];
-        fragments.push(fragment);
-        in_order(fragments);
+        let at = fragments.partition_point(|f| (f.partition, f.start) < (partition, start));
+        fragments.insert(at, fragment);
         *self.offsets.entry((partition, first_offset)).or_default() += 1;
-        self.due.push(Reverse((end, group)));
+        self.due.push(Reverse((end, Spot { within: start, group, partition })));
         slot
     }
 
@@ -468,6 +445,8 @@ impl Sessions {
         }
         self.open -= dropped.len();
         self.offsets.retain(|(of, _), _| *of != partition);
+        self.due.retain(|Reverse((_, spot))| spot.partition != partition);
+        self.changed.retain(|spot| spot.partition != partition);
         self.free(dropped.iter().map(|f| f.slot));
         dropped.iter().fold((0, 0), |(rows, again), f| (rows + f.rows, again + f.again))
     }
@@ -488,39 +467,20 @@ impl Sessions {
                 continue;
             }
             if keys.len() <= group {
-                keys.resize_with(group + 1, Vec::new);
+                keys.resize_with(group + 1, VecDeque::new);
             }
             keys[group] = fragments;
         }
         self.keys = keys;
+        let live = |spot: &Spot| self.keys.get(spot.group as usize).is_some_and(|f| !f.is_empty());
+        let moved =
+            |spot: Spot| Spot { group: into.get(spot.group as usize).copied().unwrap_or(spot.group), ..spot };
         let due = std::mem::take(&mut self.due).into_iter();
-        let live = |group: u32| self.keys.get(group as usize).is_some_and(|f| !f.is_empty());
         self.due = due
-            .map(|Reverse((at, group))| (at, into.get(group as usize).copied().unwrap_or(group)))
-            .filter(|(_, group)| live(*group))
+            .map(|Reverse((at, spot))| (at, moved(spot)))
+            .filter(|(_, spot)| live(spot))
             .map(Reverse)
             .collect();
-        self.changed
-            .iter_mut()
-            .for_each(|group| *group = into.get(*group as usize).copied().unwrap_or(*group));
+        self.changed.iter_mut().for_each(|spot| *spot = moved(*spot));
     }
-}
-
-fn in_order(fragments: &mut [Fragment]) {
-    fragments.sort_unstable_by_key(|f| (f.partition, f.start));
-}
-
-/// Fragments of one key, those that hang together put together, in the order of their starts.
-fn sessions(fragments: &mut Vec<Fragment>) -> Vec<Vec<Fragment>> {
-    fragments.sort_by_key(|f| (f.start, f.partition));
-    let mut sessions: Vec<Vec<Fragment>> = Vec::new();
-    let mut reach = Millis::MIN;
-    for fragment in fragments.drain(..) {
-        match sessions.last_mut() {
-            Some(session) if fragment.start < reach => session.push(fragment),
-            _ => sessions.push(vec![fragment]),
-        }
-        reach = reach.max(fragment.end);
-    }
-    sessions
 }

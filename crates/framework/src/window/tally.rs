@@ -2,6 +2,7 @@
 
 use arrow_array::RecordBatch;
 
+use super::work;
 use crate::error::Result;
 use crate::plugin::{Aggregate, AggregateState, Groups, Results};
 
@@ -113,6 +114,7 @@ impl Tally {
 
     /// Adds another tally, whose group `g` is group `into[g]` here.
     pub(super) fn merge_into(&mut self, other: &Self, into: &[u32]) {
+        work::count(1);
         for (rows, group) in other.rows.0.iter().zip(into) {
             self.rows.grow(*group as usize + 1);
             self.rows.0[*group as usize] += rows;
@@ -124,6 +126,7 @@ impl Tally {
 
     /// Adds another tally of the same groups; `same` is 0, 1, 2, ... for as many groups as there are.
     pub(super) fn merge(&mut self, other: &Self, same: &[u32]) {
+        work::count(1);
         self.rows.grow(other.rows.0.len());
         for (own, rows) in self.rows.0.iter_mut().zip(&other.rows.0) {
             *own += rows;
@@ -135,6 +138,7 @@ impl Tally {
 
     /// Takes out what was merged.
     pub(super) fn remove(&mut self, other: &Self, same: &[u32]) {
+        work::count(1);
         for (own, rows) in self.rows.0.iter_mut().zip(&other.rows.0) {
             *own -= rows;
         }
@@ -145,6 +149,7 @@ impl Tally {
 
     /// Adds what group `from` of another tally has to group `into`.
     pub(super) fn merge_group(&mut self, other: &Self, from: u32, into: u32) {
+        work::count(1);
         self.add_counted(into, other.rows.get(from));
         if let (Some(state), Some(other)) = (&mut self.state, &other.state) {
             state.merge_group(other.as_ref(), from, into);

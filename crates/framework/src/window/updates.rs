@@ -11,7 +11,8 @@ use crate::error::Result;
 impl WindowOperator {
     /// When updates are due, if any are.
     pub(super) fn next_update(&self, now: Duration) -> Option<Duration> {
-        let every = self.settings.every?;
+        // While rows are read again, none is given: to wake for one would be to wake for ever.
+        let every = self.settings.every.filter(|_| !self.is_replaying())?;
         let changed = match &self.sessions {
             Some(sessions) => sessions.has_changed(),
             None => !self.changed.is_empty(),
@@ -21,7 +22,7 @@ impl WindowOperator {
 
     /// Gives each open window that has changed, in the order of their ends, where that is due.
     pub(super) fn give_updates(&mut self, now: Duration, out: &mut WindowOutput) -> Result<()> {
-        if self.next_update(now).is_none_or(|at| at > now) || self.is_replaying() {
+        if self.next_update(now).is_none_or(|at| at > now) {
             return Ok(());
         }
         self.updated = Some(now);

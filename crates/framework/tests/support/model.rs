@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMillisecondType};
-use arrow_array::{RecordBatch, StringArray};
+use arrow_array::{BooleanArray, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use pipectl_framework::batch::{Batch, Origin, Partition};
 use pipectl_framework::plugin::Input;
@@ -18,6 +18,8 @@ use proptest::test_runner::TestCaseError;
 use super::aggregates::Count;
 
 const IDLE_MS: u64 = 20;
+/// The key of rows that a step before the window leaves out.
+pub const DROPPED: u8 = 5;
 const NAMED: [&str; 2] = ["0", "never"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,7 @@ pub struct Setup {
     pub partitions: usize,
     pub zero: Zero,
     pub invertible: bool,
+    pub max_keys: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -66,6 +69,8 @@ pub struct Given {
     pub rows: Vec<(i64, i64, String, i64)>,
     pub results: Vec<(i64, BTreeMap<String, i64>)>,
     pub late: Vec<(usize, i64)>,
+    /// Rows that had no room, as (partition, offset).
+    pub rejected: Vec<(usize, i64)>,
     pub restarted: bool,
 }
 
@@ -146,6 +151,7 @@ impl Setup {
         settings.lateness = self.lateness;
         settings.idle = Duration::from_millis(IDLE_MS);
         settings.max_skew = i64::MAX / 2;
+        settings.max_keys = self.max_keys;
         settings.keep_seen = self.zero != Zero::Off && self.gap.is_none();
         if self.zero == Zero::Named && self.gap.is_none() {
             settings.keys = NAMED.iter().map(ToString::to_string).collect();
@@ -164,16 +170,20 @@ fn partition(index: usize) -> Partition {
     Partition::new("t", index as i32)
 }
 
-fn batch(index: usize, first_offset: usize, rows: &[(i64, u8)], replay: bool) -> Batch {
+/// Rows as they were read, and what is left of them.
+fn batch(index: usize, first_offset: usize, rows: &[(i64, u8)], replay: bool) -> (Batch, Batch) {
     let keys: StringArray = rows.iter().map(|(_, k)| Some(key(*k))).collect();
     let columns = RecordBatch::try_new(schema(), vec![Arc::new(keys)]).unwrap();
     let offsets = (first_offset as i64..).take(rows.len()).collect();
-    Batch::new(
+    let read = Batch::new(
         columns,
         rows.iter().map(|r| r.0).collect(),
         Origin { partition: partition(index), offsets, replay },
     )
-    .unwrap()
+    .unwrap();
+    let keep: BooleanArray = rows.iter().map(|r| Some(r.1 != DROPPED)).collect();
+    let kept = read.filter(&keep).unwrap();
+    (read, kept)
 }
 
 impl Model {
@@ -189,6 +199,7 @@ impl Model {
         let least = own.zip(others).map(|(own, others)| own.min(others) - setup.out_of_orderness);
         let watermark = self.watermark.max(least).unwrap_or(i64::MIN);
         let ends = match setup.gap {
+            _ if k == DROPPED => Vec::new(),
             None => setup.ends(t),
             Some(gap) => {
                 let taken = self.taken.entry(key(k)).or_default();
@@ -198,7 +209,9 @@ impl Model {
         };
         let open: Vec<i64> = ends.into_iter().filter(|end| end + setup.lateness > watermark).collect();
         let part = &mut self.parts[index];
-        if open.is_empty() {
+        if k == DROPPED {
+            // Its time counts all the same.
+        } else if open.is_empty() {
             self.late.push((index, part.rows.len() as i64));
         } else if setup.gap.is_some() {
             self.taken.entry(key(k)).or_default().push(t);
@@ -378,10 +391,13 @@ pub fn run(setup: &Setup, start: i64, ops: &[Op]) -> Result<(Model, Given), Test
                 model.parts[index].caught_up = false;
                 for cut in cuts.windows(2).filter(|c| c[0] < c[1]) {
                     let rows = &rows[cut[0]..cut[1]];
-                    let batch = batch(index, model.parts[index].rows.len(), rows, false);
+                    let (read, kept) = batch(index, model.parts[index].rows.len(), rows, false);
                     operator.caught_up(&partition(index), false, now);
-                    operator.push(&batch, now, start, &mut out).unwrap();
-                    operator.observe(&partition(index), batch.times(), now, start);
+                    operator.push(&kept, now, start, &mut out).unwrap();
+                    let rejected = std::mem::take(&mut out.rejected);
+                    let offset = |row: usize| (index, kept.origin().offsets[row]);
+                    given.rejected.extend(rejected.rows().iter().map(|r| offset(r.row)));
+                    operator.observe(&partition(index), read.times(), now, start);
                     operator.tick(now, start, &mut out).unwrap();
                     for (t, k) in rows {
                         model.row(setup, index, *t, *k);
@@ -412,8 +428,8 @@ pub fn run(setup: &Setup, start: i64, ops: &[Op]) -> Result<(Model, Given), Test
         model.advance(setup);
         prop_assert_eq!(operator.watermark(), model.watermark);
         closed += collect(&mut out, &mut given)?;
-        let pushed: usize = model.parts.iter().map(|p| p.rows.len()).sum();
-        let accounted = closed + operator.in_flight_rows() + given.late.len() as u64;
+        let pushed = model.parts.iter().flat_map(|p| &p.rows).filter(|row| row.1 != DROPPED).count();
+        let accounted = closed + operator.in_flight_rows() + (given.late.len() + given.rejected.len()) as u64;
         if given.is_exact(setup) {
             prop_assert_eq!(pushed as u64, accounted, "the balance");
         }
@@ -476,9 +492,9 @@ fn restart(
             [(low, &again[..again.len() / 2]), (low + again.len() / 2, &again[again.len() / 2..])]
         {
             if let Some(greatest) = rows.iter().map(|r| r.0).max() {
-                let batch = batch(index, first, rows, true);
-                operator.push(&batch, now, 0, &mut out).unwrap();
-                operator.observe(&partition(index), batch.times(), now, 0);
+                let (read, kept) = batch(index, first, rows, true);
+                operator.push(&kept, now, 0, &mut out).unwrap();
+                operator.observe(&partition(index), read.times(), now, 0);
                 operator.tick(now, 0, &mut out).unwrap();
                 part.greatest = part.greatest.max(Some(greatest));
             }

@@ -103,6 +103,10 @@ impl Aggregate for Several {
     fn only_counts(&self) -> bool {
         self.0.iter().all(|part| part.only_counts())
     }
+
+    fn version(&self) -> u32 {
+        self.0.iter().fold(0, |all, part| all.wrapping_mul(31).wrapping_add(part.version()))
+    }
 }
 
 struct States(Vec<Box<dyn AggregateState>>);

@@ -7,6 +7,7 @@ mod exact_sum;
 mod numbers;
 mod quantiles;
 mod rate;
+mod sketch;
 mod top_k;
 
 #[cfg(test)]

@@ -9,23 +9,16 @@ use arrow_array::{Array, ArrayRef, Float64Array, RecordBatch};
 use arrow_schema::{DataType, Field};
 use pipectl_framework::plugin::{
     Aggregate, AggregateState, BindContext, BoundWindow, Groups, Input, Problem, Result, Results,
-    WindowPlugin, saved,
+    WindowPlugin,
 };
 use pipectl_framework::register;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sketches_ddsketch::{Config, DDSketch};
 
 use super::numbers::needs_cast;
+use super::sketch::Sketch;
 
-/// The relative error of a result.
-const ERROR: f64 = 0.01;
-/// Enough bins for values whose greatest is 10^35 times the least.
-const MOST_BINS: u32 = 4096;
-/// Values nearer to 0 than this count as 0.
-const LEAST: f64 = 1e-9;
-
-/// Quantiles of a number field, each within 1 % of its true value.
+/// Quantiles of a number field, each within 1 % of its true value: the value at the lower rank.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Quantiles {
@@ -88,42 +81,41 @@ impl Aggregate for Sketched {
             column: self.column,
             quantiles: self.quantiles.clone(),
             sketches: Vec::new(),
-            bins: 0,
+            bytes: 0,
         })
     }
 }
 
-/// A `DDSketch` for each group (Masson, Rim, Lee: "`DDSketch`: a fast and fully-mergeable quantile sketch with relative-error guarantees", 2019).
+/// A sketch for each group.
 struct Sketches {
     column: usize,
     quantiles: Arc<[f64]>,
-    sketches: Vec<Option<DDSketch>>,
-    /// The bins of all sketches.
-    bins: usize,
+    sketches: Vec<Option<Box<Sketch>>>,
+    /// What the sketches hold.
+    bytes: usize,
 }
 
 impl Sketches {
-    fn change(&mut self, group: u32, change: impl FnOnce(&mut DDSketch)) {
+    fn change(&mut self, group: u32, change: impl FnOnce(&mut Sketch)) {
         let group = group as usize;
         if self.sketches.len() <= group {
             self.sketches.resize_with(group + 1, || None);
         }
-        let sketch =
-            self.sketches[group].get_or_insert_with(|| DDSketch::new(Config::new(ERROR, MOST_BINS, LEAST)));
-        let before = sketch.length();
+        let sketch = self.sketches[group].get_or_insert_with(|| {
+            self.bytes += size_of::<Sketch>();
+            Box::default()
+        });
+        let before = sketch.heap_bytes();
         change(sketch);
-        self.bins = (self.bins + sketch.length()).saturating_sub(before);
+        self.bytes = (self.bytes + sketch.heap_bytes()).saturating_sub(before);
     }
 
-    fn others(other: &dyn AggregateState) -> &[Option<DDSketch>] {
+    fn others(other: &dyn AggregateState) -> &[Option<Box<Sketch>>] {
         other.as_any().downcast_ref::<Self>().map_or(&[], |other| &other.sketches)
     }
 
-    fn put(&mut self, group: u32, other: &DDSketch) {
-        // It cannot fail: all sketches of a step have the same configuration.
-        self.change(group, |sketch| {
-            let _ = sketch.merge(other);
-        });
+    fn put(&mut self, group: u32, other: &Sketch) {
+        self.change(group, |sketch| sketch.merge(other));
     }
 }
 
@@ -160,13 +152,13 @@ impl AggregateState for Sketches {
 
     fn save(&self, group: u32, bytes: &mut Vec<u8>) {
         if let Some(Some(sketch)) = self.sketches.get(group as usize) {
-            saved::write(sketch, bytes);
+            sketch.save(bytes);
         }
     }
 
     fn load(&mut self, group: u32, bytes: &[u8]) -> Result<()> {
         if !bytes.is_empty() {
-            let sketch = saved::read(bytes)?;
+            let sketch = Sketch::load(bytes)?;
             self.change(group, |own| *own = sketch);
         }
         Ok(())
@@ -174,8 +166,8 @@ impl AggregateState for Sketches {
 
     fn reset(&mut self, group: u32) {
         if let Some(sketch) = self.sketches.get_mut(group as usize) {
-            let bins = sketch.take().map_or(0, |sketch| sketch.length());
-            self.bins = self.bins.saturating_sub(bins);
+            let bytes = sketch.take().map_or(0, |sketch| size_of::<Sketch>() + sketch.heap_bytes());
+            self.bytes = self.bytes.saturating_sub(bytes);
         }
     }
 
@@ -183,7 +175,7 @@ impl AggregateState for Sketches {
         let columns = self.quantiles.iter().map(|q| {
             let values = groups.iter().map(|group| {
                 let sketch = self.sketches.get(*group as usize).and_then(Option::as_ref)?;
-                sketch.quantile(*q).ok().flatten()
+                sketch.quantile(*q)
             });
             Arc::new(Float64Array::from_iter(values)) as ArrayRef
         });
@@ -191,7 +183,7 @@ impl AggregateState for Sketches {
     }
 
     fn bytes(&self) -> usize {
-        self.sketches.capacity() * size_of::<Option<DDSketch>>() + self.bins * size_of::<u64>()
+        self.sketches.capacity() * size_of::<Option<Box<Sketch>>>() + self.bytes
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -26,7 +26,7 @@ impl Chain {
         match event {
             InputEvent::Batch { batch, rejects, position } => {
                 self.caught_up(&batch.origin().partition, false);
-                let times = batch.times().clone();
+                let times = batch.read_times().clone();
                 let replay = batch.origin().replay;
                 let channel = batch.has_channel().then(|| batch.channel().clone());
                 if !replay {

@@ -38,6 +38,7 @@ use crate::graph::{ChainPlan, OnError, Outputs, Repartitioned};
 use crate::log::{Gone, Log};
 use crate::metrics::{ChainFigures, ChainMetrics, Doing, State, StepMetrics};
 use crate::plugin::SourceBody;
+use crate::window::Ran;
 
 /// The shortest time between two commits of a chain that writes to no log.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
@@ -426,7 +427,12 @@ impl Chain {
                 }
             }
             self.look_upstream();
-            self.tree.tick(clock.elapsed(), &mut self.writers).await?;
+            // Windows that are due may give more than fits in one transaction.
+            while self.tree.tick(clock.elapsed(), &mut self.writers).await? == Ran::More {
+                if self.commit_due() {
+                    self.commit().await?;
+                }
+            }
             if self.commit_due() {
                 self.commit().await?;
             }
@@ -436,7 +442,11 @@ impl Chain {
 
     /// The data is at its end: every open window gives its result.
     async fn finish(&mut self) -> Result<Left> {
-        self.tree.finish(&mut self.writers).await?;
+        while self.tree.finish(&mut self.writers).await? == Ran::More {
+            if self.commit_due() {
+                self.commit().await?;
+            }
+        }
         Ok(Left::Done)
     }
 
