@@ -1,0 +1,307 @@
+//! Runs of a file, one after another, over inputs that grow.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::BinaryArray;
+use pipectl_framework::config::Document;
+use pipectl_framework::graph::{PlanOptions, plan};
+use pipectl_framework::log::memory::MemoryLog;
+use pipectl_framework::log::{Append, Log, LogWriter, TopicSpec, WriterOptions};
+
+use super::input::{Record, header};
+use super::oracle::{Found, Left, check};
+use super::file;
+use crate::random::Random;
+use crate::shipped::plain::{Record as Held, records};
+use crate::worker::{Program, REGISTRY, Worker, parse};
+use crate::world::{Faults, SESSION_TIMEOUT, World};
+
+/// What is played.
+#[derive(Debug, Clone)]
+pub(crate) struct Play {
+    pub(crate) yaml: String,
+    /// The topics that somebody else writes: name, partitions, and what comes before and in each phase; the last portion comes at the end.
+    pub(crate) topics: Vec<(String, u32, Vec<Vec<Record>>)>,
+    /// The files, in the same way.
+    pub(crate) files: Vec<(String, Vec<Vec<Record>>)>,
+    pub(crate) phases: Vec<Phase>,
+    pub(crate) stretch: i64,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Phase {
+    pub(crate) how: How,
+    pub(crate) faults: bool,
+    /// How the paths of files are written.
+    pub(crate) spelling: usize,
+}
+
+/// How a run goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum How {
+    /// To the end of what is there.
+    Once,
+    /// Stopped in order after so many milliseconds.
+    Stopped { workers: usize, length: u64 },
+    /// Ended where it stands.
+    Killed { workers: usize, length: u64 },
+}
+
+impl Play {
+    /// The file with its paths written in another way.
+    fn spelt(&self, spelling: usize) -> String {
+        let mut yaml = self.yaml.clone();
+        for (name, _) in &self.files {
+            let path = match spelling {
+                0 => name.clone(),
+                1 => format!("./{name}"),
+                _ => format!("sub/../{name}"),
+            };
+            yaml = yaml.replace(&format!("path: {name}"), &format!("path: {path}"));
+        }
+        yaml
+    }
+
+    /// The same without its phases: everything comes at the end.
+    pub(crate) fn at_once(mut self) -> Self {
+        self.phases.clear();
+        self.topics.iter_mut().for_each(|(_, _, portions)| *portions = vec![portions.concat()]);
+        self.files.iter_mut().for_each(|(_, portions)| *portions = vec![portions.concat()]);
+        self
+    }
+
+    pub(crate) fn show(&self) -> String {
+        let mut text = format!("{}\n", self.yaml);
+        let count = |portions: &[Vec<Record>]| portions.iter().map(Vec::len).collect::<Vec<_>>();
+        for (name, partitions, portions) in &self.topics {
+            let _ = writeln!(text, "topic {name} of {partitions} partitions: rows of each phase {:?}", count(portions));
+        }
+        for (name, portions) in &self.files {
+            let _ = writeln!(text, "file {name}: rows of each phase {:?}", count(portions));
+        }
+        for (number, phase) in self.phases.iter().enumerate() {
+            let _ = writeln!(text, "{number}: {phase:?}");
+        }
+        text
+    }
+}
+
+/// Plays it, and looks at what came of it.
+pub(crate) async fn play(world: &Arc<World>, play: &Play, random: &mut Random, folder: &Path) -> Found {
+    std::fs::create_dir_all(folder.join("sub")).expect("a folder");
+    let log = MemoryLog::default();
+    let specs = play.topics.iter().map(|(name, partitions, _)| topic(name, *partitions));
+    log.ensure_topics(&specs.collect::<Vec<_>>()).await.expect("topics");
+    let stage = Stage { world, play, folder, log: &log };
+    play.files.iter().for_each(|(name, _)| write(&folder.join(name), &format!("{}\n", header())));
+    for (number, phase) in play.phases.iter().enumerate() {
+        world.note(0, &format!("phase {number}"));
+        stage.phase(number, *phase, random).await;
+    }
+    world.lock().faults = Faults::default();
+    world.note(0, "no more faults");
+    // Dead members are forgotten, and what is under way is settled.
+    tokio::time::sleep(3 * SESSION_TIMEOUT).await;
+    stage.files(play.phases.len());
+    stage.topics(play.phases.len(), None).await;
+    let document = parse(&play.yaml, &[]);
+    stage.start(&document, true).join(world).await;
+    let found = stage.left(&document).await;
+    log_what_was_found(world, &found);
+    found
+}
+
+fn log_what_was_found(world: &World, found: &Found) {
+    found.wrong.iter().for_each(|what| world.violation(what.clone()));
+    let figures = [
+        ("rows of sources", found.rows),
+        ("late rows", found.late),
+        ("dead letters", found.dead),
+        ("windows checked", found.windows),
+        ("results checked", found.results),
+        ("windows held against an undisturbed run", found.compared),
+    ];
+    for (name, count) in figures {
+        *world.lock().figures.entry(name).or_default() += count;
+    }
+}
+
+fn topic(name: &str, partitions: u32) -> TopicSpec {
+    TopicSpec { name: name.to_owned(), partitions: Some(partitions), create: true, compacted: false }
+}
+
+fn write(path: &Path, text: &str) {
+    use std::io::Write as _;
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).expect("a file");
+    file.write_all(text.as_bytes()).expect("room");
+}
+
+struct Stage<'a> {
+    world: &'a Arc<World>,
+    play: &'a Play,
+    folder: &'a Path,
+    log: &'a MemoryLog,
+}
+
+impl Stage<'_> {
+    fn start(&self, document: &Document, once: bool) -> Worker {
+        let program = Program { document, base: self.folder, log: self.log, stretch: self.play.stretch };
+        Worker::start(self.world, &program, Vec::new(), once)
+    }
+
+    /// The files grow.
+    fn files(&self, portion: usize) {
+        for (name, portions) in &self.play.files {
+            let rows = portions.get(portion).into_iter().flatten();
+            write(&self.folder.join(name), &rows.map(|row| format!("{}\n", row.value)).collect::<String>());
+        }
+    }
+
+    /// The topics grow: all at once, or as time goes by.
+    async fn topics(&self, portion: usize, mut slowly: Option<(&mut Random, u64)>) {
+        let mut writers: Vec<(&str, Box<dyn LogWriter>, &[Record])> = Vec::new();
+        for (name, _, portions) in &self.play.topics {
+            let options = WriterOptions { transactional_id: None, transaction_timeout: Duration::from_secs(10) };
+            let rows = portions.get(portion).map(Vec::as_slice).unwrap_or_default();
+            writers.push((name, self.log.writer(options).await.expect("a writer"), rows));
+        }
+        while writers.iter().any(|(_, _, rows)| !rows.is_empty()) {
+            for (name, writer, rows) in &mut writers {
+                let count = match &mut slowly {
+                    None => rows.len(),
+                    Some((random, _)) => random.between(0, 12).min(rows.len() as u64) as usize,
+                };
+                let (now, later) = rows.split_at(count);
+                *rows = later;
+                append(&mut **writer, name, now).await;
+            }
+            if let Some((random, pause)) = &mut slowly {
+                tokio::time::sleep(Duration::from_millis(random.between(1, *pause))).await;
+            }
+        }
+    }
+
+    async fn phase(&self, number: usize, phase: Phase, random: &mut Random) {
+        let world = self.world;
+        world.lock().faults = if phase.faults { faults(random) } else { Faults::default() };
+        self.files(number);
+        let document = parse(&self.play.spelt(phase.spelling), &[]);
+        match phase.how {
+            How::Once => {
+                world.count("run to the end");
+                self.topics(number, None).await;
+                for _ in 0..20 {
+                    let worker = self.start(&document, true);
+                    if worker.join(world).await {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(random.between(0, 8000))).await;
+                }
+            }
+            How::Stopped { workers, length } | How::Killed { workers, length } => {
+                let killed = matches!(phase.how, How::Killed { .. });
+                let mut slots: Vec<Option<Worker>> = (0..workers).map(|_| Some(self.start(&document, false))).collect();
+                let until = world.now() + length;
+                self.topics(number, Some((&mut *random, length / 8 + 2))).await;
+                while world.now() < until {
+                    for slot in &mut slots {
+                        let Some(worker) = slot.take() else { continue };
+                        if worker.process.is_dead() {
+                            worker.crash(world).await;
+                            tokio::time::sleep(Duration::from_millis(random.between(0, 1000))).await;
+                            *slot = Some(self.start(&document, false));
+                        } else if worker.has_ended() {
+                            worker.join(world).await;
+                        } else {
+                            *slot = Some(worker);
+                        }
+                    }
+                    tokio::time::sleep(Duration::from_millis(random.between(20, 400))).await;
+                }
+                for worker in slots.into_iter().flatten() {
+                    if killed {
+                        world.count("run killed");
+                        worker.crash(world).await;
+                    } else {
+                        world.count("run stopped in order");
+                        worker.drain();
+                        worker.join(world).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is there at the end.
+    async fn left(&self, document: &Document) -> Found {
+        let undisturbed = self.undisturbed(document).await;
+        let (topics, partitions) = held(document, self.folder, self.log).await;
+        let left = Left { topics: &topics, partitions: &partitions, folder: self.folder, undisturbed: &undisturbed };
+        check(&file::read(document), &left)
+    }
+
+    /// What one run over the whole input leaves that nothing disturbs.
+    async fn undisturbed(&self, document: &Document) -> BTreeMap<String, Vec<Held>> {
+        let log = MemoryLog::default();
+        for (name, partitions, portions) in &self.play.topics {
+            log.ensure_topics(&[topic(name, *partitions)]).await.expect("a topic");
+            let options = WriterOptions { transactional_id: None, transaction_timeout: Duration::from_secs(10) };
+            let mut writer = log.writer(options).await.expect("a writer");
+            append(&mut *writer, name, &portions.concat()).await;
+        }
+        let world = World::new(0, false);
+        let stage = Stage { world: &world, play: self.play, folder: self.folder, log: &log };
+        stage.start(document, true).join(&world).await;
+        let violations = std::mem::take(&mut world.lock().violations);
+        violations.into_iter().for_each(|what| self.world.violation(format!("undisturbed: {what}")));
+        held(document, self.folder, &log).await.0
+    }
+}
+
+/// What the topics of a file hold, and how many partitions each has.
+async fn held(
+    document: &Document,
+    base: &Path,
+    log: &MemoryLog,
+) -> (BTreeMap<String, Vec<Held>>, BTreeMap<String, usize>) {
+    let (plan, _) = plan(document, PlanOptions { registry: &REGISTRY, base, only: &[] }).expect("a plan");
+    let (mut topics, mut partitions) = (BTreeMap::new(), BTreeMap::new());
+    for topic in &plan.topics {
+        let name = topic.spec.name.clone();
+        let made = log.ensure_topics(std::slice::from_ref(&topic.spec)).await.expect("a topic");
+        partitions.insert(name.clone(), made[0] as usize);
+        topics.insert(name.clone(), records(log, &name).await);
+    }
+    (topics, partitions)
+}
+
+async fn append(writer: &mut dyn LogWriter, topic: &str, rows: &[Record]) {
+    if rows.is_empty() {
+        return;
+    }
+    let append = Append {
+        topic: topic.into(),
+        partition: None,
+        keys: Some(BinaryArray::from_iter_values(rows.iter().map(|row| row.key.as_bytes()))),
+        values: BinaryArray::from_iter_values(rows.iter().map(|row| row.value.as_bytes())),
+        timestamps: rows.iter().map(|row| row.time).collect(),
+    };
+    writer.append(append).await.expect("room");
+}
+
+fn faults(random: &mut Random) -> Faults {
+    let mut some = |most: u64| if random.chance(500) { random.between(1, most) } else { 0 };
+    Faults {
+        crash: some(12),
+        crash_in_commit: some(100),
+        retry: some(20),
+        abort: some(40),
+        ambiguous: some(100),
+        delay: some(200),
+        longest: some(600),
+    }
+}
