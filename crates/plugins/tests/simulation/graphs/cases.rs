@@ -5,7 +5,8 @@ use super::play::{How, Phase, Play};
 use crate::random::Random;
 use crate::scenario::START;
 
-const FIELDS: &str = "{ id: integer, k: text, g: text, f: text, v: text, a: integer, b: integer, c: integer, d: integer }";
+const FIELDS: &str =
+    "{ id: integer, k: text, g: text, f: text, v: text, a: integer, b: integer, c: integer, d: integer }";
 
 /// A row, or what is none, at a time in milliseconds.
 fn at(file: bool, id: usize, time: i64, f: &str, v: &str) -> Record {
@@ -38,7 +39,8 @@ fn over_a_file(chains: &str, portions: Vec<Vec<Record>>, phases: Vec<Phase>) -> 
 /// Plays it, and wants nothing wrong.
 #[track_caller]
 fn holds(play: &Play) {
-    let report = super::report(play, 0, Random::new(0), std::env::var_os("PIPECTL_SIMULATION_SEED").is_some());
+    let report =
+        super::report(play, 0, Random::new(0), std::env::var_os("PIPECTL_SIMULATION_SEED").is_some());
     assert!(report.violations.is_empty(), "{}\n{}", report.shown, report.violations.join("\n"));
 }
 
@@ -72,9 +74,10 @@ fn rows_that_are_read_again_reach_no_copy() {
 #[ignore = "until the mends are in"]
 fn rows_of_a_file_that_are_read_again_reach_no_copy() {
     let rows = (0..100).map(|id| at(true, id, 10 * id as i64, "x", "1")).collect();
-    let chains = COPY_BESIDE_A_WINDOW
-        .replace("source: kafka", "source: csv")
-        .replace("with: { topic: in0, format: { json: { fields: FIELDS } } }", "time: { field: t, format: epoch_ms }\n      with: { path: rows0.csv, rate: 50/s }");
+    let chains = COPY_BESIDE_A_WINDOW.replace("source: kafka", "source: csv").replace(
+        "with: { topic: in0, format: { json: { fields: FIELDS } } }",
+        "time: { field: t, format: epoch_ms }\n      with: { path: rows0.csv, rate: 50/s }",
+    );
     holds(&over_a_file(&chains, vec![rows], vec![STOPPED]));
 }
 
@@ -104,7 +107,8 @@ fn rows_that_are_read_again_reach_no_repartition() {
 #[ignore = "until the mends are in"]
 fn the_end_of_the_data_closes_no_session() {
     let chains = COPY_BESIDE_A_WINDOW.replace("size: 1h", "gap: 1s");
-    let portion = |first: usize| (first..first + 3).map(|id| at(false, id, 100 * id as i64, "x", "1")).collect();
+    let portion =
+        |first: usize| (first..first + 3).map(|id| at(false, id, 100 * id as i64, "x", "1")).collect();
     holds(&over_a_topic(&chains, vec![portion(0), portion(3), portion(6)], vec![ONCE, ONCE]));
 }
 
@@ -112,7 +116,8 @@ fn the_end_of_the_data_closes_no_session() {
 #[ignore = "until the mends are in"]
 fn the_end_of_the_data_closes_no_window_that_takes_late_rows() {
     let chains = COPY_BESIDE_A_WINDOW.replace("size: 1h", "size: 1h, lateness: 2h");
-    let portion = |first: usize| (first..first + 3).map(|id| at(false, id, 100 * id as i64, "x", "1")).collect();
+    let portion =
+        |first: usize| (first..first + 3).map(|id| at(false, id, 100 * id as i64, "x", "1")).collect();
     holds(&over_a_topic(&chains, vec![portion(0), portion(3), portion(6)], vec![ONCE, ONCE]));
 }
 
@@ -141,9 +146,14 @@ const A_FILE: &str = "  rows:
 #[test]
 #[ignore = "until the mends are in"]
 fn a_file_has_one_position_however_its_path_is_written() {
-    let portion = |first: usize| (first..first + 3).map(|id| at(true, id, 1000 * id as i64, "x", "1")).collect();
+    let portion =
+        |first: usize| (first..first + 3).map(|id| at(true, id, 1000 * id as i64, "x", "1")).collect();
     let respelt = |spelling| Phase { spelling, ..ONCE };
-    holds(&over_a_file(A_FILE, vec![portion(0), portion(3), portion(6), portion(9)], vec![ONCE, respelt(1), respelt(2)]));
+    holds(&over_a_file(
+        A_FILE,
+        vec![portion(0), portion(3), portion(6), portion(9)],
+        vec![ONCE, respelt(1), respelt(2)],
+    ));
 }
 
 #[test]
@@ -151,7 +161,11 @@ fn a_file_has_one_position_however_its_path_is_written() {
 fn a_row_that_is_filtered_out_moves_time_at_any_pace() {
     let rows = [(0, 9000, "y"), (1, 2000, "x"), (2, 2000, "x")];
     let rows: Vec<Record> = rows.into_iter().map(|(id, time, f)| at(true, id, time, f, "1")).collect();
-    holds(&over_a_file(&A_FILE.replace("path: rows0.csv", "path: rows0.csv, rate: 20/s"), vec![rows.clone()], vec![ONCE]));
+    holds(&over_a_file(
+        &A_FILE.replace("path: rows0.csv", "path: rows0.csv, rate: 20/s"),
+        vec![rows.clone()],
+        vec![ONCE],
+    ));
     holds(&over_a_file(A_FILE, vec![rows], vec![ONCE]));
 }
 
@@ -181,6 +195,12 @@ fn a_window_behind_dead_letters_survives_a_stop() {
     - sink: kafka
       with: { topic: dead-late, partitions: 1 }
 ";
-    let portion = |first: usize| (first..first + 4).map(|id| if id % 2 == 0 { broken(id, 10 * id as i64) } else { at(false, id, 10 * id as i64, "x", "1") }).collect();
+    let portion = |first: usize| {
+        (first..first + 4)
+            .map(|id| {
+                if id % 2 == 0 { broken(id, 10 * id as i64) } else { at(false, id, 10 * id as i64, "x", "1") }
+            })
+            .collect()
+    };
     holds(&over_a_topic(chains, vec![portion(0), portion(4)], vec![STOPPED]));
 }

@@ -53,7 +53,8 @@ pub(crate) fn rows(random: &mut Random, first: usize, count: usize, manner: Mann
     (first..first + count)
         .map(|id| {
             now += random.between(0, 2 * manner.step as u64) as i64;
-            let behind = if random.chance(400) { random.between(0, manner.behind as u64 + 1) as i64 } else { 0 };
+            let behind =
+                if random.chance(400) { random.between(0, manner.behind as u64 + 1) as i64 } else { 0 };
             let (time, kind) = match random.between(0, 100) {
                 // What cannot be read says nothing of time.
                 0..=2 => (latest, Kind::Broken),

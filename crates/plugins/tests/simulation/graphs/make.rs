@@ -62,7 +62,8 @@ pub(crate) fn make(random: &mut Random) -> Play {
         random,
     };
     let brokers = if disk { "embedded:log" } else { "127.0.0.1:1" };
-    let _ = write!(maker.yaml, "name: sim\nconnections: {{ kafka: {{ brokers: '{brokers}' }} }}\npipelines:\n");
+    let _ =
+        write!(maker.yaml, "name: sim\nconnections: {{ kafka: {{ brokers: '{brokers}' }} }}\npipelines:\n");
     let phases = maker.random.between(2, 5) as usize;
     let mut play = Play {
         yaml: String::new(),
@@ -87,7 +88,14 @@ pub(crate) fn make(random: &mut Random) -> Play {
         } else {
             let (name, partitions) = (format!("in{number}"), maker.random.pick(&[1, 1, 2, 3]));
             let columns = FIELDS.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect();
-            let rows = Rows { columns, by: Some("k".to_owned()), partitions, windows: true, dead: false, cuts: true };
+            let rows = Rows {
+                columns,
+                by: Some("k".to_owned()),
+                partitions,
+                windows: true,
+                dead: false,
+                cuts: true,
+            };
             for _ in 0..maker.random.pick(&[1, 1, 2]) {
                 maker.topic(&name, &rows);
             }
@@ -111,7 +119,8 @@ impl Maker<'_> {
 
     /// Cuts rows into so many portions; some are empty.
     fn cut(&mut self, rows: Vec<Record>, portions: usize) -> Vec<Vec<Record>> {
-        let mut cuts: Vec<usize> = (1..portions).map(|_| self.random.between(0, rows.len() as u64 + 1) as usize).collect();
+        let mut cuts: Vec<usize> =
+            (1..portions).map(|_| self.random.between(0, rows.len() as u64 + 1) as usize).collect();
         cuts.sort_unstable();
         cuts.push(rows.len());
         let mut from = 0;
@@ -170,7 +179,14 @@ impl Maker<'_> {
         if self.random.chance(350) {
             return "skip";
         }
-        let columns = [("source", "text"), ("partition", "integer"), ("offset", "integer"), ("reason", "text"), ("record", "text"), ("escaped", "boolean")];
+        let columns = [
+            ("source", "text"),
+            ("partition", "integer"),
+            ("offset", "integer"),
+            ("reason", "text"),
+            ("record", "text"),
+            ("escaped", "boolean"),
+        ];
         let columns = columns.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect();
         let rows = Rows { columns, dead: true, cuts: false, ..rows.clone() };
         self.open.push(Open { reference: format!("{chain}.{step}.dead"), rows, must: true });
@@ -210,7 +226,8 @@ impl Maker<'_> {
 
     fn cast(&mut self, chain: &str, fields: &[&str], rows: &mut Rows) -> String {
         let id = format!("n{}", self.number());
-        let there: Vec<&str> = fields.iter().copied().filter(|f| rows.columns.get(*f) == Some(&"text")).collect();
+        let there: Vec<&str> =
+            fields.iter().copied().filter(|f| rows.columns.get(*f) == Some(&"text")).collect();
         let on_error = self.on_error(chain, &id, rows);
         let list: Vec<String> = there.iter().map(|field| format!("{field}: integer")).collect();
         let _ = write!(
@@ -230,7 +247,10 @@ impl Maker<'_> {
             0 if rows.columns.get("f") == Some(&"text") => {
                 let id = format!("n{}", self.number());
                 let with = self.random.pick(&["equals: x", "in: [x, y]", "equals: z, not: true", "in: [y]"]);
-                let _ = write!(self.yaml, "    - transform: filter\n      id: {id}\n      with: {{ field: f, {with} }}\n");
+                let _ = write!(
+                    self.yaml,
+                    "    - transform: filter\n      id: {id}\n      with: {{ field: f, {with} }}\n"
+                );
                 Some(id)
             }
             1 if rows.columns.get("v") == Some(&"text") => Some(self.cast(chain, &["v"], rows)),
@@ -241,13 +261,19 @@ impl Maker<'_> {
                 let mut fields: Vec<String> = Vec::new();
                 for name in rows.columns.keys() {
                     let is_bit = BITS.contains(&name.as_str());
-                    let keeps = name == "id" || Some(name) == by.as_ref() || if is_bit { bits } else { self.random.chance(700) };
+                    let keeps = name == "id"
+                        || Some(name) == by.as_ref()
+                        || if is_bit { bits } else { self.random.chance(700) };
                     if keeps {
                         fields.push(name.clone());
                     }
                 }
                 rows.columns.retain(|name, _| fields.contains(name));
-                let _ = write!(self.yaml, "    - transform: select\n      id: {id}\n      with: {{ fields: [{}] }}\n", fields.join(", "));
+                let _ = write!(
+                    self.yaml,
+                    "    - transform: select\n      id: {id}\n      with: {{ fields: [{}] }}\n",
+                    fields.join(", ")
+                );
                 Some(id)
             }
             _ => None,
@@ -262,12 +288,20 @@ impl Maker<'_> {
             .map(|name| (*name).to_owned())
             .collect();
         if rows.dead {
-            let key = if rows.partitions > 1 { Some("partition") } else { self.random.pick(&[None, Some("reason"), Some("partition")]) };
+            let key = if rows.partitions > 1 {
+                Some("partition")
+            } else {
+                self.random.pick(&[None, Some("reason"), Some("partition")])
+            };
             return Some((key.map(str::to_owned).into_iter().collect(), false));
         }
         if rows.partitions == 1 {
             let keyed = !texts.is_empty() && self.random.chance(800);
-            let keys = if keyed { vec![texts[self.random.between(0, texts.len() as u64) as usize].clone()] } else { Vec::new() };
+            let keys = if keyed {
+                vec![texts[self.random.between(0, texts.len() as u64) as usize].clone()]
+            } else {
+                Vec::new()
+            };
             let cut = rows.cuts && keyed && self.random.chance(150);
             return Some((keys, cut));
         }
@@ -275,7 +309,9 @@ impl Maker<'_> {
         let by = rows.by.clone().filter(|by| texts.contains(by));
         let other = texts.iter().find(|text| Some(*text) != rows.by.as_ref()).cloned();
         match (by, other) {
-            (Some(by), _) if self.random.chance(600) => Some((vec![by], rows.cuts && self.random.chance(150))),
+            (Some(by), _) if self.random.chance(600) => {
+                Some((vec![by], rows.cuts && self.random.chance(150)))
+            }
             (Some(by), Some(other)) if self.random.chance(300) => Some((vec![by, other], false)),
             (_, Some(other)) if rows.cuts => Some((vec![other], true)),
             _ => None,
@@ -296,9 +332,14 @@ impl Maker<'_> {
             _ => (format!("size: {}ms", self.random.pick(&[500, 1000, 3000, 3_600_000])), false),
         };
         let lateness = if session { 0 } else { self.random.pick(&[0, 0, 0, 1500]) };
-        let out_of_orderness = if bits { self.out_of_orderness } else { self.random.pick(&[0, 1000, 20_000]) };
+        let out_of_orderness =
+            if bits { self.out_of_orderness } else { self.random.pick(&[0, 1000, 20_000]) };
         let mut columns = vec!["n: count".to_owned()];
-        let sums: Vec<&str> = if bits { BITS.to_vec() } else { rows.columns.get("n").filter(|t| **t == "integer").map(|_| "n").into_iter().collect() };
+        let sums: Vec<&str> = if bits {
+            BITS.to_vec()
+        } else {
+            rows.columns.get("n").filter(|t| **t == "integer").map(|_| "n").into_iter().collect()
+        };
         columns.extend(sums.iter().map(|sum| {
             let name = if *sum == "n" { "m" } else { sum };
             format!("{name}: {{ sum: {{ field: {sum} }} }}")
@@ -340,12 +381,21 @@ impl Maker<'_> {
         self.budget -= 1;
         let topic = format!("t{}", self.number());
         // All results of a window and key stand in one partition, in their order.
-        let texts: Vec<&String> = ["key", "k", "g", "f"].iter().filter_map(|name| rows.columns.get_key_value(*name)).filter(|(_, kind)| **kind == "text").map(|(name, _)| name).collect();
+        let texts: Vec<&String> = ["key", "k", "g", "f"]
+            .iter()
+            .filter_map(|name| rows.columns.get_key_value(*name))
+            .filter(|(_, kind)| **kind == "text")
+            .map(|(name, _)| name)
+            .collect();
         let by = texts.first().map(|name| (*name).clone());
         let partitions = if by.is_some() { self.random.pick(&[1, 1, 2]) } else { 1 };
         let key = by.as_ref().map(|by| format!("key: {by}, ")).unwrap_or_default();
-        let _ = write!(self.yaml, "    - sink: kafka\n      with: {{ topic: {topic}, {key}partitions: {partitions} }}\n");
-        let rows = Rows { by, partitions, windows: true, dead: false, cuts: true, columns: rows.columns.clone() };
+        let _ = write!(
+            self.yaml,
+            "    - sink: kafka\n      with: {{ topic: {topic}, {key}partitions: {partitions} }}\n"
+        );
+        let rows =
+            Rows { by, partitions, windows: true, dead: false, cuts: true, columns: rows.columns.clone() };
         // Sums that are of no row alone say nothing of one.
         let mut columns = rows.columns.clone();
         columns.retain(|_, kind| *kind != "number");

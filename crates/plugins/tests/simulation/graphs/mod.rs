@@ -7,7 +7,7 @@
 //! | `input` | rows |
 //! | `play` | the runs, one after another |
 //! | `file` | a pipeline file as the oracle reads it |
-//! | `oracle`, `windows` | what must come out |
+//! | `oracle`, `windows`, `results` | what must come out |
 //! | `cases` | shapes in which rows were lost or doubled |
 
 mod cases;
@@ -16,6 +16,7 @@ mod input;
 mod make;
 mod oracle;
 mod play;
+mod results;
 mod windows;
 
 use crate::random::Random;

@@ -45,6 +45,13 @@ pub(crate) struct Left<'a> {
     pub(crate) undisturbed: &'a BTreeMap<String, Vec<Record>>,
 }
 
+impl Left<'_> {
+    /// The rows of a topic, as JSON has them.
+    pub(crate) fn rows(&self, topic: &str) -> Vec<Row> {
+        records(self.topics.get(topic).map(Vec::as_slice).unwrap_or_default(), None).0
+    }
+}
+
 /// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -104,7 +111,7 @@ pub(crate) fn check(chains: &[Chain], left: &Left<'_>) -> Found {
     }
     let windows = std::mem::take(&mut oracle.windows);
     for window in &windows {
-        windows::check(window, left.topics, &mut oracle.found);
+        windows::check(window, left, &mut oracle.found);
         // Which rows are late for a session depends on which sessions are open: as in one run over all of them.
         if let (true, Some(topic)) = (window.input.outside && window.decided(), &window.late) {
             oracle.found.compared += 1;
@@ -156,7 +163,11 @@ impl Oracle<'_> {
                 Body::Window(spec) => stream = self.window(name, step, spec, stream),
                 _ => {
                     let mut dead = Vec::new();
-                    stream.rows = stream.rows.into_iter().filter_map(|row| transform(&step.body, row, &mut dead)).collect();
+                    stream.rows = stream
+                        .rows
+                        .into_iter()
+                        .filter_map(|row| transform(&step.body, row, &mut dead))
+                        .collect();
                     if step.dead_letters {
                         self.dead.insert((name.clone(), step.id.clone()), dead);
                     }
@@ -180,7 +191,12 @@ impl Oracle<'_> {
             }
             Body::Topic { topic, fields } => {
                 let (rows, dead) = records(self.topic(topic), Some(fields));
-                (rows, dead, self.left.partitions.get(topic).copied().unwrap_or(1), !self.written.contains(topic))
+                (
+                    rows,
+                    dead,
+                    self.left.partitions.get(topic).copied().unwrap_or(1),
+                    !self.written.contains(topic),
+                )
             }
             Body::From(references) => return self.join(references),
             other => panic!("a chain does not begin with {other:?}"),
@@ -242,7 +258,8 @@ impl Oracle<'_> {
             return;
         }
         self.found.dead += got.len() as u64;
-        let record = |row: &Row| row.cells.get("record").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let record =
+            |row: &Row| row.cells.get("record").and_then(Value::as_str).unwrap_or_default().to_owned();
         let got: Vec<String> = got.iter().map(record).collect();
         let of = |(chain, step, _): &Reference| {
             self.dead.get(&(chain.clone(), step.clone())).cloned().unwrap_or_default()
@@ -294,7 +311,10 @@ fn plainly(record: &str) -> String {
 }
 
 /// The rows of records, and the records that are none. Without `fields` as JSON has them.
-pub(crate) fn records(records: &[Record], fields: Option<&BTreeMap<String, String>>) -> (Vec<Row>, Vec<String>) {
+pub(crate) fn records(
+    records: &[Record],
+    fields: Option<&BTreeMap<String, String>>,
+) -> (Vec<Row>, Vec<String>) {
     let (mut rows, mut dead) = (Vec::new(), Vec::new());
     let mut before: BTreeMap<i32, i64> = BTreeMap::new();
     for record in records {

@@ -12,9 +12,9 @@ use pipectl_framework::graph::{PlanOptions, plan};
 use pipectl_framework::log::memory::MemoryLog;
 use pipectl_framework::log::{Append, Log, LogWriter, TopicSpec, WriterOptions};
 
+use super::file;
 use super::input::{Record, header};
 use super::oracle::{Found, Left, check};
-use super::file;
 use crate::random::Random;
 use crate::shipped::plain::{Record as Held, records};
 use crate::worker::{Program, REGISTRY, Worker, parse};
@@ -78,7 +78,11 @@ impl Play {
         let mut text = format!("{}\n", self.yaml);
         let count = |portions: &[Vec<Record>]| portions.iter().map(Vec::len).collect::<Vec<_>>();
         for (name, partitions, portions) in &self.topics {
-            let _ = writeln!(text, "topic {name} of {partitions} partitions: rows of each phase {:?}", count(portions));
+            let _ = writeln!(
+                text,
+                "topic {name} of {partitions} partitions: rows of each phase {:?}",
+                count(portions)
+            );
         }
         for (name, portions) in &self.files {
             let _ = writeln!(text, "file {name}: rows of each phase {:?}", count(portions));
@@ -165,7 +169,8 @@ impl Stage<'_> {
     async fn topics(&self, portion: usize, mut slowly: Option<(&mut Random, u64)>) {
         let mut writers: Vec<(&str, Box<dyn LogWriter>, &[Record])> = Vec::new();
         for (name, _, portions) in &self.play.topics {
-            let options = WriterOptions { transactional_id: None, transaction_timeout: Duration::from_secs(10) };
+            let options =
+                WriterOptions { transactional_id: None, transaction_timeout: Duration::from_secs(10) };
             let rows = portions.get(portion).map(Vec::as_slice).unwrap_or_default();
             writers.push((name, self.log.writer(options).await.expect("a writer"), rows));
         }
@@ -204,7 +209,8 @@ impl Stage<'_> {
             }
             How::Stopped { workers, length } | How::Killed { workers, length } => {
                 let killed = matches!(phase.how, How::Killed { .. });
-                let mut slots: Vec<Option<Worker>> = (0..workers).map(|_| Some(self.start(&document, false))).collect();
+                let mut slots: Vec<Option<Worker>> =
+                    (0..workers).map(|_| Some(self.start(&document, false))).collect();
                 let until = world.now() + length;
                 self.topics(number, Some((&mut *random, length / 8 + 2))).await;
                 while world.now() < until {
@@ -240,7 +246,8 @@ impl Stage<'_> {
     async fn left(&self, document: &Document) -> Found {
         let undisturbed = self.undisturbed(document).await;
         let (topics, partitions) = held(document, self.folder, self.log).await;
-        let left = Left { topics: &topics, partitions: &partitions, folder: self.folder, undisturbed: &undisturbed };
+        let left =
+            Left { topics: &topics, partitions: &partitions, folder: self.folder, undisturbed: &undisturbed };
         check(&file::read(document), &left)
     }
 
@@ -249,7 +256,8 @@ impl Stage<'_> {
         let log = MemoryLog::default();
         for (name, partitions, portions) in &self.play.topics {
             log.ensure_topics(&[topic(name, *partitions)]).await.expect("a topic");
-            let options = WriterOptions { transactional_id: None, transaction_timeout: Duration::from_secs(10) };
+            let options =
+                WriterOptions { transactional_id: None, transaction_timeout: Duration::from_secs(10) };
             let mut writer = log.writer(options).await.expect("a writer");
             append(&mut *writer, name, &portions.concat()).await;
         }
