@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::{BindContext, Capability, Decoder, Rejects};
 use crate::batch::{Batch, Partition};
-use crate::clock::Clock;
+use crate::clock::{Clock, Millis};
 use crate::config::Problem;
 use crate::error::Result;
 use crate::log::{Position, Start};
@@ -44,6 +44,9 @@ pub struct SourceReject {
     pub reason: String,
     /// The record as it was read, cut where it is long.
     pub raw: Vec<u8>,
+    /// The record's time in milliseconds since 1970, where it is known. The letter has it, so that a window over dead
+    /// letters gives the same when records are read again; a letter without one counts when it is made.
+    pub time: Option<Millis>,
 }
 
 /// How much of a bounded source has been read, for the progress bar.
@@ -186,6 +189,7 @@ impl SourceReject {
                     } else {
                         records.values.value(r.row).to_vec()
                     },
+                    time: records.timestamps.get(r.row).copied(),
                 }
             })
             .collect()

@@ -25,13 +25,19 @@ pub(crate) fn of_rows(batch: &Batch, rejects: &[Reject]) -> Vec<SourceReject> {
                 place: format!("{partition}@{offset}"),
                 reason: r.reason.clone(),
                 raw: row_to_json(batch.columns(), r.row).to_string().into_bytes(),
+                time: batch.times().get(r.row).copied(),
             }
         })
         .collect()
 }
 
-/// The batch of a `dead` output.
-pub(crate) fn batch(partition: &Partition, rejects: &[SourceReject], now: Millis) -> Result<Batch> {
+/// The batch of a `dead` output; `replay` where the records are read again.
+pub(crate) fn batch(
+    partition: &Partition,
+    rejects: &[SourceReject],
+    now: Millis,
+    replay: bool,
+) -> Result<Batch> {
     let mut escaped = Vec::with_capacity(rejects.len());
     let records: Vec<String> = rejects
         .iter()
@@ -59,10 +65,7 @@ pub(crate) fn batch(partition: &Partition, rejects: &[SourceReject], now: Millis
     ];
     let broken = |e| Error::fatal("a dead letter could not be built").caused_by(e);
     let columns = RecordBatch::try_new(dead_schema(), columns).map_err(broken)?;
-    let origin = Origin {
-        partition: partition.clone(),
-        offsets: rejects.iter().map(|r| r.offset).collect(),
-        replay: false,
-    };
-    Batch::new(columns, rejects.iter().map(|_| now).collect(), origin).map_err(broken)
+    let origin =
+        Origin { partition: partition.clone(), offsets: rejects.iter().map(|r| r.offset).collect(), replay };
+    Batch::new(columns, rejects.iter().map(|r| r.time.unwrap_or(now)).collect(), origin).map_err(broken)
 }

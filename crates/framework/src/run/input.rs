@@ -23,6 +23,7 @@ use crate::time::Word;
 pub(crate) enum InputEvent {
     Batch {
         batch: Batch,
+        /// New ones, or read again, as the rows of the batch are.
         rejects: Vec<SourceReject>,
         position: Position,
     },
@@ -192,9 +193,7 @@ impl Input {
             (InputEvent::Batch { batch, mut rejects, position }, Some(stamper)) => {
                 self.unstamped.clear();
                 let stamped = stamper.stamp(&batch, &mut self.unstamped)?;
-                if !batch.origin().replay {
-                    rejects.extend(dead::of_rows(&batch, self.unstamped.rows()));
-                }
+                rejects.extend(dead::of_rows(&batch, self.unstamped.rows()));
                 Ok(InputEvent::Batch { batch: stamped, rejects, position })
             }
             (event, _) => Ok(event),
@@ -306,19 +305,20 @@ impl CustomInput {
         if skipped > 0 {
             batch = batch.slice(skipped, batch.rows() - skipped);
         }
-        rejects.retain(|r| r.offset >= self.replay_until);
+        rejects.retain(|r| r.offset >= self.skip_until);
         let again = batch.origin().offsets.partition_point(|offset| *offset < self.replay_until);
-        // Where no row is left, the position says what the batch was of.
-        let old = batch.is_empty() && position.offset <= self.replay_until;
-        if again == 0 && !old {
-            return InputEvent::Batch { batch, rejects, position };
+        let fresh: Vec<SourceReject> = rejects.extract_if(.., |r| r.offset >= self.replay_until).collect();
+        // Where nothing is left, the position says what the batch was of.
+        let old = position.offset <= self.replay_until;
+        if again == 0 && rejects.is_empty() && !old {
+            return InputEvent::Batch { batch, rejects: fresh, position };
         }
-        if again == batch.rows() {
+        if again == batch.rows() && fresh.is_empty() && (again > 0 || old) {
             return InputEvent::Batch { batch: batch.replayed(true), rejects, position };
         }
-        let fresh = batch.slice(again, batch.rows() - again);
-        self.rest = Some(InputEvent::Batch { batch: fresh, rejects, position: position.clone() });
-        InputEvent::Batch { batch: batch.slice(0, again).replayed(true), rejects: Vec::new(), position }
+        let rest = batch.slice(again, batch.rows() - again);
+        self.rest = Some(InputEvent::Batch { batch: rest, rejects: fresh, position: position.clone() });
+        InputEvent::Batch { batch: batch.slice(0, again).replayed(true), rejects, position }
     }
 }
 
@@ -410,7 +410,7 @@ fn decode(
 ) -> Result<InputEvent> {
     rejects.clear();
     let decoded = decoder.decode(records, rejects)?;
-    let rejected = if replay { Vec::new() } else { SourceReject::of_records(records, rejects) };
+    let rejected = SourceReject::of_records(records, rejects);
     let (times, offsets): (ScalarBuffer<i64>, ScalarBuffer<i64>) = match &decoded.rows {
         RowMap::Same => (records.timestamps.clone(), records.offsets.clone()),
         RowMap::Rows(rows) => (

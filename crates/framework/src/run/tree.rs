@@ -11,7 +11,7 @@ use crate::batch::{Batch, Partition, Times};
 use crate::clock::Clock;
 use crate::config::Retry;
 use crate::error::{Error, Part, Result};
-use crate::graph::{Node, NodeBody, OnError, Outputs};
+use crate::graph::{Node, NodeBody, OnError};
 use crate::log::Append;
 use crate::metrics::{Balance, StepMetrics};
 use crate::plugin::{Rejects, SinkContext, SourceReject};
@@ -103,7 +103,14 @@ impl Tree {
     async fn work_off(&mut self, writers: &mut Writers) -> Result<()> {
         while let Some((index, batch)) = self.work.pop() {
             StepMetrics::add(&self.metrics[index].rows_in, fresh_rows(&batch));
-            if let Err(error) = self.step(index, batch, writers).await {
+            let done = match (&self.nodes[index].body, batch.origin().replay) {
+                // The one place where rows that are read again are kept from whatever writes them.
+                (NodeBody::Sink(_) | NodeBody::Topic(..) | NodeBody::Repartition(..), true) => {
+                    self.endpoint_again(index, &batch)
+                }
+                _ => self.step(index, batch, writers).await,
+            };
+            if let Err(error) = done {
                 self.work.clear();
                 return Err(error.at(self.place(index)).of(Part::Node(index)));
             }
@@ -122,6 +129,23 @@ impl Tree {
         for index in to.iter().rev() {
             self.work.push((*index, batch.clone()));
         }
+    }
+
+    /// Rows that are read again were written before: an endpoint only finds anew which of them it rejected, where a window
+    /// may count those.
+    fn endpoint_again(&mut self, index: usize, batch: &Batch) -> Result<()> {
+        let node = &mut self.nodes[index];
+        let NodeBody::Topic(_, sink) = &mut node.body else { return Ok(()) };
+        if node.outputs.dead.is_empty() {
+            return Ok(());
+        }
+        self.rejects.clear();
+        let mut encoded = sink.encoder.encode(batch, &mut self.rejects)?;
+        let largest = self.largest.get(index).copied().flatten();
+        let large = large::take_out(&mut encoded, largest, &sink.topic, batch.rows(), &mut self.rejects)?;
+        let mut dead = dead::of_rows(batch, self.rejects.rows());
+        large::cut(&mut dead, large);
+        self.rejected(index, &batch.origin().partition, &dead, true)
     }
 
     async fn step(&mut self, index: usize, batch: Batch, writers: &mut Writers) -> Result<()> {
@@ -145,11 +169,10 @@ impl Tree {
                     StepMetrics::add(&metrics.filtered, fresh.saturating_sub(out + rejected));
                 }
                 let dead = dead::of_rows(&before, self.rejects.rows());
-                let outputs = std::mem::take(&mut self.nodes[index].outputs);
-                self.enqueue(&outputs.main, given);
-                let rejected = if replay { Ok(()) } else { self.rejected(index, &partition, dead, &outputs) };
-                self.nodes[index].outputs = outputs;
-                rejected
+                let main = std::mem::take(&mut self.nodes[index].outputs.main);
+                self.enqueue(&main, given);
+                self.nodes[index].outputs.main = main;
+                self.rejected(index, &partition, &dead, replay)
             }
             NodeBody::Window(window) => {
                 let wall = self.clock.now();
@@ -186,10 +209,7 @@ impl Tree {
                 if self.nodes[index].on_error == OnError::DeadLetter {
                     large::cut(&mut dead, large);
                 }
-                let outputs = std::mem::take(&mut self.nodes[index].outputs);
-                let result = self.rejected(index, &partition, dead, &outputs);
-                self.nodes[index].outputs = outputs;
-                result
+                self.rejected(index, &partition, &dead, false)
             }
         }
     }
@@ -222,35 +242,39 @@ impl Tree {
         for batch in output.results.into_iter().rev() {
             self.enqueue(&outputs.main, batch);
         }
-        let rejected = match pushed {
-            Some(batch) if !output.rejected.is_empty() && !replay => {
+        self.nodes[index].outputs = outputs;
+        match pushed {
+            Some(batch) if !output.rejected.is_empty() => {
                 let dead = dead::of_rows(batch, output.rejected.rows());
-                self.rejected(index, partition, dead, &outputs)
+                self.rejected(index, partition, &dead, replay)
             }
             _ => Ok(()),
-        };
-        self.nodes[index].outputs = outputs;
-        rejected
+        }
     }
 
-    /// Applies a step's `on_error` to records that it could not use.
+    /// Applies a step's `on_error` to records that it could not use. Those that are read again were counted and told before.
     fn rejected(
         &mut self,
         index: usize,
         partition: &Partition,
-        rejects: Vec<SourceReject>,
-        outputs: &Outputs,
+        rejects: &[SourceReject],
+        replay: bool,
     ) -> Result<()> {
         if rejects.is_empty() {
             return Ok(());
         }
-        let policy = self.nodes[index].on_error;
-        let seen = self.metrics[index].reject(rejects.iter().map(|r| r.reason.as_str()));
-        let place = self.place(index);
-        let Some(batch) = apply_policy(policy, partition, &rejects, seen, &place, self.clock.now())? else {
-            return Ok(());
+        let (policy, now) = (self.nodes[index].on_error, self.clock.now());
+        let dead = if replay {
+            again(policy, partition, rejects, now)?
+        } else {
+            let seen = self.metrics[index].reject(rejects.iter().map(|r| r.reason.as_str()));
+            apply_policy(policy, partition, rejects, seen, &self.place(index), now)?
         };
-        self.enqueue(&outputs.dead, batch);
+        if let Some(batch) = dead {
+            let outputs = std::mem::take(&mut self.nodes[index].outputs.dead);
+            self.enqueue(&outputs, batch);
+            self.nodes[index].outputs.dead = outputs;
+        }
         Ok(())
     }
 
@@ -488,7 +512,20 @@ pub(crate) fn apply_policy(
             }
             Ok(None)
         }
-        OnError::DeadLetter => dead::batch(partition, rejects, now).map(Some),
+        OnError::DeadLetter => dead::batch(partition, rejects, now, false).map(Some),
+    }
+}
+
+/// The batch for the `dead` output of a step whose rejects are read again.
+pub(crate) fn again(
+    policy: OnError,
+    partition: &Partition,
+    rejects: &[SourceReject],
+    now: i64,
+) -> Result<Option<Batch>> {
+    match policy {
+        OnError::Fail | OnError::Skip => Ok(None),
+        OnError::DeadLetter => dead::batch(partition, rejects, now, true).map(Some),
     }
 }
 

@@ -393,6 +393,7 @@ impl<R: Read + Seek> Reader<R> {
         let raw = self.buffer.get(range).unwrap_or_default();
         let raw = raw.strip_suffix(b"\n").unwrap_or(raw);
         SourceReject {
+            time: None,
             offset: at.row as i64,
             place: format!("{}:{}", self.dialect.name, at.line),
             reason,

@@ -95,8 +95,11 @@ impl CsvSource {
     }
 
     /// The rows as a batch, with the position behind them.
-    fn event(&self, opened: &Opened, rows: Rows) -> Result<SourceEvent> {
+    fn event(&self, opened: &Opened, mut rows: Rows) -> Result<SourceEvent> {
         let now = opened.context.clock.now();
+        for reject in &mut rows.rejects {
+            reject.time = Some(self.replay.stamp(reject.offset as u64, now));
+        }
         let times = rows.numbers.iter().map(|row| self.replay.stamp(*row as u64, now)).collect();
         let place = opened.reader.place();
         let last = place.row.checked_sub(1).filter(|_| self.replay.stamps());

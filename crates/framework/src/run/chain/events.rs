@@ -12,7 +12,7 @@ use crate::plugin::SourceReject;
 use crate::run::FailPoint;
 use crate::run::changelog::{self, Kept, Notes, Progress};
 use crate::run::input::InputEvent;
-use crate::run::tree::apply_policy;
+use crate::run::tree::{again, apply_policy};
 
 impl Chain {
     pub(super) async fn event(&mut self, event: InputEvent) -> Result<()> {
@@ -32,12 +32,12 @@ impl Chain {
                     FailPoint::Read.pass();
                     self.tree.is_replayed(&batch.origin().partition, now);
                 }
-                // Rejects are new ones, also beside rows that are read again.
-                let fresh = if replay { 0 } else { batch.rows() };
-                StepMetrics::add(&self.steps[0].rows_in, (fresh + rejects.len()) as u64);
-                StepMetrics::add(&self.steps[0].rows_out, fresh as u64);
+                if !replay {
+                    StepMetrics::add(&self.steps[0].rows_in, (batch.rows() + rejects.len()) as u64);
+                    StepMetrics::add(&self.steps[0].rows_out, batch.rows() as u64);
+                }
                 let partition = position.partition.clone();
-                self.reject(&partition, &rejects).await?;
+                self.reject(&partition, &rejects, replay).await?;
                 self.tree.push(&self.outputs.main, batch, &mut self.writers).await?;
                 if replay {
                     FailPoint::Replaying.pass();
@@ -149,14 +149,23 @@ impl Chain {
         self.gone.push(gone);
     }
 
-    pub(super) async fn reject(&mut self, partition: &Partition, rejects: &[SourceReject]) -> Result<()> {
+    pub(super) async fn reject(
+        &mut self,
+        partition: &Partition,
+        rejects: &[SourceReject],
+        replay: bool,
+    ) -> Result<()> {
         if rejects.is_empty() {
             return Ok(());
         }
-        let seen = self.steps[0].reject(rejects.iter().map(|r| r.reason.as_str()));
-        let place = format!("{}.{}", self.name, self.source_id);
         let now = self.environment.options.clock.now();
-        let applied = apply_policy(self.on_error, partition, rejects, seen, &place, now);
+        let place = format!("{}.{}", self.name, self.source_id);
+        let applied = if replay {
+            again(self.on_error, partition, rejects, now)
+        } else {
+            let seen = self.steps[0].reject(rejects.iter().map(|r| r.reason.as_str()));
+            apply_policy(self.on_error, partition, rejects, seen, &place, now)
+        };
         match applied.map_err(|e| e.at(place))? {
             Some(batch) => self.tree.push(&self.outputs.dead, batch, &mut self.writers).await,
             None => Ok(()),
