@@ -28,12 +28,12 @@ fn yaml(chains: &str) -> String {
 fn over_a_topic(chains: &str, portions: Vec<Vec<Record>>, phases: Vec<Phase>) -> Play {
     let topics = vec![("in0".to_owned(), 1, portions)];
     let chains = chains.replace("FIELDS", FIELDS);
-    Play { yaml: yaml(&chains), topics, files: Vec::new(), phases, stretch: 1 }
+    Play { yaml: yaml(&chains), topics, files: Vec::new(), phases, stretch: 1, replay: None }
 }
 
 fn over_a_file(chains: &str, portions: Vec<Vec<Record>>, phases: Vec<Phase>) -> Play {
     let files = vec![("rows0.csv".to_owned(), portions)];
-    Play { yaml: yaml(chains), topics: Vec::new(), files, phases, stretch: 1 }
+    Play { yaml: yaml(chains), topics: Vec::new(), files, phases, stretch: 1, replay: None }
 }
 
 /// Plays it, and wants nothing wrong.
@@ -64,14 +64,12 @@ const COPY_BESIDE_A_WINDOW: &str = "  rows:
 ";
 
 #[test]
-#[ignore = "until the mends are in"]
 fn rows_that_are_read_again_reach_no_copy() {
     let rows = (0..10).map(|id| at(false, id, 10 * id as i64, "x", "1")).collect();
     holds(&over_a_topic(COPY_BESIDE_A_WINDOW, vec![rows], vec![STOPPED, STOPPED]));
 }
 
 #[test]
-#[ignore = "until the mends are in"]
 fn rows_of_a_file_that_are_read_again_reach_no_copy() {
     let rows = (0..100).map(|id| at(true, id, 10 * id as i64, "x", "1")).collect();
     let chains = COPY_BESIDE_A_WINDOW.replace("source: kafka", "source: csv").replace(
@@ -82,7 +80,6 @@ fn rows_of_a_file_that_are_read_again_reach_no_copy() {
 }
 
 #[test]
-#[ignore = "until the mends are in"]
 fn rows_that_are_read_again_reach_no_repartition() {
     let copy = "    - sink: kafka\n      with: { topic: copy, key: k, partitions: 1 }\n  counts:\n    - from: rows.s\n";
     let again = "  again:
@@ -170,7 +167,6 @@ fn a_row_that_is_filtered_out_moves_time_at_any_pace() {
 }
 
 #[test]
-#[ignore = "until the mends are in"]
 fn a_window_behind_dead_letters_survives_a_stop() {
     let chains = "  rows:
     - source: kafka

@@ -1,8 +1,9 @@
-//! A pipeline file as the oracle reads it: chains and steps with what it has to know of each. It uses the parser of the file and nothing of planning.
+//! A pipeline file as the oracle reads it: chains and steps with what it has to know of each. It uses the
+//! parser of the file and nothing of planning.
 
 use std::collections::BTreeMap;
 
-use pipectl_framework::config::{Document, Head, Kind, OnErrorDecl, Output, StepDecl};
+use pipectl_framework::config::{ChainDecl, Document, Head, Kind, OnErrorDecl, Output, StepDecl};
 use serde_json::{Map, Value};
 
 /// `CHAIN.STEP`, and which output of it.
@@ -24,13 +25,27 @@ pub(crate) struct Step {
 
 #[derive(Debug)]
 pub(crate) enum Body {
-    File { path: String, timed: bool },
-    Topic { topic: String, fields: BTreeMap<String, String> },
+    File {
+        path: String,
+        timed: bool,
+    },
+    Topic {
+        topic: String,
+        fields: BTreeMap<String, String>,
+    },
     From(Vec<Reference>),
-    Filter { field: String, values: Vec<Value>, not: bool },
+    Filter {
+        field: String,
+        values: Vec<Value>,
+        not: bool,
+    },
     Cast(BTreeMap<String, String>),
-    Select { fields: Vec<String>, rename: BTreeMap<String, String> },
+    Select {
+        fields: Vec<String>,
+        rename: BTreeMap<String, String>,
+    },
     Window(Spec),
+    /// To this topic; or `CHAIN.STEP`, where it is a plugin's own.
     Sink(String),
 }
 
@@ -61,19 +76,19 @@ pub(crate) struct Spec {
 }
 
 pub(crate) fn read(document: &Document) -> Vec<Chain> {
-    let step = |step: &StepDecl| Step {
+    let step = |chain: &str, step: &StepDecl| Step {
         id: step.id.clone(),
-        body: body(step),
+        body: body(chain, step),
         dead_letters: matches!(step.on_error, Some((OnErrorDecl::DeadLetter, _))),
     };
-    let chain = |chain: &pipectl_framework::config::ChainDecl| Chain {
+    let chain = |chain: &ChainDecl| Chain {
         name: chain.name.text.clone(),
-        steps: chain.steps.iter().map(step).collect(),
+        steps: chain.steps.iter().map(|decl| step(&chain.name.text, decl)).collect(),
     };
     document.chains.iter().map(chain).collect()
 }
 
-fn body(step: &StepDecl) -> Body {
+fn body(chain: &str, step: &StepDecl) -> Body {
     let with = match step.with.to_json() {
         Value::Object(with) => with,
         _ => Map::new(),
@@ -107,6 +122,8 @@ fn body(step: &StepDecl) -> Body {
         }
         (Kind::Window, window) => Body::Window(spec(window, &with, step)),
         (Kind::Sink, "kafka") => Body::Sink(text(&with, "topic")),
+        // A recorder stands in its place.
+        (Kind::Sink, "stdout") => Body::Sink(format!("{chain}.{}", step.id)),
         (kind, plugin) => panic!("the oracle does not know the {kind} `{plugin}`"),
     }
 }

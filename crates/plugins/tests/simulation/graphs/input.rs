@@ -1,4 +1,5 @@
-//! The rows that go in: each has an id, and a bit of its own in one of four columns, so that the sums of a window say which rows it has counted.
+//! The rows that go in: each has an id, and a bit of its own in one of four columns, so that the sums of a
+//! window say which rows it has counted.
 
 use serde_json::json;
 

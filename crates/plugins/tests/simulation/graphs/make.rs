@@ -9,6 +9,7 @@ use crate::random::Random;
 
 /// Rows behind a step, as far as the next step depends on them.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each says what may stand behind, by itself")]
 struct Rows {
     /// The columns and their types.
     columns: BTreeMap<String, &'static str>,
@@ -22,12 +23,16 @@ struct Rows {
     dead: bool,
     /// True where the chain reads a topic and is not cut yet.
     cuts: bool,
+    /// True where a crash may write them again: `delivery: at_least_once`.
+    loose: bool,
+    /// The chain of the source: chains behind it are of one tree.
+    tree: usize,
 }
 
 /// An output that chains may begin with.
 #[derive(Debug, Clone)]
 struct Open {
-    reference: String,
+    references: Vec<String>,
     rows: Rows,
     /// Somebody must read it.
     must: bool,
@@ -70,6 +75,13 @@ pub(crate) fn make(random: &mut Random) -> Play {
         topics: Vec::new(),
         files: Vec::new(),
         phases: Vec::new(),
+        replay: maker.random.pick(&[
+            None,
+            None,
+            Some((5, 60_000)),
+            Some((30, 60_000)),
+            Some((1_000_000, 500)),
+        ]),
         stretch: if disk { 1 } else { maker.random.between(1, 4) as i64 },
     };
     let inputs = maker.random.between(1, 3) as usize;
@@ -95,6 +107,8 @@ pub(crate) fn make(random: &mut Random) -> Play {
                 windows: true,
                 dead: false,
                 cuts: true,
+                loose: false,
+                tree: 0,
             };
             for _ in 0..maker.random.pick(&[1, 1, 2]) {
                 maker.topic(&name, &rows);
@@ -152,7 +166,16 @@ impl Maker<'_> {
             "    - source: csv\n      id: s\n      on_error: {{}}\n      time: {{ field: t, format: epoch_ms }}\n      with: {{ path: {path}{rate} }}\n"
         );
         let columns = FIELDS.iter().map(|(name, _)| ((*name).to_owned(), "text")).collect();
-        let rows = Rows { columns, by: None, partitions: 1, windows: true, dead: false, cuts: false };
+        let rows = Rows {
+            columns,
+            by: None,
+            partitions: 1,
+            windows: true,
+            dead: false,
+            cuts: false,
+            loose: false,
+            tree: 0,
+        };
         self.source(&head, rows);
     }
 
@@ -167,9 +190,13 @@ impl Maker<'_> {
     }
 
     fn source(&mut self, head: &str, rows: Rows) {
-        let name = format!("c{}", self.number());
+        let number = self.number();
+        let name = format!("c{number}");
+        let loose = self.random.chance(70);
+        let rows = Rows { tree: number, loose, ..rows };
         let on_error = self.on_error(&name, "s", &rows);
-        let head = head.replace("{}", on_error);
+        let delivery = if loose { "\n      delivery: at_least_once" } else { "" };
+        let head = head.replace("{}", &format!("{on_error}{delivery}"));
         let _ = write!(self.yaml, "  {name}:\n{head}");
         self.steps(&name, "s", rows);
     }
@@ -188,8 +215,10 @@ impl Maker<'_> {
             ("escaped", "boolean"),
         ];
         let columns = columns.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect();
-        let rows = Rows { columns, dead: true, cuts: false, ..rows.clone() };
-        self.open.push(Open { reference: format!("{chain}.{step}.dead"), rows, must: true });
+        // Letters that may be there twice do not say what a window has counted.
+        let windows = rows.windows && !rows.loose;
+        let rows = Rows { columns, dead: true, cuts: false, windows, ..rows.clone() };
+        self.open.push(Open { references: vec![format!("{chain}.{step}.dead")], rows, must: true });
         "dead_letter"
     }
 
@@ -210,6 +239,9 @@ impl Maker<'_> {
         }
         if rows.windows && self.random.chance(650) {
             self.window(chain, &mut rows);
+        } else if self.random.chance(100) {
+            // A plugin's own, beside a topic.
+            let _ = writeln!(self.yaml, "    - sink: stdout");
         }
         for _ in 0..self.random.pick(&[1, 1, 1, 2]) {
             self.sink(&rows);
@@ -220,7 +252,11 @@ impl Maker<'_> {
     fn branch(&mut self, chain: &str, step: &str, rows: &Rows) {
         if self.random.chance(350) && self.budget > 0 {
             self.budget -= 2;
-            self.open.push(Open { reference: format!("{chain}.{step}"), rows: rows.clone(), must: false });
+            self.open.push(Open {
+                references: vec![format!("{chain}.{step}")],
+                rows: rows.clone(),
+                must: false,
+            });
         }
     }
 
@@ -359,8 +395,10 @@ impl Maker<'_> {
             self.idle,
             columns.join(", ")
         );
-        let late = Rows { windows: false, cuts: false, ..rows.clone() };
-        self.open.push(Open { reference: format!("{chain}.{id}.late"), rows: late, must: true });
+        // Behind a repartition a tree of its own begins.
+        let tree = if cut { self.number() } else { rows.tree };
+        let late = Rows { windows: false, cuts: false, tree, ..rows.clone() };
+        self.open.push(Open { references: vec![format!("{chain}.{id}.late")], rows: late, must: true });
         let mut given: BTreeMap<String, &'static str> = BTreeMap::new();
         given.insert("window_start".to_owned(), "integer");
         given.insert("window_end".to_owned(), "integer");
@@ -374,7 +412,7 @@ impl Maker<'_> {
             [_] => drop(given.insert("key".to_owned(), "text")),
             keys => given.extend(keys.iter().map(|key| (key.clone(), "text"))),
         }
-        *rows = Rows { columns: given, windows: false, cuts: false, dead: false, ..rows.clone() };
+        *rows = Rows { columns: given, windows: false, cuts: false, dead: false, tree, ..rows.clone() };
     }
 
     fn sink(&mut self, rows: &Rows) {
@@ -394,37 +432,20 @@ impl Maker<'_> {
             self.yaml,
             "    - sink: kafka\n      with: {{ topic: {topic}, {key}partitions: {partitions} }}\n"
         );
-        let rows =
-            Rows { by, partitions, windows: true, dead: false, cuts: true, columns: rows.columns.clone() };
-        // Sums that are of no row alone say nothing of one.
+        // Sums that are of no row alone say nothing of one; nor do the bits of a row that may be there twice.
         let mut columns = rows.columns.clone();
-        columns.retain(|_, kind| *kind != "number");
-        self.written.push((topic, Rows { columns, ..rows }));
+        columns.retain(|name, kind| *kind != "number" && !(rows.loose && BITS.contains(&name.as_str())));
+        self.written.push((
+            topic,
+            Rows { columns, by, partitions, windows: true, dead: false, cuts: true, loose: false, tree: 0 },
+        ));
     }
 
     /// Chains that begin with what is there, as long as there may be more.
     fn rest(&mut self) {
         loop {
             if let Some(open) = self.open.pop() {
-                let name = format!("c{}", self.number());
-                let _ = write!(self.yaml, "  {name}:\n    - from: {}\n", open.reference);
-                if open.must {
-                    // Its sink says what came.
-                    self.sink(&open.rows);
-                    if self.budget > 0 && self.random.chance(if open.rows.dead { 600 } else { 200 }) {
-                        let mut rows = open.rows.clone();
-                        let name = format!("c{}", self.number());
-                        let _ = write!(self.yaml, "  {name}:\n    - from: {}\n", open.reference);
-                        if rows.windows {
-                            self.window(&name, &mut rows);
-                        } else {
-                            let _ = self.transform(&name, &mut rows);
-                        }
-                        self.sink(&rows);
-                    }
-                } else {
-                    self.steps(&name, "from", open.rows);
-                }
+                self.open_chain(open);
                 continue;
             }
             if self.budget <= 0 || self.written.is_empty() {
@@ -437,5 +458,47 @@ impl Maker<'_> {
                 self.topic(&topic, &rows);
             }
         }
+    }
+
+    /// A chain that begins with an output of a step.
+    fn open_chain(&mut self, mut open: Open) {
+        if !open.must {
+            let name = self.from(&open);
+            return self.steps(&name, "from", open.rows);
+        }
+        // Dead letters of two steps may come together.
+        let other = self.open.iter().position(|other| other.rows.dead && other.rows.tree == open.rows.tree);
+        if open.rows.dead
+            && let Some(other) = other
+            && self.random.chance(300)
+        {
+            let Open { references, rows, .. } = self.open.remove(other);
+            open.references.extend(references);
+            open.rows.windows &= rows.windows;
+        }
+        // Its sink says what came.
+        self.from(&open);
+        self.sink(&open.rows);
+        if self.budget > 0 && self.random.chance(if open.rows.dead { 600 } else { 200 }) {
+            let name = self.from(&open);
+            let mut rows = open.rows;
+            if rows.windows {
+                self.window(&name, &mut rows);
+            } else {
+                let _ = self.transform(&name, &mut rows);
+            }
+            self.sink(&rows);
+        }
+    }
+
+    /// Begins it; gives its name.
+    fn from(&mut self, open: &Open) -> String {
+        let name = format!("c{}", self.number());
+        let references = match open.references.as_slice() {
+            [reference] => reference.clone(),
+            references => format!("[{}]", references.join(", ")),
+        };
+        let _ = write!(self.yaml, "  {name}:\n    - from: {references}\n");
+        name
     }
 }

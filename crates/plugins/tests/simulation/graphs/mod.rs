@@ -1,5 +1,6 @@
-//! Random pipelines: any tree of transforms, windows, copies and branches, run again and again over inputs that grow, by the file as it was
-//! written the first time or with its paths spelt otherwise. At the end everything that came out is held against what the file says of the input.
+//! Random pipelines: any tree of transforms, windows, copies and branches, run again and again over inputs
+//! that grow, by the file as it was written the first time or with its paths spelt otherwise. At the end
+//! everything that came out is held against what the file says of the input.
 //!
 //! | file | what is in it |
 //! |---|---|

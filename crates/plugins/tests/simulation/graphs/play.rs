@@ -1,6 +1,6 @@
 //! Runs of a file, one after another, over inputs that grow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,28 +8,34 @@ use std::time::Duration;
 
 use arrow_array::BinaryArray;
 use pipectl_framework::config::Document;
-use pipectl_framework::graph::{PlanOptions, plan};
+use pipectl_framework::graph::{Delivery, NodeBody, PlanOptions, explain, plan};
 use pipectl_framework::log::memory::MemoryLog;
 use pipectl_framework::log::{Append, Log, LogWriter, TopicSpec, WriterOptions};
+use pipectl_framework::run::RunOptions;
 
 use super::file;
 use super::input::{Record, header};
 use super::oracle::{Found, Left, check};
 use crate::random::Random;
 use crate::shipped::plain::{Record as Held, records};
+use crate::shipped::seen::{Gate, Seen, watched};
 use crate::worker::{Program, REGISTRY, Worker, parse};
-use crate::world::{Faults, SESSION_TIMEOUT, World};
+use crate::world::{Faults, Process, SESSION_TIMEOUT, World};
 
 /// What is played.
 #[derive(Debug, Clone)]
 pub(crate) struct Play {
     pub(crate) yaml: String,
-    /// The topics that somebody else writes: name, partitions, and what comes before and in each phase; the last portion comes at the end.
+    /// The topics that somebody else writes: name, partitions, and what comes before and in each phase; the
+    /// last portion comes at the end.
     pub(crate) topics: Vec<(String, u32, Vec<Vec<Record>>)>,
     /// The files, in the same way.
     pub(crate) files: Vec<(String, Vec<Vec<Record>>)>,
     pub(crate) phases: Vec<Phase>,
     pub(crate) stretch: i64,
+    /// After so many rows of a partition, or so many milliseconds, open windows go to the changelog; `None`
+    /// as where nobody says.
+    pub(crate) replay: Option<(i64, u64)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +72,10 @@ impl Play {
         yaml
     }
 
+    fn on_disk(&self) -> bool {
+        self.yaml.contains("embedded:")
+    }
+
     /// The same without its phases: everything comes at the end.
     pub(crate) fn at_once(mut self) -> Self {
         self.phases.clear();
@@ -87,6 +97,9 @@ impl Play {
         for (name, portions) in &self.files {
             let _ = writeln!(text, "file {name}: rows of each phase {:?}", count(portions));
         }
+        if let Some((rows, millis)) = self.replay {
+            let _ = writeln!(text, "open windows go to the changelog after {rows} rows or {millis} ms");
+        }
         for (number, phase) in self.phases.iter().enumerate() {
             let _ = writeln!(text, "{number}: {phase:?}");
         }
@@ -100,7 +113,7 @@ pub(crate) async fn play(world: &Arc<World>, play: &Play, random: &mut Random, f
     let log = MemoryLog::default();
     let specs = play.topics.iter().map(|(name, partitions, _)| topic(name, *partitions));
     log.ensure_topics(&specs.collect::<Vec<_>>()).await.expect("topics");
-    let stage = Stage { world, play, folder, log: &log };
+    let stage = Stage { world, play, folder, log: &log, seen: Seen::default() };
     play.files.iter().for_each(|(name, _)| write(&folder.join(name), &format!("{}\n", header())));
     for (number, phase) in play.phases.iter().enumerate() {
         world.note(0, &format!("phase {number}"));
@@ -127,6 +140,7 @@ fn log_what_was_found(world: &World, found: &Found) {
         ("dead letters", found.dead),
         ("windows checked", found.windows),
         ("results checked", found.results),
+        ("rows there again, as they may be", found.repeated),
         ("windows held against an undisturbed run", found.compared),
     ];
     for (name, count) in figures {
@@ -149,12 +163,24 @@ struct Stage<'a> {
     play: &'a Play,
     folder: &'a Path,
     log: &'a MemoryLog,
+    /// What plugins' own sinks got.
+    seen: Seen,
 }
 
 impl Stage<'_> {
     fn start(&self, document: &Document, once: bool) -> Worker {
         let program = Program { document, base: self.folder, log: self.log, stretch: self.play.stretch };
-        Worker::start(self.world, &program, Vec::new(), once)
+        let process = Process::new(self.world.number());
+        let gate = Gate(Some((self.world.clone(), process.clone())));
+        let plan = program.plan(self.world, &process, &[]);
+        let plan = watched(plan, &self.seen, process.number, &gate);
+        let tune = |options: RunOptions| match self.play.replay {
+            None => RunOptions { once, ..options },
+            Some((replay_rows, millis)) => {
+                RunOptions { once, replay_rows, replay_time: Duration::from_millis(millis), ..options }
+            }
+        };
+        Worker::start_with(self.world, process, plan, Vec::new(), &tune)
     }
 
     /// The files grow.
@@ -223,6 +249,9 @@ impl Stage<'_> {
                         } else if worker.has_ended() {
                             worker.join(world).await;
                         } else {
+                            if phase.faults && random.chance(40) {
+                                self.befalls(&worker, random).await;
+                            }
                             *slot = Some(worker);
                         }
                     }
@@ -242,13 +271,97 @@ impl Stage<'_> {
         }
     }
 
+    /// Something that is no crash befalls a worker of a cluster.
+    async fn befalls(&self, worker: &Worker, random: &mut Random) {
+        let world = self.world;
+        if self.play.on_disk() {
+            return;
+        }
+        match random.between(0, 5) {
+            0 => {
+                world.count("group thrown out");
+                self.log.expel("sim.c1");
+            }
+            1 => {
+                world.count("one worker thrown out");
+                worker.process.expel(world);
+            }
+            2 => {
+                world.count("worker stood still");
+                let length = random.between(100, 12_000);
+                worker.process.stall(world.now() + length);
+                if length > SESSION_TIMEOUT.as_millis() as u64 {
+                    let (of, process) = (world.clone(), worker.process.clone());
+                    world.later(SESSION_TIMEOUT, async move { process.expel(&of) });
+                }
+            }
+            3 => {
+                world.count("worker cut off");
+                worker.process.cut_off(world.now() + random.between(100, 5000));
+            }
+            _ => {
+                // Somebody takes its transactional ids.
+                for id in world.ids_of(worker.process.number) {
+                    world.count("worker fenced");
+                    world.settle_writer(&id);
+                    let options = WriterOptions {
+                        transactional_id: Some(id.clone()),
+                        transaction_timeout: Duration::from_secs(10),
+                    };
+                    self.log.writer(options).await.expect("a writer");
+                    world.writer_opened(Some(&id), 0, world.number());
+                }
+            }
+        }
+    }
+
     /// What is there at the end.
     async fn left(&self, document: &Document) -> Found {
         let undisturbed = self.undisturbed(document).await;
-        let (topics, partitions) = held(document, self.folder, self.log).await;
-        let left =
-            Left { topics: &topics, partitions: &partitions, folder: self.folder, undisturbed: &undisturbed };
+        let (mut topics, partitions) = held(document, self.folder, self.log).await;
+        let mut notes = self.seen.lock();
+        for ((sink, _), tries) in std::mem::take(&mut notes.sinks) {
+            let rows = topics.entry(sink).or_default();
+            rows.extend(tries.into_iter().flatten().map(|row| Held {
+                partition: row.partition,
+                offset: row.offset,
+                time: row.time,
+                key: None,
+                value: row.value,
+            }));
+        }
+        drop(notes);
+        let loose = self.loose(document);
+        let left = Left {
+            topics: &topics,
+            partitions: &partitions,
+            folder: self.folder,
+            loose: &loose,
+            undisturbed: &undisturbed,
+        };
         check(&file::read(document), &left)
+    }
+
+    /// The topics and sinks in which rows may stand again, by what `explain` says of their chains: none where
+    /// nothing crashed.
+    fn loose(&self, document: &Document) -> BTreeSet<String> {
+        let crashed = |phase: &Phase| phase.faults || matches!(phase.how, How::Killed { .. });
+        let options = PlanOptions { registry: &REGISTRY, base: self.folder, only: &[] };
+        let (plan, _) = plan(document, options).expect("a plan");
+        let mut loose = BTreeSet::new();
+        for (chain, explained) in plan.chains.iter().zip(explain(&plan)) {
+            self.world.count(explained.delivery.name());
+            if explained.delivery == Delivery::ExactlyOnce || !self.play.phases.iter().any(crashed) {
+                continue;
+            }
+            // What is in the transaction stays there, whatever sink stands beside it.
+            loose.extend(chain.nodes.iter().filter_map(|node| match &node.body {
+                NodeBody::Sink(_) => Some(format!("{}.{}", node.chain, node.id)),
+                NodeBody::Topic(_, sink) if chain.at_least_once => Some(sink.topic.clone()),
+                _ => None,
+            }));
+        }
+        loose
     }
 
     /// What one run over the whole input leaves that nothing disturbs.
@@ -262,7 +375,8 @@ impl Stage<'_> {
             append(&mut *writer, name, &portions.concat()).await;
         }
         let world = World::new(0, false);
-        let stage = Stage { world: &world, play: self.play, folder: self.folder, log: &log };
+        let stage =
+            Stage { world: &world, play: self.play, folder: self.folder, log: &log, seen: Seen::default() };
         stage.start(document, true).join(&world).await;
         let violations = std::mem::take(&mut world.lock().violations);
         violations.into_iter().for_each(|what| self.world.violation(format!("undisturbed: {what}")));

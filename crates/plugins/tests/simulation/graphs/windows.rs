@@ -33,7 +33,8 @@ pub(super) struct Members {
     pub(super) may: BTreeSet<usize>,
 }
 
-/// A window's partition in which nothing comes holds it up for at least so long: longer than anything here lasts.
+/// A window's partition in which nothing comes holds it up for at least so long: longer than anything here
+/// lasts.
 const FOR_EVER: i64 = 60_000;
 
 impl Window {
@@ -100,7 +101,8 @@ pub(super) fn plain(cell: Option<&Value>) -> String {
 
 /// Looks at what a window gave.
 pub(crate) fn check(window: &Window, left: &Left<'_>, found: &mut Found) {
-    let late = late(window, window.late.as_ref().map(|topic| left.rows(topic)).unwrap_or_default(), found);
+    let late =
+        late(window, window.late.as_ref().map(|topic| left.rows(topic)).unwrap_or_default(), left, found);
     let expected = match window.spec.shape {
         Shape::Grid { .. } => grid(window, &late),
         Shape::Session { gap } => sessions(window, gap, &late),
@@ -112,16 +114,19 @@ pub(crate) fn check(window: &Window, left: &Left<'_>, found: &mut Found) {
 }
 
 /// The rows that were given as late, as indices of the input.
-fn late(window: &Window, given: Vec<Row>, found: &mut Found) -> BTreeSet<usize> {
+fn late(window: &Window, given: Vec<Row>, left: &Left<'_>, found: &mut Found) -> BTreeSet<usize> {
     let place = &window.place;
     let mut there: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (index, row) in window.input.rows.iter().enumerate().rev() {
         there.entry(row.name()).or_default().push(index);
     }
     let mut late = BTreeSet::new();
+    let known: BTreeSet<String> = there.keys().cloned().collect();
+    let loose = window.late.as_ref().is_some_and(|topic| left.loose.contains(topic));
     for row in given {
         match there.get_mut(&row.name()).and_then(Vec::pop) {
             Some(index) => drop(late.insert(index)),
+            None if loose && known.contains(&row.name()) => found.repeated += 1,
             None => found.wrong.push(format!("{place}: late twice, or never came in: {}", row.name())),
         }
     }

@@ -14,7 +14,7 @@
 mod files;
 pub(crate) mod plain;
 mod play;
-mod seen;
+pub(crate) mod seen;
 mod stage;
 mod verdict;
 
