@@ -1,8 +1,6 @@
 //! The rows that go in: each has an id, and a bit of its own in one of four columns, so that the sums of a
 //! window say which rows it has counted.
 
-use serde_json::json;
-
 use crate::random::Random;
 use crate::scenario::START;
 
@@ -14,7 +12,7 @@ const EACH: usize = 60;
 pub(crate) const MOST: usize = BITS.len() * EACH;
 
 /// The fields of a row, with their types in a topic.
-pub(crate) const FIELDS: [(&str, &str); 10] = [
+pub(crate) const FIELDS: [(&str, &str); 11] = [
     ("id", "integer"),
     ("k", "text"),
     ("g", "text"),
@@ -24,8 +22,12 @@ pub(crate) const FIELDS: [(&str, &str); 10] = [
     ("b", "integer"),
     ("c", "integer"),
     ("d", "integer"),
+    ("p", "text"),
     ("t", "integer"),
 ];
+
+/// The most bytes of a record where some rows are larger: see [`Manner::large`].
+pub(crate) const LARGEST: usize = 4000;
 
 /// What an input gives.
 #[derive(Debug, Clone)]
@@ -44,6 +46,8 @@ pub(crate) struct Manner {
     pub(crate) step: i64,
     /// True where they stand in a file.
     pub(crate) file: bool,
+    /// True where some rows are too large for a topic. Nothing else is wrong with those, so that no letter is.
+    pub(crate) large: bool,
 }
 
 /// Makes `count` rows, of which the first has the number `first`.
@@ -60,6 +64,7 @@ pub(crate) fn rows(random: &mut Random, first: usize, count: usize, manner: Mann
                 // What cannot be read says nothing of time.
                 0..=2 => (latest, Kind::Broken),
                 3..=4 if manner.file => (latest, Kind::Untimed),
+                5..=9 if manner.large => (now.max(latest), Kind::Large),
                 _ => (now - behind, Kind::Whole),
             };
             latest = latest.max(time);
@@ -75,6 +80,8 @@ enum Kind {
     Broken,
     /// A row of a file whose time cannot be read.
     Untimed,
+    /// It fits in no topic.
+    Large,
 }
 
 fn record(random: &mut Random, id: usize, keys: u64, time: i64, kind: Kind, file: bool) -> Record {
@@ -84,11 +91,19 @@ fn record(random: &mut Random, id: usize, keys: u64, time: i64, kind: Kind, file
     }
     let g = format!("g{}", random.between(0, 3));
     let f = random.pick(&["x", "x", "y", "z"]);
-    let v = if random.chance(100) { format!("bad{id}") } else { random.between(0, 100).to_string() };
+    let v = if random.chance(100) && kind != Kind::Large {
+        format!("bad{id}")
+    } else {
+        random.between(0, 100).to_string()
+    };
     let mut record = row(file, id, &key, &g, f, &v, time);
     if kind == Kind::Untimed {
         record.value.truncate(record.value.rfind(',').unwrap_or_default());
         record.value += ",never";
+    }
+    if kind == Kind::Large {
+        let at = record.value.rfind(',').unwrap_or_default();
+        record.value.insert_str(at, &"p".repeat(LARGEST + 1000));
     }
     record
 }
@@ -99,10 +114,10 @@ pub(crate) fn row(file: bool, id: usize, key: &str, g: &str, f: &str, v: &str, t
     bits[id / EACH % BITS.len()] = 1 << (id % EACH);
     let [a, b, c, d] = bits;
     let value = match file {
-        true => format!("{id},{key},{g},{f},{v},{a},{b},{c},{d},{time}"),
+        true => format!("{id},{key},{g},{f},{v},{a},{b},{c},{d},,{time}"),
         false => {
-            let row = json!({ "id": id, "k": key, "g": g, "f": f, "v": v, "a": a, "b": b, "c": c, "d": d, "t": time });
-            row.to_string()
+            let bits = format!(r#""a":{a},"b":{b},"c":{c},"d":{d}"#);
+            format!(r#"{{"id":{id},"k":"{key}","g":"{g}","f":"{f}","v":"{v}",{bits},"p":"","t":{time}}}"#)
         }
     };
     Record { key: key.to_owned(), value, time }

@@ -25,6 +25,8 @@ struct Rows {
     cuts: bool,
     /// True where a crash may write them again: `delivery: at_least_once`.
     loose: bool,
+    /// True where some are too large for a topic, as long as they have the column `p`.
+    large: bool,
     /// The chain of the source: chains behind it are of one tree.
     tree: usize,
 }
@@ -90,12 +92,14 @@ pub(crate) fn make(random: &mut Random) -> Play {
         // Nobody else can write to a log on disk.
         let file = disk || maker.random.chance(450);
         let count = maker.random.between(10, each as u64 + 1) as usize;
-        let manner = Manner { behind, step: maker.random.pick(&[20, 100, 400]), file };
+        // A partition that is idle may turn such a row late, and a letter of one is as large.
+        let large = file && maker.idle > 60_000 && play.replay.is_none() && maker.random.chance(300);
+        let manner = Manner { behind, step: maker.random.pick(&[20, 100, 400]), file, large };
         let rows = input::rows(maker.random, number * each, count, manner);
         let portions = maker.cut(rows, phases + 1);
         if file {
             let name = format!("rows{number}.csv");
-            maker.file(&name);
+            maker.file(&name, large);
             play.files.push((name, portions));
         } else {
             let (name, partitions) = (format!("in{number}"), maker.random.pick(&[1, 1, 2, 3]));
@@ -108,6 +112,7 @@ pub(crate) fn make(random: &mut Random) -> Play {
                 dead: false,
                 cuts: true,
                 loose: false,
+                large: false,
                 tree: 0,
             };
             for _ in 0..maker.random.pick(&[1, 1, 2]) {
@@ -160,7 +165,7 @@ impl Maker<'_> {
     }
 
     /// A chain over a file.
-    fn file(&mut self, path: &str) {
+    fn file(&mut self, path: &str, large: bool) {
         let rate = self.random.pick(&["", "", ", rate: 30/s", ", rate: 200/s"]);
         let head = format!(
             "    - source: csv\n      id: s\n      on_error: {{}}\n      time: {{ field: t, format: epoch_ms }}\n      with: {{ path: {path}{rate} }}\n"
@@ -174,6 +179,7 @@ impl Maker<'_> {
             dead: false,
             cuts: false,
             loose: false,
+            large,
             tree: 0,
         };
         self.source(&head, rows);
@@ -244,7 +250,7 @@ impl Maker<'_> {
             let _ = writeln!(self.yaml, "    - sink: stdout");
         }
         for _ in 0..self.random.pick(&[1, 1, 1, 2]) {
-            self.sink(&rows);
+            self.sink(chain, &rows);
         }
     }
 
@@ -415,7 +421,7 @@ impl Maker<'_> {
         *rows = Rows { columns: given, windows: false, cuts: false, dead: false, tree, ..rows.clone() };
     }
 
-    fn sink(&mut self, rows: &Rows) {
+    fn sink(&mut self, chain: &str, rows: &Rows) {
         self.budget -= 1;
         let topic = format!("t{}", self.number());
         // All results of a window and key stand in one partition, in their order.
@@ -428,16 +434,29 @@ impl Maker<'_> {
         let by = texts.first().map(|name| (*name).clone());
         let partitions = if by.is_some() { self.random.pick(&[1, 1, 2]) } else { 1 };
         let key = by.as_ref().map(|by| format!("key: {by}, ")).unwrap_or_default();
-        let _ = write!(
-            self.yaml,
-            "    - sink: kafka\n      with: {{ topic: {topic}, {key}partitions: {partitions} }}\n"
-        );
+        let id = format!("n{}", self.number());
+        let on_error = match rows.large && rows.columns.contains_key("p") {
+            true => format!("      on_error: {}\n", self.on_error(chain, &id, rows)),
+            false => String::new(),
+        };
+        let with = format!("topic: {topic}, {key}partitions: {partitions}");
+        let _ = write!(self.yaml, "    - sink: kafka\n      id: {id}\n{on_error}      with: {{ {with} }}\n");
         // Sums that are of no row alone say nothing of one; nor do the bits of a row that may be there twice.
         let mut columns = rows.columns.clone();
         columns.retain(|name, kind| *kind != "number" && !(rows.loose && BITS.contains(&name.as_str())));
         self.written.push((
             topic,
-            Rows { columns, by, partitions, windows: true, dead: false, cuts: true, loose: false, tree: 0 },
+            Rows {
+                columns,
+                by,
+                partitions,
+                windows: true,
+                dead: false,
+                cuts: true,
+                loose: false,
+                large: false,
+                tree: 0,
+            },
         ));
     }
 
@@ -477,8 +496,8 @@ impl Maker<'_> {
             open.rows.windows &= rows.windows;
         }
         // Its sink says what came.
-        self.from(&open);
-        self.sink(&open.rows);
+        let name = self.from(&open);
+        self.sink(&name, &open.rows);
         if self.budget > 0 && self.random.chance(if open.rows.dead { 600 } else { 200 }) {
             let name = self.from(&open);
             let mut rows = open.rows;
@@ -487,7 +506,7 @@ impl Maker<'_> {
             } else {
                 let _ = self.transform(&name, &mut rows);
             }
-            self.sink(&rows);
+            self.sink(&name, &rows);
         }
     }
 

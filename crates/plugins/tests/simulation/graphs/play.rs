@@ -9,12 +9,12 @@ use std::time::Duration;
 use arrow_array::BinaryArray;
 use pipectl_framework::config::Document;
 use pipectl_framework::graph::{Delivery, NodeBody, PlanOptions, explain, plan};
-use pipectl_framework::log::memory::MemoryLog;
+use pipectl_framework::log::memory::{MemoryLog, MemoryOptions};
 use pipectl_framework::log::{Append, Log, LogWriter, TopicSpec, WriterOptions};
 use pipectl_framework::run::RunOptions;
 
 use super::file;
-use super::input::{Record, header};
+use super::input::{LARGEST, Record, header};
 use super::oracle::{Found, Left, check};
 use crate::random::Random;
 use crate::shipped::plain::{Record as Held, records};
@@ -110,7 +110,7 @@ impl Play {
 /// Plays it, and looks at what came of it.
 pub(crate) async fn play(world: &Arc<World>, play: &Play, random: &mut Random, folder: &Path) -> Found {
     std::fs::create_dir_all(folder.join("sub")).expect("a folder");
-    let log = MemoryLog::default();
+    let log = small();
     let specs = play.topics.iter().map(|(name, partitions, _)| topic(name, *partitions));
     log.ensure_topics(&specs.collect::<Vec<_>>()).await.expect("topics");
     let stage = Stage { world, play, folder, log: &log, seen: Seen::default() };
@@ -140,12 +140,18 @@ fn log_what_was_found(world: &World, found: &Found) {
         ("dead letters", found.dead),
         ("windows checked", found.windows),
         ("results checked", found.results),
+        ("rows too large for a sink", found.large),
         ("rows there again, as they may be", found.repeated),
         ("windows held against an undisturbed run", found.compared),
     ];
     for (name, count) in figures {
         *world.lock().figures.entry(name).or_default() += count;
     }
+}
+
+/// A log whose records may not be as large as some rows are.
+fn small() -> MemoryLog {
+    MemoryLog::new(MemoryOptions { max_record_bytes: LARGEST, ..MemoryOptions::default() })
 }
 
 fn topic(name: &str, partitions: u32) -> TopicSpec {
@@ -366,7 +372,7 @@ impl Stage<'_> {
 
     /// What one run over the whole input leaves that nothing disturbs.
     async fn undisturbed(&self, document: &Document) -> BTreeMap<String, Vec<Held>> {
-        let log = MemoryLog::default();
+        let log = small();
         for (name, partitions, portions) in &self.play.topics {
             log.ensure_topics(&[topic(name, *partitions)]).await.expect("a topic");
             let options =
