@@ -1,7 +1,7 @@
 //! Shapes in which rows were lost or doubled, each as small as it can be.
 
 use super::input::{Record, row};
-use super::play::{How, Phase, Play};
+use super::play::{Edit, How, Phase, Play};
 use crate::random::Random;
 use crate::scenario::START;
 
@@ -17,8 +17,9 @@ fn broken(id: usize, time: i64) -> Record {
     Record { key: "k0".to_owned(), value: format!("broken {id}"), time: START + time }
 }
 
-const ONCE: Phase = Phase { how: How::Once, faults: false, spelling: 0 };
-const STOPPED: Phase = Phase { how: How::Stopped { workers: 1, length: 1000 }, faults: false, spelling: 0 };
+const ONCE: Phase = Phase { how: How::Once, faults: false, spelling: 0, edit: Edit::None };
+const STOPPED: Phase =
+    Phase { how: How::Stopped { workers: 1, length: 1000 }, faults: false, spelling: 0, edit: Edit::None };
 
 fn yaml(chains: &str) -> String {
     format!("name: sim\nconnections: {{ kafka: {{ brokers: '127.0.0.1:1' }} }}\npipelines:\n{chains}")

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::input::{self, BITS, FIELDS, Manner, Record};
-use super::play::{How, Phase, Play};
+use super::play::{Edit, How, Phase, Play};
 use crate::random::Random;
 
 /// Rows behind a step, as far as the next step depends on them.
@@ -161,7 +161,7 @@ impl Maker<'_> {
             5..=7 => How::Stopped { workers, length },
             _ => How::Killed { workers, length },
         };
-        Phase { how, faults, spelling: self.random.pick(&[0, 0, 0, 1, 2]) }
+        Phase { how, faults, spelling: self.random.pick(&[0, 0, 0, 1, 2]), edit: Edit::None }
     }
 
     /// A chain over a file.

@@ -42,6 +42,15 @@ fn run_once(seed: u64, print: bool) -> Report {
     })
 }
 
+/// The same runs, with a file that is edited between them.
+fn run_edited(seed: u64, print: bool) -> Report {
+    caught(|| {
+        let mut random = Random::new(seed ^ 0x0006_0a9b);
+        let play = make::make(&mut random).edited(&mut random);
+        report(&play, seed, random, print)
+    })
+}
+
 /// Plays something.
 fn report(play: &play::Play, seed: u64, mut random: Random, print: bool) -> Report {
     let folder = tempfile::tempdir().expect("a folder");
@@ -72,6 +81,12 @@ fn seeds() {
 #[ignore = "until the mends are in"]
 fn once() {
     crate::many("graphs::once", FEW, run_once);
+}
+
+#[test]
+#[ignore = "until the mends are in"]
+fn edited() {
+    crate::many("graphs::edited", FEW, run_edited);
 }
 
 #[test]

@@ -44,6 +44,47 @@ pub(crate) struct Phase {
     pub(crate) faults: bool,
     /// How the paths of files are written.
     pub(crate) spelling: usize,
+    pub(crate) edit: Edit,
+}
+
+/// What stands otherwise in the file of a run, and changes nothing of what the steps of the others give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Edit {
+    None,
+    /// Its chains, in the opposite order.
+    Reversed,
+    /// One more window over the first source, above all others; the next run is without it again.
+    Inserted,
+}
+
+impl Edit {
+    fn of(self, yaml: &str) -> String {
+        let (head, chains) = yaml.split_at(yaml.find("  c").unwrap_or_default());
+        match self {
+            Self::None => yaml.to_owned(),
+            Self::Reversed => {
+                let mut blocks: Vec<String> = Vec::new();
+                for line in chains.lines() {
+                    match blocks.last_mut().filter(|_| line.starts_with("   ")) {
+                        Some(block) => *block += &format!("{line}\n"),
+                        None => blocks.push(format!("{line}\n")),
+                    }
+                }
+                blocks.reverse();
+                format!("{head}{}", blocks.concat())
+            }
+            Self::Inserted => format!(
+                "{head}  x0:
+    - from: c1.s
+    - window: count-by-key
+      id: w
+      with: {{ key: k, size: 1m, idle: 10m }}
+    - sink: kafka
+      with: {{ topic: extra, partitions: 1 }}
+{chains}"
+            ),
+        }
+    }
 }
 
 /// How a run goes.
@@ -58,11 +99,11 @@ pub(crate) enum How {
 }
 
 impl Play {
-    /// The file with its paths written in another way.
-    fn spelt(&self, spelling: usize) -> String {
-        let mut yaml = self.yaml.clone();
+    /// The file as it stands in a run.
+    fn spelt(&self, phase: Phase) -> String {
+        let mut yaml = phase.edit.of(&self.yaml);
         for (name, _) in &self.files {
-            let path = match spelling {
+            let path = match phase.spelling {
                 0 => name.clone(),
                 1 => format!("./{name}"),
                 _ => format!("sub/../{name}"),
@@ -74,6 +115,17 @@ impl Play {
 
     fn on_disk(&self) -> bool {
         self.yaml.contains("embedded:")
+    }
+
+    /// The same with a file that is edited between the runs.
+    pub(crate) fn edited(mut self, random: &mut Random) -> Self {
+        for phase in &mut self.phases {
+            let edits = [Edit::None, Edit::Reversed, Edit::Inserted];
+            // A window that is taken away while its state is in a changelog is refused, as it should be.
+            let few = if self.replay.is_some() { 2 } else { 3 };
+            phase.edit = random.pick(&edits[..few]);
+        }
+        self
     }
 
     /// The same without its phases: everything comes at the end.
@@ -226,7 +278,7 @@ impl Stage<'_> {
         let world = self.world;
         world.lock().faults = if phase.faults { faults(random) } else { Faults::default() };
         self.files(number);
-        let document = parse(&self.play.spelt(phase.spelling), &[]);
+        let document = parse(&self.play.spelt(phase), &[]);
         match phase.how {
             How::Once => {
                 world.count("run to the end");
