@@ -66,7 +66,7 @@ impl Edit {
                 let mut blocks: Vec<String> = Vec::new();
                 for line in chains.lines() {
                     match blocks.last_mut().filter(|_| line.starts_with("   ")) {
-                        Some(block) => *block += &format!("{line}\n"),
+                        Some(block) => block.extend([line, "\n"]),
                         None => blocks.push(format!("{line}\n")),
                     }
                 }
