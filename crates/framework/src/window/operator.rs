@@ -511,7 +511,8 @@ impl WindowOperator {
         let due = due.map_or(Millis::MAX, |end| end.saturating_sub(1));
         let watermark = self.watermark().max(assigned.and_then(|a| a.reached));
         let saved = assigned.and_then(|a| a.saved);
-        let low = low.max(saved);
+        // What is saved need not be read again; where no pane is open nothing need be, whatever was saved.
+        let low = low.map(|low| saved.map_or(low, |saved| low.max(saved)));
         let offset = low.map_or(next, |low| low.min(next));
         let restored = Restored {
             // In the middle of what is read again, what comes behind was dealt with all the same.

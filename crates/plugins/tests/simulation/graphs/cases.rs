@@ -201,3 +201,17 @@ fn a_window_behind_dead_letters_survives_a_stop() {
     };
     holds(&over_a_topic(chains, vec![portion(0), portion(4)], vec![STOPPED]));
 }
+
+#[test]
+fn a_position_does_not_go_back_to_what_was_saved_once_no_window_is_open() {
+    let chains = COPY_BESIDE_A_WINDOW.replace("size: 1h, idle: 10m", "size: 1s, idle: 3s");
+    let row = |id: usize, time| at(false, id, time, "x", "1");
+    let portions = vec![
+        (0..10).map(|id| row(id, 10 * id as i64)).collect(),
+        vec![row(10, 5000), row(11, 5100)],
+        vec![row(12, 9000), row(13, 9100)],
+    ];
+    let long = Phase { how: How::Stopped { workers: 1, length: 8000 }, ..STOPPED };
+    let play = over_a_topic(&chains, portions, vec![STOPPED, STOPPED, STOPPED, long]);
+    holds(&Play { replay: Some((5, 60_000)), ..play });
+}
