@@ -199,7 +199,9 @@ impl Maker<'_> {
         let number = self.number();
         let name = format!("c{number}");
         let loose = self.random.chance(70);
-        let rows = Rows { tree: number, loose, ..rows };
+        // Rows that may be in a topic twice may count twice behind it.
+        let cuts = rows.cuts && !loose;
+        let rows = Rows { tree: number, loose, cuts, ..rows };
         let on_error = self.on_error(&name, "s", &rows);
         let delivery = if loose { "\n      delivery: at_least_once" } else { "" };
         let head = head.replace("{}", &format!("{on_error}{delivery}"));
