@@ -120,10 +120,20 @@ pub(crate) struct Run {
     /// Stop when every source is at its end and every topic is read to where it ended.
     #[arg(long)]
     pub(crate) once: bool,
+    /// Give up what the open windows of this step hold where the file that wrote it had another window there, and make them of
+    /// what can be read again; may be given several times.
+    #[arg(long, value_name = "CHAIN.STEP", value_parser = step)]
+    pub(crate) reset_state: Vec<String>,
     /// Answer `GET /livez` and `GET /readyz` at this address, such as 127.0.0.1:8081, or 0.0.0.0:8081 for probes from outside; port 0
     /// takes a free one.
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) health: Option<SocketAddr>,
+}
+
+fn step(text: &str) -> Result<String, String> {
+    let named = text.split_once('.').is_some_and(|(chain, step)| !chain.is_empty() && !step.is_empty());
+    let help = "a chain and a step are expected, such as count-by-gender.count-by-key";
+    named.then(|| text.to_owned()).ok_or_else(|| help.to_owned())
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

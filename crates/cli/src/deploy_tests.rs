@@ -90,6 +90,9 @@ fn the_unit_of_systemd_fits() {
     let never: Vec<u8> =
         behind(&unit, "RestartPreventExitStatus=")[0].split(' ').map(|code| code.parse().unwrap()).collect();
     assert_eq!(never, [2, Exit::Invalid.code(), Exit::Refused.code()]);
+    // A chain over Kafka has some 20 files and connections open.
+    let files: u32 = behind(&unit, "LimitNOFILE=")[0].parse().unwrap();
+    assert!(files >= 20 * 100, "{files}");
 }
 
 #[test]

@@ -57,6 +57,16 @@ pub(crate) fn tell(notice: &Notice, troubles: &mut Troubles, status: &Status, te
                 loss::grown(topic, *before, *now)
             );
         }
+        Notice::StateReset { chain, step } => {
+            tracing::warn!(chain, step, "the state of window `{step}` was given up, as `--reset-state` asks");
+        }
+        Notice::WindowBegins { chain, step } => {
+            tracing::warn!(
+                chain,
+                step,
+                "window `{step}` is new: its first windows hold only what is read from here on"
+            );
+        }
         Notice::StandsBy { chain } => tracing::info!(chain, "stands by: another worker runs this chain"),
         Notice::TakesOver { chain } => tracing::info!(chain, "runs here now"),
         Notice::Recovered { chain } => tracing::info!(chain, "works again"),
@@ -85,6 +95,12 @@ fn told(notice: &Notice, terminal: &Terminal) -> String {
         }
         Notice::Grown { chain, topic, before, now } => {
             format!("warning: {chain}: {}\n  = help: {}", loss::grown(topic, *before, *now), loss::GROWN)
+        }
+        Notice::StateReset { chain, step } => {
+            format!("{chain}: the state of window `{step}` was given up, as `--reset-state` asks")
+        }
+        Notice::WindowBegins { chain, step } => {
+            format!("{chain}: window `{step}` is new: its first windows hold only what is read from here on")
         }
         Notice::StandsBy { chain } => format!("{chain}: stands by: another worker runs this chain"),
         Notice::TakesOver { chain } => format!("{chain}: runs here now"),

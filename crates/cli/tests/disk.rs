@@ -501,3 +501,32 @@ pipelines:
     ids.sort_unstable();
     assert!(ids == (0..count).collect::<Vec<_>>(), "{} rows of {count}", ids.len());
 }
+
+/// Two names of one log with the same settings are one connection: no writer fences another, and a directory is opened once.
+#[test]
+fn two_names_of_one_directory_are_one_log() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("rows.csv"), "n\n1\n2\n3\n").unwrap();
+    let yaml = "name: twice
+connections:
+  first: { plugin: kafka, brokers: 'embedded:log' }
+  second: { plugin: kafka, brokers: 'embedded:./log' }
+pipelines:
+  rows:
+    - source: csv
+      with: { path: rows.csv }
+    - sink: kafka
+      with: { connection: first, topic: one, value: n }
+    - sink: kafka
+      with: { connection: second, topic: two, value: n }
+";
+    let file = folder.path().join("pipeline.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    let output = run(&file, &["--once"]).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    for topic in ["one", "two"] {
+        let rows = read(folder.path(), "log", topic, "text").unwrap();
+        let values: Vec<&str> = rows.iter().map(|row| row["value"].as_str().unwrap()).collect();
+        assert_eq!(values, ["1", "2", "3"]);
+    }
+}

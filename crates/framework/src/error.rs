@@ -6,6 +6,12 @@
 
 use std::fmt;
 
+/// What systems and libraries say where a process has as many files and connections open as it may.
+const TOO_MANY_FILES: &str = "Too many open files";
+/// What to do about it.
+const MORE_FILES: &str = "let the process open more files: `ulimit -n 65536` in the shell that starts it, or \
+                          `LimitNOFILE=65536` in its unit of systemd; a chain over Kafka needs some 20";
+
 /// What an [`Error`] makes the runner do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Consequence {
@@ -110,9 +116,10 @@ impl Error {
         &self.message
     }
 
-    /// What the reader can do about it.
+    /// What the reader can do about it. Where the system lets the process open nothing more, that is the remedy, whatever was
+    /// being done: nothing else helps.
     pub fn help(&self) -> Option<&str> {
-        self.remedy.as_deref()
+        if self.to_string().contains(TOO_MANY_FILES) { Some(MORE_FILES) } else { self.remedy.as_deref() }
     }
 }
 
@@ -129,5 +136,21 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_deref().map(|s| s as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_no_more_files_can_be_opened_that_is_the_remedy() {
+        let system = || std::io::Error::from_raw_os_error(24);
+        let said = Error::retry(format!("cannot read: {}", system())).remedy("check that the brokers run");
+        let beneath = Error::fatal("cannot open the log").caused_by(system());
+        for error in [said, beneath] {
+            assert_eq!(error.help(), Some(MORE_FILES), "{error}");
+        }
+        assert_eq!(Error::fatal("no").remedy("do").help(), Some("do"));
     }
 }

@@ -5,6 +5,7 @@
 //! | [`batch`] | the record model: Arrow columns with event time and origin |
 //! | [`error`] | errors typed by what they make the runner do |
 //! | [`clock`] | the one clock of a run |
+//! | [`hash`] | a hash for marks that are kept |
 //! | [`time`] | window arithmetic and watermarks: pure |
 //! | [`config`] | what was written in the file, with positions |
 //! | [`plugin`] | everything that a plugin's author imports |
@@ -21,6 +22,7 @@ pub mod clock;
 pub mod config;
 pub mod error;
 pub mod graph;
+pub mod hash;
 pub mod log;
 pub mod metrics;
 pub mod plugin;

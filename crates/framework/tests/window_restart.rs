@@ -121,11 +121,12 @@ fn a_row_that_was_late_for_a_session_stays_late_over_a_restart() {
         worker.push(&partition, offset, false, row);
     }
     assert_eq!(worker.out.late.len(), 1, "a session of its own was over");
-    let position = worker.operator.position(&partition, 3);
-    assert_eq!((position.offset, position.metadata.as_str()), (0, "v3;3;100;100;;;;1"));
+    let low = worker.operator.low(&partition, 3);
+    let (restored, left_out) = worker.operator.note(&partition, 3, low, 1024);
+    assert_eq!((low, restored.to_string().as_str(), left_out), (0, "p3;w100;c100;l1", 0));
 
     let mut next = Worker::new(settings());
-    next.operator.assign(partition.clone(), Some(position.metadata.parse().unwrap()), Duration::ZERO);
+    next.operator.assign(partition.clone(), Some(restored), Duration::ZERO);
     next.operator.expect_replay(&partition, Duration::ZERO);
     for (offset, row) in (0..).zip(rows) {
         next.push(&partition, offset, true, row);
@@ -143,13 +144,13 @@ fn too_many_late_rows_want_the_state_saved_and_a_position_names_the_newest() {
     for offset in 1..=100 {
         worker.push(&partition, 10 * offset, false, (5, "a"));
     }
-    assert!(!worker.operator.wants_saving(&partition));
+    assert!(!worker.operator.wants_saving(&partition, 1024));
     for offset in 101..=1000 {
         worker.push(&partition, 10 * offset, false, (5, "a"));
     }
-    assert!(worker.operator.wants_saving(&partition));
-    let position = worker.operator.position(&partition, 10_001);
-    assert!(position.metadata.len() < 1100 && position.metadata.contains(",10,10,10"));
-    let restored: Restored = position.metadata.parse().unwrap();
-    assert_eq!(restored.late.last(), Some(&10_000));
+    assert!(worker.operator.wants_saving(&partition, 1024));
+    let (restored, left_out) = worker.operator.note(&partition, 10_001, 0, 1024);
+    let text = restored.to_string();
+    assert!(text.len() < 1100 && text.contains(",10,10,10"));
+    assert_eq!((restored.late.last(), restored.late.len() + left_out), (Some(&10_000), 1000));
 }

@@ -141,7 +141,8 @@ fn run(window: &str, again: i64, seed: Option<u64>) -> (BTreeMap<String, Value>,
             // Aborted tasks are gone once the runtime has had a turn.
             tokio::time::sleep(Duration::from_millis(1)).await;
             for position in committed(&log).await {
-                let pos: i64 = position.metadata.split(';').nth(1).unwrap().parse().unwrap();
+                let (_, fields) = position.metadata.split_once(";p").unwrap();
+                let pos: i64 = fields.split(';').next().unwrap().parse().unwrap();
                 far = far.max(pos - position.offset);
             }
         }

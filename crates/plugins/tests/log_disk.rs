@@ -223,3 +223,81 @@ fn a_log_that_was_large_is_smaller_when_it_is_opened_again() -> Result<()> {
     assert!(size(folder.path()) < before / 2, "{} of {before}", size(folder.path()));
     Ok(())
 }
+
+/// Ten keys are written first, then as much of an eleventh as the topic would drop.
+#[test]
+fn a_compacted_topic_is_one_after_a_reopening_whoever_asks_for_it() -> Result<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let options = MemoryOptions { topic_bytes: 64 << 10, ..MemoryOptions::default() };
+    let of_key =
+        |key: &str, bytes: usize| append("t", &[(Some(key), &format!("{key}{}", "x".repeat(bytes)))]);
+    runtime().block_on(async {
+        let log = log_of(folder.path(), options.clone());
+        log.ensure_topics(&[TopicSpec { compacted: true, ..SPEC() }]).await?;
+        let mut writing = log.writer(WRITER()).await?;
+        for key in 0..10 {
+            writing.append(of_key(&format!("key{key}"), 1000)).await?;
+            writing.commit(None).await?;
+        }
+        Ok::<_, pipectl_framework::error::Error>(())
+    })?;
+    for _ in 0..2 {
+        runtime().block_on(async {
+            let log = log_of(folder.path(), options.clone());
+            log.ensure_topics(&[SPEC()]).await?;
+            let mut writing = log.writer(WRITER()).await?;
+            for _ in 0..200 {
+                writing.append(of_key("more", 1000)).await?;
+                writing.commit(None).await?;
+            }
+            let rows = rest(&mut reader(&log, None).await?).await?;
+            let keys: std::collections::BTreeSet<&str> =
+                rows.iter().map(|row| row.2.split('x').next().unwrap()).collect();
+            assert_eq!(keys.len(), 11, "{keys:?}");
+            Ok::<_, pipectl_framework::error::Error>(())
+        })?;
+    }
+    Ok(())
+}
+
+/// `tests/kept/log-0.1` was written by version 0.1, which did not keep what is compacted. It holds the topics `t`, `shop.positions` and
+/// `shop.count.changelog`, ten keys in the last.
+#[test]
+fn a_directory_of_version_0_1_is_read_and_its_compacted_topics_lose_nothing() -> Result<()> {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["log.redb", "commits"] {
+        let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kept/log-0.1").join(file);
+        std::fs::copy(kept, folder.path().join(file)).unwrap();
+    }
+    let options = MemoryOptions { topic_bytes: 64 << 10, ..MemoryOptions::default() };
+    let changelog = || TopicSpec { name: "shop.count.changelog".into(), create: false, ..SPEC() };
+    // Who reads it asks for it as compacted; from then on it is, whoever asks.
+    for compacted in [true, false] {
+        runtime().block_on(async {
+            let log = log_of(folder.path(), options.clone());
+            log.ensure_topics(&[TopicSpec { compacted, ..changelog() }]).await?;
+            let mut reading = reader(&log, Some("shop.count")).await?;
+            let ReadEvent::Assigned(assigned) = reading.next().await? else { panic!("nothing was assigned") };
+            let committed = assigned[0].committed.as_ref().unwrap();
+            assert_eq!((committed.offset, committed.metadata.as_str()), (1, "v1;1;;"));
+            let mut writing = log.writer(WRITER()).await?;
+            for _ in 0..200 {
+                writing.append(append("shop.count.changelog", &[(Some("more"), &"x".repeat(1000))])).await?;
+                writing.commit(None).await?;
+            }
+            let options = ReaderOptions {
+                topics: vec!["shop.count.changelog".into()],
+                partitions: None,
+                group: None,
+                start: Start::Earliest,
+                max_records: 100,
+                max_bytes: 1 << 20,
+            };
+            let rows = rest(&mut log.reader(options).await?).await?;
+            let parts = rows.iter().filter(|row| row.2.starts_with("part")).count();
+            assert_eq!(parts, 10);
+            Ok::<_, pipectl_framework::error::Error>(())
+        })?;
+    }
+    Ok(())
+}

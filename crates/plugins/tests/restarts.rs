@@ -29,6 +29,8 @@ struct Job {
     folder: tempfile::TempDir,
     clock: Clock,
     runtime: tokio::runtime::Runtime,
+    /// `--reset-state`.
+    reset: Vec<String>,
 }
 
 /// How a run ends.
@@ -45,7 +47,7 @@ impl Job {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.unwrap();
         let clock = runtime.block_on(async { Clock::manual(START) });
-        Self { folder: tempfile::tempdir().unwrap(), clock, runtime }
+        Self { folder: tempfile::tempdir().unwrap(), clock, runtime, reset: Vec::new() }
     }
 
     fn path(&self) -> &Path {
@@ -57,7 +59,11 @@ impl Job {
         let yaml =
             format!("name: t\nconnections:\n  kafka: {{ brokers: embedded:log }}\npipelines:\n{chains}");
         let plan = planned(&yaml, self.path());
-        let options = RunOptions { once: end == End::Once, ..RunOptions::new(self.clock.clone()) };
+        let options = RunOptions {
+            once: end == End::Once,
+            reset_state: self.reset.clone(),
+            ..RunOptions::new(self.clock.clone())
+        };
         self.runtime.block_on(async {
             let (run, mut notices) = Run::start(plan, &options);
             if end == End::Stopped {
@@ -131,6 +137,13 @@ pipelines:
         self.with_log(async |log| read(&log, name).await)
     }
 
+    /// The same; `None` where the topic is not there.
+    fn try_topic(&self, name: &str) -> Option<Vec<Value>> {
+        let spec = TopicSpec { name: name.into(), partitions: None, create: false, compacted: false };
+        let there = self.with_log(async |log| log.ensure_topics(&[spec]).await.is_ok());
+        there.then(|| self.topic(name))
+    }
+
     /// The ids of a topic, sorted.
     fn ids(&self, name: &str) -> Vec<i64> {
         let mut ids: Vec<i64> = self.topic(name).iter().map(|row| row["id"].as_i64().unwrap()).collect();
@@ -149,7 +162,7 @@ pipelines:
 }
 
 fn row(id: i64, key: &str, minute: i64) -> (Value, i64) {
-    (json!({ "id": id, "k": key, "n": id.to_string() }), START + minute * MINUTE)
+    (json!({ "id": id, "k": key, "n": id.to_string(), "m": id }), START + minute * MINUTE)
 }
 
 fn rows(ids: std::ops::Range<i64>, minute: i64) -> Vec<(Value, i64)> {
@@ -285,4 +298,157 @@ fn a_file_that_is_stopped_in_the_middle_is_copied_once() {
     ids.sort_unstable();
     assert_eq!(ids, (0..100).collect::<Vec<_>>());
     assert_eq!(job.counts("counts"), BTreeMap::from([((0, "a".to_owned()), 100)]));
+}
+
+fn counting(window: &str) -> String {
+    format!(
+        "  counts:
+{SOURCE}    - window: count-by-key
+      id: win
+      with: {{ key: k, {window} }}
+    - sink: kafka
+      with: {{ topic: counts }}
+"
+    )
+}
+
+/// Bounded runs one after another over a topic that grows: time stands still at the end of each.
+#[test]
+fn the_end_of_the_data_closes_no_window() {
+    for window in [
+        "gap: 20m",
+        "size: 1h",
+        "size: 1h, lateness: 2h",
+        "size: 1h, slide: 10m",
+        "size: 1h, zero_fill: seen",
+    ] {
+        let job = Job::new();
+        let chains = counting(window);
+        let mut told = Vec::new();
+        for part in 0..3 {
+            job.write(&rows(part * 3..part * 3 + 3, part * 10));
+            job.runs(&chains, End::Once);
+            told.push(job.topic("counts").len());
+            job.runs(&chains, End::Once);
+            assert_eq!(job.topic("counts").len(), told[part as usize], "{window}: there was nothing new");
+        }
+        let whole = Job::new();
+        (0..3).for_each(|part| whole.write(&rows(part * 3..part * 3 + 3, part * 10)));
+        whole.runs(&chains, End::Once);
+        let last = |job: &Job| -> BTreeMap<i64, i64> {
+            let cell = |row: &Value| {
+                let start = row["window_start"].as_i64().unwrap();
+                (start, row["count"].as_i64().unwrap())
+            };
+            job.topic("counts").iter().map(cell).collect()
+        };
+        assert_eq!(last(&job), last(&whole), "{window}");
+    }
+}
+
+/// The same over a file, whose chain ends with it.
+#[test]
+fn a_file_that_has_grown_goes_on_with_its_open_windows() {
+    let job = Job::new();
+    let chains = "  counts:
+    - source: csv
+      time: { field: t, format: epoch_ms }
+      with: { path: rows.csv }
+    - window: count-by-key
+      with: { key: k, size: 1h, lateness: 2h }
+    - sink: kafka
+      with: { topic: counts }
+";
+    let path = job.path().join("rows.csv");
+    std::fs::write(&path, "id,k,t\n").unwrap();
+    for part in 0..3 {
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        (0..5).for_each(|row| text.push_str(&format!("{row},a,{}\n", START + part * 10 * MINUTE)));
+        std::fs::write(&path, text).unwrap();
+        job.runs(chains, End::Once);
+        assert_eq!(job.counts("counts"), BTreeMap::from([((0, "a".to_owned()), 5 * (part + 1))]));
+    }
+    assert_eq!(job.topic("counts").len(), 3);
+}
+
+/// An edited file does not take over what another window has kept.
+#[test]
+fn state_goes_to_no_other_window() {
+    let sum = |field: &str| {
+        counting("size: 1h").replace(
+            "count-by-key\n      id: win\n      with: { key: k,",
+            &format!("sum\n      id: win\n      with: {{ field: {field}, key: k,"),
+        )
+    };
+    let field = |chains: String| chains.replace("n: text", "m: integer");
+    let edits = [
+        (counting("size: 1h"), counting("size: 1h").replace("key: k", "key: n"), "its key is another one"),
+        (counting("size: 1h"), counting("size: 30m"), "its windows are others"),
+        (counting("size: 1h"), counting("gap: 1h"), "its windows are others"),
+        (field(sum("m")), field(sum("id")), "it computes something else"),
+        (counting("size: 1h"), sum("id"), "it computes something else"),
+    ];
+    for (before, after, why) in edits {
+        let job = Job::new();
+        job.write(&rows(0..5, 10));
+        job.runs(&before, End::Stopped);
+        let refused = job.run(&after, End::Once).unwrap_err();
+        assert!(refused.contains("the window `counts.win` is not the one that wrote its state"), "{refused}");
+        assert!(refused.contains(why) && refused.contains("--reset-state counts.win"), "{refused}");
+        assert!(job.try_topic("counts").is_none_or(|rows| rows.is_empty()), "nothing was read");
+        // What may be changed on a running pipeline.
+        job.runs(&before.replace("key:", "out_of_orderness: 1m, lateness: 1h, key:"), End::Once);
+    }
+}
+
+/// What is given up is told, and what can be read again counts.
+#[test]
+fn a_state_that_is_reset_begins_with_what_can_be_read_again() {
+    let mut job = Job::new();
+    job.write(&rows(0..5, 10));
+    job.runs(&counting("size: 1h"), End::Stopped);
+    job.reset = vec!["counts.win".to_owned()];
+    job.write(&rows(5..8, 50));
+    let told = job.runs(&counting("size: 30m"), End::Once);
+    let reset = r#"StateReset { chain: "counts", step: "counts.win" }"#;
+    assert!(told.iter().any(|notice| notice == reset), "{told:?}");
+    let expected = BTreeMap::from([((0, "a".to_owned()), 5), ((30, "a".to_owned()), 3)]);
+    assert_eq!(job.counts("counts"), expected);
+    // It stays in the command line: nothing is given up twice.
+    let told = job.runs(&counting("size: 30m"), End::Once);
+    assert!(!told.iter().any(|notice| notice == reset), "{told:?}");
+    assert_eq!(job.counts("counts"), expected);
+}
+
+/// Windows of one chain keep what is their own, in whatever order they stand.
+#[test]
+fn a_window_above_another_takes_nothing_of_it() {
+    let branch = |name: &str, window: &str| {
+        format!(
+            "  {name}:
+    - from: rows.in
+    - window: count-by-key
+      with: {{ key: k, {window} }}
+    - sink: kafka
+      with: {{ topic: {name} }}
+"
+        )
+    };
+    let head = format!("  rows:\n{SOURCE}    - sink: kafka\n      with: {{ topic: copy }}\n");
+    let job = Job::new();
+    job.write(&rows(0..5, 10));
+    job.runs(&format!("{head}{}", branch("old", "size: 1h")), End::Stopped);
+    job.write(&rows(5..8, 20));
+    let both = format!("{head}{}{}", branch("new", "size: 10m"), branch("old", "size: 1h"));
+    let told = job.runs(&both, End::Once);
+    let begins = r#"WindowBegins { chain: "rows", step: "new.count-by-key" }"#;
+    assert!(told.iter().any(|notice| notice == begins), "{told:?}");
+    assert_eq!(job.counts("old"), BTreeMap::from([((0, "a".to_owned()), 8)]));
+    let refused = job.run(&head, End::Once).unwrap_err();
+    assert!(refused.contains("which the file does not have"), "{refused}");
+    let reversed = format!("{head}{}{}", branch("old", "size: 1h"), branch("new", "size: 10m"));
+    job.write(&rows(8..9, 20));
+    job.runs(&reversed, End::Once);
+    assert_eq!(job.counts("old"), BTreeMap::from([((0, "a".to_owned()), 9)]));
+    assert_eq!(job.ids("copy"), (0..9).collect::<Vec<_>>());
 }

@@ -122,6 +122,7 @@ async fn drive(
         once: arguments.once,
         seed: seed(),
         state: Some(state_folder()),
+        reset_state: arguments.reset_state.clone(),
         ..RunOptions::new(clock.clone())
     };
     let (run, mut notices) = Run::start(plan, &options);

@@ -1,6 +1,7 @@
 //! From what was written to a [`Plan`] that can run: references resolved, plugins bound, schemas checked from step to step,
 //! topics joined. All problems of a file are found in one pass.
 
+mod connections;
 mod cut;
 mod describe;
 mod explain;
@@ -14,8 +15,8 @@ mod topics;
 pub use describe::describe;
 pub use explain::{Delivery, Explained, explain};
 pub use plan::{
-    ChainPlan, Node, NodeBody, OnError, Outputs, Plan, REPLAY_ROWS, REPLAY_TIME, Repartitioned, SourcePlan,
-    TopicUse,
+    ChainPlan, NOTE_OF_A_WINDOW, Node, NodeBody, OnError, Outputs, Plan, REPLAY_ROWS, REPLAY_TIME,
+    Repartitioned, SourcePlan, TopicUse,
 };
 pub use planning::{PlanOptions, plan};
 pub use repartition::Repartition;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::connections::Connections;
 use super::explain::{Delivery, promise};
 use super::narrow;
 use super::plan::{ChainPlan, OnError, Outputs, Plan};
@@ -54,14 +55,10 @@ pub fn plan(
     Err(problems)
 }
 
-fn connections(
-    document: &Document,
-    options: PlanOptions<'_>,
-    problems: &mut Vec<Diagnostic>,
-) -> Vec<(String, Arc<dyn Log>)> {
+fn connections(document: &Document, options: PlanOptions<'_>, problems: &mut Vec<Diagnostic>) -> Connections {
     let registry = options.registry;
     let context = BindContext { registry, base: options.base, connections: &[] };
-    let mut connections = Vec::new();
+    let mut connections = Connections::default();
     for decl in &document.connections {
         let Some(plugin) = registry.get(Kind::Connection, &decl.plugin.text) else {
             let names = registry.names(Kind::Connection);
@@ -78,7 +75,7 @@ fn connections(
         };
         if let Build::Connection(build) = plugin.build {
             match build(&decl.with, &context) {
-                Ok(log) => connections.push((decl.name.text.clone(), log)),
+                Ok(log) => connections.add(decl, log, problems),
                 Err(mut found) => problems.append(&mut found),
             }
         }
@@ -104,6 +101,7 @@ pub(super) struct Planner<'a> {
     pub(super) options: PlanOptions<'a>,
     names: Vec<String>,
     pub(super) connections: &'a [(String, Arc<dyn Log>)],
+    pub(super) names_of_logs: &'a Connections,
     pub(super) needed: &'a BTreeMap<String, Vec<String>>,
     pub(super) drafts: Vec<Draft>,
     /// What each step gives on its main output, and what comes in to it: by chain name and step id.
@@ -118,7 +116,7 @@ impl<'a> Planner<'a> {
     fn new(
         document: &'a Document,
         options: PlanOptions<'a>,
-        connections: &'a [(String, Arc<dyn Log>)],
+        connections: &'a Connections,
         needed: &'a BTreeMap<String, Vec<String>>,
     ) -> Self {
         let references = document
@@ -134,7 +132,8 @@ impl<'a> Planner<'a> {
             document,
             options,
             names: document.connections.iter().map(|c| c.name.text.clone()).collect(),
-            connections,
+            connections: &connections.logs,
+            names_of_logs: connections,
             needed,
             drafts: Vec::new(),
             given: BTreeMap::new(),
@@ -404,6 +403,7 @@ impl<'a> Planner<'a> {
 
     fn finish(mut self) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
         let topics = topics::join(&self.drafts, self.connections, &mut self.problems, &mut self.warnings);
+        self.problems.extend(self.names_of_logs.clashes(&self.drafts, &self.document.connections));
         if !self.problems.is_empty() {
             return Err(self.problems);
         }

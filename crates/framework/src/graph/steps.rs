@@ -6,7 +6,7 @@ use crate::config::{
     ChainDecl, DeliveryDecl, Diagnostic, Kind, Output, Place, Problem, Retry, RetryDecl, StepDecl, Value,
 };
 use crate::plugin::{Build, Capability, EventTime, Input, Plugin, Reads, SinkBody, SourceBody};
-use crate::window::{WindowOperator, WindowSettings};
+use crate::window::{Fingerprint, WindowOperator, WindowSettings};
 
 /// A chain while it is planned.
 pub(super) struct Draft {
@@ -44,6 +44,9 @@ impl Planner<'_> {
         let Build::Source(build) = plugin.build else { return None };
         let built = build(&step.with, &self.context());
         let mut bound = self.keep(built)?;
+        if let SourceBody::Log(source) = &mut bound.body {
+            self.names_of_logs.name(&mut source.connection);
+        }
         if let (SourceBody::Custom(source, _), Some(columns)) =
             (&mut bound.body, self.needed.get(&chain.name.text))
             && let Some(schema) = source.narrow(columns)
@@ -186,9 +189,17 @@ impl Planner<'_> {
             return None;
         }
         let mut reads = bound.reads;
+        let fingerprint = Fingerprint::new(
+            &settings,
+            plugin.name,
+            &rest.to_json(),
+            bound.aggregate.version(),
+            &reads,
+            &first.input.schema,
+        );
         reads.extend(settings.key.iter().cloned());
         let operator = match WindowOperator::new(settings, bound.aggregate, &first.input) {
-            Ok(operator) => operator,
+            Ok(operator) => operator.marked(fingerprint),
             Err(problem) => {
                 self.problems.push(step.with.diagnose(&problem));
                 return None;
@@ -205,7 +216,8 @@ impl Planner<'_> {
         let bound = self.keep(built)?;
         let (body, reads) = match bound.body {
             SinkBody::Custom(sink) => (NodeBody::Sink(sink), bound.reads),
-            SinkBody::Log(sink) => {
+            SinkBody::Log(mut sink) => {
+                self.names_of_logs.name(&mut sink.connection);
                 // A connection that is not there has been reported where it is declared.
                 let connection = self.connections.iter().position(|(name, _)| *name == sink.connection)?;
                 let reads = sink.encoder.reads();

@@ -18,6 +18,7 @@ pub mod memory;
 pub mod partitioner;
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,8 +85,8 @@ pub struct Position {
 }
 
 /// The most bytes that the metadata of a [`Position`] may have. Kafka refuses more than `offset.metadata.max.bytes`,
-/// 4096 by default; we keep well below.
-pub const MAX_METADATA: usize = 1024;
+/// 4096 by default; we keep below.
+pub const MAX_METADATA: usize = 3072;
 
 /// A partition that a reader has been given, and where it starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,8 +220,9 @@ pub struct TopicSpec {
     pub partitions: Option<u32>,
     /// True where the topic may be made; otherwise its absence is an error.
     pub create: bool,
-    /// True where only the last record of each key need be kept, and none of a key whose last record has no value. Whether it is made so
-    /// is decided when the topic is made.
+    /// True where only the last record of each key need be kept, and none of a key whose last record has no
+    /// value. A log on brokers decides it when the topic is made; the log inside this process keeps a topic
+    /// so from the first time on that it is asked for so.
     pub compacted: bool,
 }
 
@@ -267,10 +269,19 @@ impl fmt::Debug for Membership {
 /// The positions of one reader's group, to be committed together with what was appended.
 #[derive(Debug, Clone)]
 pub struct GroupPositions {
-    /// The reader's standing: [`LogReader::membership`], taken for this commit.
+    /// The reader's standing: [`LogReader::membership`].
     pub membership: Membership,
     /// One position a partition.
     pub positions: Vec<Position>,
+}
+
+/// Where the records of a log are, for finding two connections that are one log. Never shown: the settings may be secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LogIdentity {
+    /// Addresses of any form, such as `host:port` or a path; logs that have one in common are one.
+    pub addresses: BTreeSet<String>,
+    /// Equal where two connections to the log do not differ, beside the addresses that they name.
+    pub settings: String,
 }
 
 /// A log: topics that several readers and writers share.
@@ -278,6 +289,11 @@ pub struct GroupPositions {
 pub trait Log: Send + Sync + fmt::Debug {
     /// What this log is.
     fn describe(&self) -> LogDescription;
+
+    /// Where its records are; `None` for a log that nobody else can reach. Asked while planning, so it connects to nothing.
+    fn identity(&self) -> Option<LogIdentity> {
+        None
+    }
 
     /// Sees that the topics are there, making those that may be made. Called once before a run starts, and safe to
     /// call again. Gives the number of partitions of each, in the order asked.
@@ -313,7 +329,9 @@ pub trait LogReader: Send {
     /// is gone; `Refused` where it may not be read.
     async fn next(&mut self) -> Result<ReadEvent>;
 
-    /// The reader's standing in its group now; `None` without a group.
+    /// The reader's standing in its group as far as [`next`](Self::next) has told of it: that of the assignment whose
+    /// records it gave, also where the group has moved on meanwhile. `None` without a group, and where the
+    /// reader holds nothing.
     fn membership(&self) -> Option<Membership>;
 
     /// What the group has committed by now for each partition that this reader holds, with the offset at which reading

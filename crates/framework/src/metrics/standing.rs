@@ -127,6 +127,12 @@ impl Standing {
         matches!(self.state.lock().unwrap_or_else(PoisonError::into_inner).0, State::Retries { .. })
     }
 
+    /// True while the chain cannot write, and may once it can: who waits for its rows knows nothing of their times.
+    pub(crate) fn holds_back(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(state.0, State::Starting | State::Retries { .. })
+    }
+
     /// The chain's code takes its thread.
     pub(crate) fn call_begins(&self, now: Duration) {
         self.call.set(now);

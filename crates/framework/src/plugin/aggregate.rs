@@ -69,6 +69,12 @@ pub trait Aggregate: Send + Sync {
         false
     }
 
+    /// The version of what [`AggregateState::save`] writes: raise it where that changes, and what an older version of the
+    /// program wrote is refused by name in place of being read as something else.
+    fn version(&self) -> u32 {
+        1
+    }
+
     /// True where every key has exactly one row in a result; only such aggregates can stand side by side in one step.
     fn one_row_per_key(&self) -> bool {
         true

@@ -8,6 +8,7 @@
 //! The keys that `zero_fill` keeps are written once each, whatever the windows' length: they would not come back by replay.
 //!
 //! A state is one run of bytes, in records of [`RECORD`]: its key is `[partition, step, part, number]` as JSON.
+//! The head lists the parts, so that one that is gone whole is missed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -17,12 +18,13 @@ use arrow_array::BinaryArray;
 use serde::{Deserialize, Serialize};
 
 use super::RunOptions;
+use super::notes::InChangelog;
+use super::patience::Patience;
 use super::tree::Tree;
 use crate::batch::Partition;
 use crate::clock::Millis;
 use crate::error::{Consequence, Error, Result};
-use crate::log::{Append, Log, Position, ReadEvent, ReaderOptions, Records, Start, TopicSpec};
-use crate::window::Restored;
+use crate::log::{Append, Log, ReadEvent, ReaderOptions, Records, Start, TopicSpec};
 
 /// The most bytes of a record; a log takes a million.
 const RECORD: usize = 512 << 10;
@@ -36,6 +38,16 @@ const KEYS: &str = "keys";
 /// The key of a record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Key(i32, String, String, u32);
+
+/// What the head says. Version 0.1 wrote the offset alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Head {
+    /// The state is as of this offset; `None` where only keys are kept.
+    as_of: Option<i64>,
+    /// The step and the name of each part, and how many records it has; of keys, at least so many.
+    parts: Vec<(String, String, u32)>,
+}
 
 /// The changelog of one chain.
 pub(crate) struct Changelog {
@@ -57,8 +69,12 @@ pub(crate) struct Changelog {
 struct Held {
     /// How many records each part has in the topic, by step and part.
     parts: BTreeMap<(String, String), u32>,
+    /// The offset as of which the state is, as the head says.
+    saved: Option<i64>,
     /// When offsets were read, about.
     read: VecDeque<(i64, Duration)>,
+    /// The steps whose parts are given up: they are taken out of the topic with the next commit.
+    given_up: Vec<String>,
 }
 
 /// What a changelog gives back: bytes by step and part, whole.
@@ -95,6 +111,13 @@ impl Changelog {
         &self.topic
     }
 
+    /// The state that these steps have there is given up.
+    pub(crate) fn give_up(&mut self, partition: &Partition, steps: Vec<String>) {
+        if let Some(held) = self.held.get_mut(partition) {
+            held.given_up = steps;
+        }
+    }
+
     pub(crate) fn forget(&mut self, partition: &Partition) {
         self.held.remove(partition);
     }
@@ -104,20 +127,26 @@ impl Changelog {
         if let Some(partitions) = self.partitions {
             return Ok(partitions);
         }
-        let read = self.log.ensure_topics(&[spec(&self.source, None, false)]).await?;
-        let own = self.log.ensure_topics(&[spec(&self.topic, read.first().copied(), true)]).await?;
+        let source =
+            TopicSpec { name: self.source.clone(), partitions: None, create: false, compacted: false };
+        let read = self.log.ensure_topics(&[source]).await?;
+        let own = self.log.ensure_topics(&[self.spec(read.first().copied(), true)]).await?;
         Ok(self.found(&own))
     }
 
     /// The number of partitions of a topic that must be there: positions were committed with what is in it.
     async fn find(&mut self) -> Result<u32> {
-        match self.log.ensure_topics(&[spec(&self.topic, None, false)]).await {
+        match self.log.ensure_topics(&[self.spec(None, false)]).await {
             Ok(own) => Ok(self.found(&own)),
             Err(error) if error.consequence() == Consequence::Fatal => {
                 Err(self.missing("the state of open windows"))
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn spec(&self, partitions: Option<u32>, create: bool) -> TopicSpec {
+        TopicSpec { name: self.topic.to_string(), partitions, create, compacted: true }
     }
 
     fn found(&mut self, own: &[u32]) -> u32 {
@@ -143,6 +172,7 @@ impl Changelog {
     ) -> Result<Option<Append>> {
         let mut records: Vec<(Key, Option<Vec<u8>>)> = Vec::new();
         let held = self.held.entry(partition.clone()).or_default();
+        held.take_out(partition.index, &mut records)?;
         for (step, piece) in tree.save_keys(partition) {
             let count = held.parts.entry((step.clone(), KEYS.to_owned())).or_default();
             let mut bytes = Vec::new();
@@ -155,10 +185,12 @@ impl Changelog {
                 *count += 1;
             }
         }
-        let low = tree.position(partition, next).0;
+        let low = tree.low(partition, next);
         let far = held.is_far(low, next, now, self.replay_rows, self.replay_time);
         if (far || (low < next && tree.wants_saving(partition))) && tree.can_save(partition) {
-            held.write(tree, partition, next, &mut records);
+            held.write(tree, partition, next, &mut records)?;
+        } else if !records.is_empty() && held.saved.is_none() {
+            held.write_head(partition.index, None, &mut records)?;
         }
         if records.is_empty() {
             return Ok(None);
@@ -186,14 +218,14 @@ impl Changelog {
     /// `Fatal` where a note says that there is a state, and it is not there.
     pub(crate) async fn load(
         &mut self,
-        wanted: &[(Partition, Notes)],
+        wanted: &[(Partition, InChangelog)],
         mut progress: impl FnMut(Progress),
     ) -> Result<Vec<Kept>> {
         let partitions = match self.partitions {
             Some(partitions) => partitions,
             None => self.find().await?,
         };
-        let own = |(partition, _): &(Partition, Notes)| own_partition(partition, partitions);
+        let own = |(partition, _): &(Partition, InChangelog)| own_partition(partition, partitions);
         let options = ReaderOptions {
             topics: vec![self.topic.to_string()],
             partitions: Some(wanted.iter().map(own).collect()),
@@ -206,8 +238,10 @@ impl Changelog {
         let mut found: BTreeMap<Key, Vec<u8>> = BTreeMap::new();
         let mut done = 0;
         let (mut bounded, mut told) = (false, tokio::time::Instant::now());
+        let topic = Arc::clone(&self.topic);
+        let mut patience = Patience::new(&topic);
         let read = loop {
-            match reader.next().await {
+            match patience.next(&mut *reader).await {
                 Ok(ReadEvent::Assigned(_)) if !bounded => {
                     bounded = true;
                     if let Err(error) = reader.bound().await {
@@ -235,17 +269,16 @@ impl Changelog {
     }
 
     /// What was found of a partition, once it is known to be whole.
-    fn kept(&mut self, partition: &Partition, notes: &Notes, found: &BTreeMap<Key, Vec<u8>>) -> Result<Kept> {
+    fn kept(
+        &mut self,
+        partition: &Partition,
+        notes: &InChangelog,
+        found: &BTreeMap<Key, Vec<u8>>,
+    ) -> Result<Kept> {
         let missing = |what: &str| self.missing(&format!("{what} of {partition}"));
         let index = partition.index;
-        let head = found.get(&Key(index, String::new(), HEAD.to_owned(), 0));
-        if let Some(saved) = notes.saved
-            && head.map(Vec::as_slice) != Some(saved.to_string().as_bytes())
-        {
-            return Err(missing(&format!("the state as of offset {saved}")));
-        }
-        let mut held = Held::default();
-        let mut kept = Kept::new();
+        let (mut held, mut kept) = (Held::default(), Kept::new());
+        let mut head = Vec::new();
         let (first, behind) =
             (Key(index, String::new(), String::new(), 0), Key(index + 1, String::new(), String::new(), 0));
         for (Key(_, step, part, number), value) in found.range(first..behind) {
@@ -255,16 +288,64 @@ impl Changelog {
                 return Err(missing(&format!("record {count} of the {part}")));
             }
             *count += 1;
-            if wanted && part != HEAD {
+            if part == HEAD {
+                head.extend_from_slice(value);
+            } else if wanted {
                 kept.entry((step.clone(), part.clone())).or_default().extend_from_slice(value);
             }
         }
+        let head = Head::read(&head);
+        if let Some(saved) = notes.saved
+            && head.as_ref().and_then(|head| head.as_of) != Some(saved)
+        {
+            return Err(missing(&format!("the state as of offset {saved}")));
+        }
+        let parts = head.as_ref().map_or(&[][..], |head| &head.parts[..]);
+        let name = |step: &str, part: &str| (step.to_owned(), part.to_owned());
+        for (step, part, count) in parts {
+            let wanted = if part == KEYS { notes.keys } else { notes.saved.is_some() };
+            let there = held.parts.get(&name(step, part)).copied().unwrap_or(0);
+            if wanted && there < *count {
+                return Err(missing(&format!("record {there} of the {part}")));
+            }
+        }
+        if notes.keys && !held.parts.keys().any(|(_, part)| part == KEYS) {
+            return Err(missing("the keys"));
+        }
+        // What the head does not list is no part of the state. Version 0.1 listed nothing.
+        if !parts.is_empty() {
+            kept.retain(|(step, part), _| {
+                part == KEYS || parts.iter().any(|(s, p, _)| s == step && p == part)
+            });
+        }
+        held.saved = head.and_then(|head| head.as_of);
         self.held.insert(partition.clone(), held);
         Ok(kept)
     }
 }
 
+impl Head {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let of_offset = |offset| Self { as_of: Some(offset), parts: Vec::new() };
+        let alone = serde_json::from_slice::<i64>(bytes).map(of_offset);
+        alone.or_else(|_| serde_json::from_slice(bytes)).ok()
+    }
+}
+
 impl Held {
+    /// Adds a tombstone for each record of the parts that are given up.
+    fn take_out(&mut self, partition: i32, records: &mut Vec<(Key, Option<Vec<u8>>)>) -> Result<()> {
+        let before = records.len();
+        for step in std::mem::take(&mut self.given_up) {
+            let parts = self.parts.extract_if(.., |(of, _), _| *of == step);
+            for ((step, part), count) in parts {
+                records.extend((0..count).map(|n| (Key(partition, step.clone(), part.clone(), n), None)));
+            }
+        }
+        // The head lists what is left.
+        if records.len() > before { self.write_head(partition, self.saved, records) } else { Ok(()) }
+    }
+
     /// True where so much would be read again, after a restart, that the state is worth writing.
     fn is_far(&mut self, low: i64, next: i64, now: Duration, rows: i64, time: Duration) -> bool {
         if self.read.back().is_none_or(|(_, at)| now.saturating_sub(*at) >= SAMPLE) {
@@ -284,12 +365,9 @@ impl Held {
         partition: &Partition,
         next: i64,
         records: &mut Vec<(Key, Option<Vec<u8>>)>,
-    ) {
+    ) -> Result<()> {
         let index = partition.index;
-        let head = Key(index, String::new(), HEAD.to_owned(), 0);
-        records.push((head, Some(next.to_string().into_bytes())));
         let mut parts: BTreeMap<(String, String), u32> = BTreeMap::new();
-        parts.insert((String::new(), HEAD.to_owned()), 1);
         for (step, part) in tree.save(partition, next) {
             let name = (step, part.name);
             let before = self.parts.get(&name).copied().unwrap_or(0);
@@ -309,7 +387,7 @@ impl Held {
             };
             parts.insert(name, count);
         }
-        for ((step, part), before) in &self.parts {
+        for ((step, part), before) in self.parts.iter().filter(|((_, part), _)| part != HEAD) {
             let name = (step.clone(), part.clone());
             let kept = if part == KEYS { *before } else { parts.get(&name).copied().unwrap_or(0) };
             for number in kept..*before {
@@ -319,31 +397,33 @@ impl Held {
                 parts.insert(name, kept);
             }
         }
+        parts.extend(self.parts.remove_entry(&(String::new(), HEAD.to_owned())));
         self.parts = parts;
+        self.saved = Some(next);
+        self.write_head(index, Some(next), records)
     }
-}
 
-/// What the notes of a position say of the changelog.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Notes {
-    saved: Option<i64>,
-    keys: bool,
-}
-
-impl Notes {
-    /// What a committed position says; `None` where nothing of it is in the changelog.
-    pub(crate) fn of(position: Option<&Position>) -> Option<Self> {
-        let mut notes = Self::default();
-        for restored in position?.metadata.split('|').filter_map(|note| note.parse::<Restored>().ok()) {
-            notes.saved = notes.saved.max(restored.saved);
-            notes.keys |= restored.keys_saved;
+    /// Adds the head, of the parts as they are now.
+    fn write_head(
+        &mut self,
+        index: i32,
+        as_of: Option<i64>,
+        records: &mut Vec<(Key, Option<Vec<u8>>)>,
+    ) -> Result<()> {
+        let listed = self.parts.iter().filter(|((_, part), _)| part != HEAD);
+        let parts = listed.map(|((step, part), count)| (step.clone(), part.clone(), *count)).collect();
+        let bytes = serde_json::to_vec(&Head { as_of, parts })
+            .map_err(|e| Error::fatal("the head of the changelog could not be written").caused_by(e))?;
+        let key = |number| Key(index, String::new(), HEAD.to_owned(), number);
+        let mut count = 0;
+        for chunk in bytes.chunks(RECORD) {
+            records.push((key(count), Some(chunk.to_vec())));
+            count += 1;
         }
-        (notes != Self::default()).then_some(notes)
+        let before = self.parts.insert((String::new(), HEAD.to_owned()), count).unwrap_or(0);
+        records.extend((count..before).map(|number| (key(number), None)));
+        Ok(())
     }
-}
-
-fn spec(name: &str, partitions: Option<u32>, create: bool) -> TopicSpec {
-    TopicSpec { name: name.to_owned(), partitions, create, compacted: create }
 }
 
 /// The partition of the changelog that has the state of a partition of the source: the same, unless the source has got more since.
@@ -352,7 +432,11 @@ fn own_partition(partition: &Partition, partitions: u32) -> i32 {
 }
 
 /// Keeps the last record of each key of the wanted partitions.
-fn take(records: &Records, wanted: &[(Partition, Notes)], found: &mut BTreeMap<Key, Vec<u8>>) -> Result<()> {
+fn take(
+    records: &Records,
+    wanted: &[(Partition, InChangelog)],
+    found: &mut BTreeMap<Key, Vec<u8>>,
+) -> Result<()> {
     for (key, value) in records.keys.iter().zip(&records.values) {
         let key: Key = serde_json::from_slice(key.unwrap_or_default()).map_err(|e| {
             Error::fatal(format!("topic `{}` has a record that is not ours: {e}", records.partition.source))
@@ -394,4 +478,130 @@ pub(crate) fn pieces(mut bytes: &[u8]) -> Result<Vec<&[u8]>> {
         bytes = rest;
     }
     Ok(pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::notes::Matched;
+    use crate::window::Restored;
+    use crate::clock::Clock;
+    use crate::log::WriterOptions;
+    use crate::log::memory::MemoryLog;
+
+    const STEP: &str = "count.window";
+
+    /// A changelog of one partition that holds these records: part, number, bytes.
+    async fn load(notes: &str, records: &[(&str, u32, &str)]) -> Result<Kept> {
+        let log: Arc<dyn Log> = Arc::new(MemoryLog::default());
+        let spec = |name: &str| TopicSpec {
+            name: name.to_owned(),
+            partitions: Some(1),
+            create: true,
+            compacted: false,
+        };
+        log.ensure_topics(&[spec("in"), spec("log")]).await?;
+        let options = WriterOptions { transactional_id: None, transaction_timeout: Duration::from_secs(10) };
+        let mut writer = log.writer(options).await?;
+        let step = |part: &str| if part == HEAD { String::new() } else { STEP.to_owned() };
+        for (part, number, bytes) in records {
+            let key =
+                serde_json::to_vec(&Key(0, step(part), (*part).to_owned(), *number)).unwrap_or_default();
+            let append = Append {
+                topic: "log".into(),
+                partition: Some(0),
+                keys: Some(BinaryArray::from_vec(vec![&key])),
+                values: BinaryArray::from_vec(vec![bytes.as_bytes()]),
+                timestamps: vec![0].into(),
+            };
+            writer.append(append).await?;
+        }
+        let options = RunOptions::new(Clock::manual(0));
+        let mut changelog = Changelog::new(0, log, "log".to_owned(), "in".to_owned(), &options);
+        let partition = Partition::new("in", 0);
+        let restored: Restored = format!("v2;9;;;{notes};").parse().map_err(Error::fatal)?;
+        let matched = Matched { windows: vec![Some(restored)], ..Matched::default() };
+        let wanted = matched.in_changelog().map(|notes| (partition, notes));
+        let mut kept = changelog.load(wanted.as_slice(), |_| ()).await?;
+        Ok(kept.pop().unwrap_or_default())
+    }
+
+    const HEAD_OF_TWO: &str =
+        r#"{"as_of":7,"parts":[["count.window","pane/0",2],["count.window","pane/60",1]]}"#;
+
+    fn names(kept: Result<Kept>) -> String {
+        match kept {
+            Ok(kept) => kept
+                .iter()
+                .map(|((_, part), bytes)| format!("{part}={}", String::from_utf8_lossy(bytes)))
+                .collect::<Vec<_>>()
+                .join(" "),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_head_lists_is_there_or_missed() {
+        let head = ("head", 0, HEAD_OF_TWO);
+        let (one, two, three) = (("pane/0", 0, "a"), ("pane/0", 1, "b"), ("pane/60", 0, "c"));
+        assert_eq!(names(load("7;", &[one, two, three, head]).await), "pane/0=ab pane/60=c");
+        let missing = |what| format!("topic `log` does not have {what} of in[0], which was committed");
+        for (records, what) in [
+            (vec![one, two, head], "record 0 of the pane/60"),
+            (vec![three, head], "record 0 of the pane/0"),
+            (vec![one, three, head], "record 1 of the pane/0"),
+            (vec![two, three, head], "record 0 of the pane/0"),
+            (vec![one, two, three], "the state as of offset 7"),
+        ] {
+            assert_eq!(names(load("7;", &records).await), missing(what));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_head_does_not_list_is_no_part_of_the_state() {
+        let (one, other) = (("pane/0", 0, "a"), ("pane/9", 0, "x"));
+        let head = ("head", 0, r#"{"as_of":7,"parts":[["count.window","pane/0",1]]}"#);
+        assert_eq!(names(load("7;", &[one, other, head]).await), "pane/0=a");
+    }
+
+    #[tokio::test]
+    async fn a_head_of_version_0_1_is_an_offset() {
+        assert_eq!(names(load("7;", &[("pane/0", 0, "a"), ("head", 0, "7")]).await), "pane/0=a");
+        let older = names(load("7;", &[("pane/0", 0, "a"), ("head", 0, "6")]).await);
+        assert_eq!(older, "topic `log` does not have the state as of offset 7 of in[0], which was committed");
+    }
+
+    #[tokio::test]
+    async fn keys_that_are_gone_are_missed() {
+        let keys = r#"{"as_of":null,"parts":[["count.window","keys",2]]}"#;
+        let (head, one, two) = (("head", 0, keys), ("keys", 0, "a"), ("keys", 1, "b"));
+        let third = ("keys", 2, "c");
+        assert_eq!(names(load(";k", &[head, one, two]).await), "keys=ab");
+        assert_eq!(names(load(";k", &[head, one, two, third]).await), "keys=abc", "written after the head");
+        assert_eq!(names(load(";k", &[one]).await), "keys=a", "version 0.1 wrote no head for keys");
+        for records in [vec![head], vec![]] {
+            let said = names(load(";k", &records).await);
+            assert!(said.starts_with("topic `log` does not have "), "{said}");
+        }
+    }
+
+    /// A list of parts that is longer than a record, then a short one.
+    #[test]
+    fn a_long_head_takes_several_records_and_leaves_none_behind() {
+        let mut held = Held::default();
+        for pane in 0..30_000 {
+            held.parts.insert((STEP.to_owned(), format!("pane/{pane}")), 1);
+        }
+        let mut records = Vec::new();
+        held.write_head(3, Some(7), &mut records).unwrap_or_default();
+        assert!(records.len() > 1);
+        let bytes: Vec<u8> = records.iter().filter_map(|(_, bytes)| bytes.clone()).flatten().collect();
+        let head = Head::read(&bytes).unwrap_or_default();
+        assert_eq!((head.as_of, head.parts.len()), (Some(7), 30_000));
+        let count = records.len();
+        held.parts.retain(|(_, part), _| part == HEAD || part == "pane/1");
+        let mut records = Vec::new();
+        held.write_head(3, Some(8), &mut records).unwrap_or_default();
+        assert_eq!(records.iter().filter(|(_, bytes)| bytes.is_none()).count(), count - 1);
+    }
 }

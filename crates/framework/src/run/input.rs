@@ -8,7 +8,7 @@ use arrow_buffer::ScalarBuffer;
 use super::channels::channel;
 use super::dead;
 use crate::batch::{Batch, Origin, Partition};
-use crate::error::{Error, Result};
+use crate::error::{Consequence, Error, Result};
 use crate::graph::{Piece, piece, time_of};
 use crate::log::{
     Assignment, Gone, Log, LogReader, Membership, Position, ReadEvent, ReaderOptions, Records, Start,
@@ -89,6 +89,8 @@ pub(crate) struct TopicInput {
     mixed: bool,
     /// What the reader told while it was opened.
     first: Option<ReadEvent>,
+    /// Without a group: where each partition stood by the last commit. Nothing else keeps it, so it is gone with the process.
+    stood: HashMap<Partition, Assignment>,
 }
 
 impl Input {
@@ -119,6 +121,7 @@ impl Input {
                 pending: VecDeque::new(),
                 mixed,
                 first: None,
+                stood: HashMap::new(),
             }),
         };
         Ok(Self { reading, stamper, unstamped: Rejects::default() })
@@ -167,7 +170,14 @@ impl Input {
                 };
                 let reader = topic.reader.insert(topic.log.reader(options).await?);
                 // Without a group nothing keeps where it starts: whoever writes for it must not begin before that is settled.
-                topic.first = if topic.group.is_none() { Some(reader.next().await?) } else { None };
+                topic.first = None;
+                if topic.group.is_none() {
+                    let mut first = reader.next().await?;
+                    if let ReadEvent::Assigned(assignments) = &mut first {
+                        go_on(&mut **reader, &mut topic.stood, start, assignments).await?;
+                    }
+                    topic.first = Some(first);
+                }
                 Ok(())
             }
         }
@@ -217,6 +227,11 @@ impl Input {
         }
     }
 
+    /// True where a group of the log shares the partitions and keeps the positions.
+    pub(crate) fn in_group(&self) -> bool {
+        matches!(&self.reading, Reading::Topic(topic) if topic.group.is_some())
+    }
+
     pub(crate) fn membership(&self) -> Option<Membership> {
         match &self.reading {
             Reading::Custom(_) => None,
@@ -236,7 +251,14 @@ impl Input {
             Reading::Topic(TopicInput { reader: Some(reader), group: Some(_), .. }) => {
                 reader.commit(positions).await
             }
-            Reading::Topic(_) => Ok(()),
+            Reading::Topic(topic) => {
+                for position in positions {
+                    let (partition, start) = (position.partition.clone(), position.offset);
+                    let stood = Assignment { partition, committed: Some(position.clone()), start };
+                    topic.stood.insert(position.partition.clone(), stood);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -330,11 +352,28 @@ impl TopicInput {
                 let reader = self.reader.as_mut().ok_or_else(|| Error::retry("the reader is not open"))?;
                 let event = match self.first.take() {
                     Some(first) => first,
-                    None => reader.next().await?,
+                    None => match reader.next().await {
+                        Ok(event) => event,
+                        Err(error) => {
+                            // Of a topic that was made anew nothing is known.
+                            if self.group.is_none() && error.consequence() == Consequence::Abort {
+                                self.stood.clear();
+                            }
+                            return Err(error);
+                        }
+                    },
                 };
                 match event {
                     ReadEvent::Records(records) => records,
-                    ReadEvent::Assigned(assignments) => return Ok(InputEvent::Assigned(assignments)),
+                    ReadEvent::Assigned(assignments) => {
+                        if self.group.is_none() {
+                            for assignment in &assignments {
+                                let stood = self.stood.entry(assignment.partition.clone());
+                                stood.or_insert_with(|| assignment.clone());
+                            }
+                        }
+                        return Ok(InputEvent::Assigned(assignments));
+                    }
                     ReadEvent::Revoked(partitions) => return Ok(InputEvent::Revoked(partitions)),
                     ReadEvent::Lost(partitions) => return Ok(InputEvent::Lost(partitions)),
                     ReadEvent::CaughtUp(partitions) => return Ok(InputEvent::CaughtUp(partitions)),
@@ -400,6 +439,27 @@ impl TopicInput {
         self.pending.push_front(records.slice(again, records.len() - again));
         (records.slice(0, again), true)
     }
+}
+
+/// Has a reader that was opened again go on where it stood, and remembers where it begins otherwise.
+async fn go_on(
+    reader: &mut dyn LogReader,
+    stood: &mut HashMap<Partition, Assignment>,
+    start: Start,
+    assignments: &mut [Assignment],
+) -> Result<()> {
+    for assignment in assignments {
+        // A topic that ends before where this stood was made anew.
+        let anew = |at: &&Assignment| start == Start::Latest && assignment.start < at.start;
+        match stood.get(&assignment.partition).filter(|at| !anew(at)) {
+            Some(at) => {
+                reader.seek(&assignment.partition, at.start).await?;
+                assignment.clone_from(at);
+            }
+            None => _ = stood.insert(assignment.partition.clone(), assignment.clone()),
+        }
+    }
+    Ok(())
 }
 
 fn decode(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_array::BinaryArray;
 use serde::{Deserialize, Serialize};
 
+use super::patience::Patience;
 use super::turn::positions_topic;
 use crate::batch::Partition;
 use crate::clock::Millis;
@@ -81,9 +82,9 @@ impl Keeper {
         };
         let mut reader = self.log.reader(options).await?;
         self.last = None;
-        let mut bounded = false;
+        let (mut bounded, mut patience) = (false, Patience::new(&self.topic.name));
         let read = loop {
-            match reader.next().await {
+            match patience.next(&mut *reader).await {
                 Ok(ReadEvent::Assigned(_)) if !bounded => {
                     bounded = true;
                     if let Err(error) = reader.bound().await {

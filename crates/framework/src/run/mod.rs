@@ -15,6 +15,8 @@ mod fail_point;
 mod input;
 mod keeper;
 mod large;
+mod notes;
+mod patience;
 mod rising;
 mod topics;
 mod tree;
@@ -62,6 +64,8 @@ pub struct RunOptions {
     /// A folder of this machine where workers keep their names, so that one that is started again ends what a killed one was
     /// writing. Without it that ends by its time-out.
     pub state: Option<PathBuf>,
+    /// The windows, as `CHAIN.STEP`, whose state may be given up where it is not that of the window which the file has now.
+    pub reset_state: Vec<String>,
 }
 
 impl RunOptions {
@@ -76,6 +80,7 @@ impl RunOptions {
             replay_rows: REPLAY_ROWS,
             replay_time: REPLAY_TIME,
             state: None,
+            reset_state: Vec::new(),
         }
     }
 }
@@ -154,6 +159,21 @@ pub enum Notice {
         /// How many it has.
         now: u32,
     },
+    /// A window's state was given up, as [`RunOptions::reset_state`] asks: its open windows hold what can be read again.
+    StateReset {
+        /// The chain.
+        chain: String,
+        /// The window, as `CHAIN.STEP`.
+        step: String,
+    },
+    /// A window is new in a chain that has read a part of its topic: its first windows hold only what comes from now on,
+    /// and what is read again.
+    WindowBegins {
+        /// The chain.
+        chain: String,
+        /// The window, as `CHAIN.STEP`.
+        step: String,
+    },
     /// Another worker runs this chain; this one waits for its turn.
     StandsBy {
         /// The chain.
@@ -215,6 +235,9 @@ impl Run {
         let pick = |chains: Vec<usize>| chains.into_iter().map(|c| phases[c].clone()).collect::<Vec<_>>();
         let joins: Vec<_> =
             (0..plan.chains.len()).map(|c| (pick(plan.upstream(c)), pick(plan.downstream(c)))).collect();
+        let sources: Vec<Vec<Arc<ChainMetrics>>> = (0..plan.chains.len())
+            .map(|chain| sources(&plan, chain).into_iter().map(|c| figures[c].chain.clone()).collect())
+            .collect();
         let connections: Vec<Arc<dyn Log>> = plan.connections.iter().map(|(_, log)| log.clone()).collect();
         let topics = Arc::new(topics::by_connection(&plan));
         let shared = connections.iter().any(|log| log.describe().shared);
@@ -223,8 +246,8 @@ impl Run {
             None => Worker::new(&options.clock, options.seed),
         });
         let mut tasks = Vec::new();
-        for (index, ((chain, phase), (upstream, downstream))) in
-            plan.chains.into_iter().zip(&phases).zip(joins).enumerate()
+        for (index, (((chain, phase), (upstream, downstream)), sources)) in
+            plan.chains.into_iter().zip(&phases).zip(joins).zip(sources).enumerate()
         {
             let name = chain.name.clone();
             let environment = chain::Environment {
@@ -243,6 +266,7 @@ impl Run {
                 command: command.clone(),
                 phase: AtLast::new(phase.clone(), Phase::Ended),
                 upstream,
+                sources,
                 downstream,
                 notices: notice_tx.clone(),
             };
@@ -288,6 +312,18 @@ impl Run {
             figures.chain.standing.set(state, self.clock.elapsed());
         }
     }
+}
+
+/// The chains from which rows come to a chain, through whatever others.
+fn sources(plan: &Plan, chain: usize) -> std::collections::BTreeSet<usize> {
+    let mut sources = std::collections::BTreeSet::new();
+    let mut next = plan.upstream(chain);
+    while let Some(source) = next.pop() {
+        if source != chain && sources.insert(source) {
+            next.extend(plan.upstream(source));
+        }
+    }
+    sources
 }
 
 /// The first of some tasks to end, with its index.

@@ -71,6 +71,11 @@ impl<T: Copy + Ord> AtLast<T> {
     pub(crate) fn raise(&self, value: T) {
         self.value.raise(value);
     }
+
+    /// The value, for who looks at it or waits for it.
+    pub(crate) fn value(&self) -> &Rising<T> {
+        &self.value
+    }
 }
 
 impl<T: Copy + Ord> Drop for AtLast<T> {

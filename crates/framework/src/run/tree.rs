@@ -278,26 +278,20 @@ impl Tree {
         Ok(())
     }
 
-    /// The partitions that a source has been given, each with the metadata of its committed position. Gives, for each whose windows
+    /// A partition that the source has been given, with what each window wants back, in their order. Gives, where windows
     /// start again at an earlier offset, the offset up to which rows are read again.
     pub(crate) fn assign(
         &mut self,
         partition: &Partition,
         from: Option<i64>,
-        metadata: Option<&str>,
-    ) -> Result<Option<i64>> {
-        let mut parts = metadata.filter(|m| !m.is_empty()).map(|m| m.split('|'));
+        restored: Vec<Option<Restored>>,
+    ) -> Option<i64> {
+        let mut restored = restored.into_iter();
         let mut until = None;
         let now = self.clock.elapsed();
         let channels = self.channels;
         for window in windows(&mut self.nodes) {
-            let restored = match parts.as_mut().and_then(Iterator::next) {
-                Some(text) => Some(text.parse::<Restored>().map_err(|e| {
-                    Error::fatal(format!("the committed position of {partition} carries a note that is not ours: {e}"))
-                        .remedy("another program commits in this consumer group; give the source a `group:` of its own")
-                })?),
-                None => None,
-            };
+            let restored = restored.next().flatten();
             let dealt_with = restored.as_ref().map(|r| r.pos);
             until = until.max(dealt_with);
             Self::assign_window(window, partition, channels, restored, now);
@@ -306,7 +300,7 @@ impl Tree {
             }
         }
         self.assign_speakers(partition, now);
-        Ok(until)
+        until
     }
 
     /// The keys that zero fill keeps and that are not in the changelog yet, each with its step.
@@ -320,11 +314,6 @@ impl Tree {
     /// True where the windows hold all that was read of a partition.
     pub(crate) fn can_save(&mut self, partition: &Partition) -> bool {
         windows(&mut self.nodes).all(|window| window.can_save(partition))
-    }
-
-    /// True where a window cannot say in a position all that it wants back.
-    pub(crate) fn wants_saving(&mut self, partition: &Partition) -> bool {
-        windows(&mut self.nodes).any(|window| window.wants_saving(partition))
     }
 
     /// The state of the windows, rows before `next` having been pushed; each part with its step.
@@ -391,9 +380,16 @@ impl Tree {
         self.each_window(writers, |window, out| window.tick(now, wall, out)).await
     }
 
-    /// The end of a bounded input: closes every window.
+    /// The end of a bounded input: every open window gives its result. Its rows count as gone on.
     pub(crate) async fn finish(&mut self, writers: &mut Writers) -> Result<()> {
-        self.each_window(writers, WindowOperator::finish).await
+        self.each_window(writers, WindowOperator::finish).await?;
+        for (node, metrics) in self.nodes.iter().zip(&self.metrics) {
+            if let NodeBody::Window(window) = &node.body {
+                StepMetrics::add(&metrics.rows_out, window.in_flight_rows());
+                metrics.in_flight.store(0, Relaxed);
+            }
+        }
+        Ok(())
     }
 
     async fn each_window(
@@ -420,25 +416,22 @@ impl Tree {
         windows(&mut self.nodes).filter_map(|w| w.next_wakeup(now)).min()
     }
 
-    /// The position to commit for a partition that has been read up to `next`: the first offset of its oldest open pane, with what
-    /// the windows want back.
-    pub(crate) fn position(&mut self, partition: &Partition, next: i64) -> (i64, String) {
-        let mut low = next;
-        let mut metadata = String::new();
-        for window in windows(&mut self.nodes) {
-            let position = window.position(partition, next);
-            low = low.min(position.offset);
-            if !metadata.is_empty() {
-                metadata.push('|');
-            }
-            metadata.push_str(&position.metadata);
-        }
-        (low, metadata)
-    }
-
     /// True where a window holds a result back that belongs to what has been pushed: nothing is committed meanwhile.
     pub(crate) fn holds_back(&self) -> bool {
         self.nodes.iter().any(|n| matches!(&n.body, NodeBody::Window(window) if window.holds_back()))
+    }
+
+    /// The windows, in the order of their steps.
+    pub(super) fn windows(&mut self) -> impl Iterator<Item = &mut WindowOperator> {
+        windows(&mut self.nodes)
+    }
+
+    /// The same, each with where its step stands.
+    pub(super) fn named_windows(&self) -> impl Iterator<Item = (String, &WindowOperator)> {
+        self.nodes.iter().filter_map(|node| match &node.body {
+            NodeBody::Window(window) => Some((format!("{}.{}", node.chain, node.id), &**window)),
+            _ => None,
+        })
     }
 
     pub(crate) fn has_windows(&self) -> bool {

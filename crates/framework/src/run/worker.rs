@@ -11,7 +11,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use crate::clock::Clock;
@@ -20,6 +20,10 @@ use crate::clock::Clock;
 const MOST: usize = 1000;
 /// The file with the folder's word.
 const WORD: &str = "word";
+/// The word while it is written, by whoever has the lock.
+const WORD_NEW: &str = "word.new";
+/// The lock of who makes the word.
+const WORD_LOCK: &str = "word.lock";
 
 /// A name, and the lock that keeps it.
 #[derive(Debug)]
@@ -76,24 +80,38 @@ impl Worker {
     }
 }
 
-/// The folder's word, made by whoever comes first.
+/// The folder's word, made by whoever comes first. It appears whole or not at all: a crash in the middle leaves
+/// nothing that others would take for it, and a file that is not whole is replaced.
 fn word(folder: &Path) -> io::Result<String> {
     let path = folder.join(WORD);
-    match OpenOptions::new().create_new(true).write(true).open(&path) {
-        Ok(mut file) => {
-            // Hashed with keys from the system's random numbers.
-            let word = format!("{:016x}", RandomState::new().build_hasher().finish());
-            file.write_all(word.as_bytes())?;
-            Ok(word)
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let mut word = String::new();
-            File::open(&path)?.read_to_string(&mut word)?;
-            let whole = word.len() == 16 && word.bytes().all(|b| b.is_ascii_hexdigit());
-            if whole { Ok(word) } else { Err(io::Error::other(format!("{} is not whole", path.display()))) }
-        }
-        Err(error) => Err(error),
+    if let Some(word) = whole(&path)? {
+        return Ok(word);
     }
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(WORD_LOCK))?;
+    lock.lock()?;
+    // Whoever had the lock may have made it.
+    if let Some(word) = whole(&path)? {
+        return Ok(word);
+    }
+    // Hashed with keys from the system's random numbers.
+    let word = format!("{:016x}", RandomState::new().build_hasher().finish());
+    let new = folder.join(WORD_NEW);
+    let mut file = File::create(&new)?;
+    file.write_all(word.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(new, path)?;
+    Ok(word)
+}
+
+/// The word in a file; `None` where there is no file, or no whole word in it.
+fn whole(path: &Path) -> io::Result<Option<String>> {
+    let found = match std::fs::read(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let word = String::from_utf8(found).ok();
+    Ok(word.filter(|word| word.len() == 16 && word.bytes().all(|b| b.is_ascii_hexdigit())))
 }
 
 /// A pipeline's name as that of a file: whatever stands in it, two names have two files.
@@ -133,11 +151,50 @@ mod tests {
         let (one, other, clock) = (folder("one"), folder("other"), Clock::system());
         let names = [&one, &other].map(|folder| Worker::in_folder(folder, "a", &clock, 1).name().to_owned());
         assert_ne!(names[0], names[1]);
-        std::fs::write(one.join(WORD), "half").unwrap();
-        let broken = Worker::in_folder(&one, "a", &clock, 1);
-        assert!(broken.name().starts_with(&format!("{}-", std::process::id())), "{}", broken.name());
         std::fs::remove_dir_all(&one).unwrap();
+        std::fs::write(&one, "a file").unwrap();
+        let without = Worker::in_folder(&one, "a", &clock, 1);
+        assert!(without.name().starts_with(&format!("{}-", std::process::id())), "{}", without.name());
+        std::fs::remove_file(&one).unwrap();
         std::fs::remove_dir_all(&other).unwrap();
+    }
+
+    /// What a crash of version 0.1 leaves between making the file and writing into it, or a power cut.
+    #[test]
+    fn a_word_that_is_not_whole_is_made_anew() {
+        for left in ["", "half", "0123456789abcdeg", "0123456789abcdef0"] {
+            let (folder, clock) = (folder("repaired"), Clock::system());
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join(WORD), left).unwrap();
+            let (first, second) =
+                (Worker::in_folder(&folder, "a", &clock, 1), Worker::in_folder(&folder, "a", &clock, 2));
+            assert!(first.name().ends_with("-0") && second.name().ends_with("-1"), "{}", first.name());
+            assert_eq!(first.name().trim_end_matches('0'), second.name().trim_end_matches('1'));
+            std::fs::remove_dir_all(&folder).unwrap();
+        }
+    }
+
+    #[test]
+    fn workers_that_start_at_once_in_a_fresh_folder_all_have_names_of_their_own() {
+        const AT_ONCE: usize = 9;
+        for _ in 0..100 {
+            let (folder, clock) = (folder("at-once"), Clock::system());
+            let start = std::sync::Barrier::new(AT_ONCE);
+            let workers: Vec<Worker> = std::thread::scope(|scope| {
+                let begin = |_| {
+                    scope.spawn(|| {
+                        start.wait();
+                        Worker::in_folder(&folder, "a", &clock, 1)
+                    })
+                };
+                let begun: Vec<_> = (0..AT_ONCE).map(begin).collect();
+                begun.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            let mut numbers: Vec<&str> = workers.iter().filter_map(|w| w.name().rsplit('-').next()).collect();
+            numbers.sort_unstable();
+            assert_eq!(numbers, ["0", "1", "2", "3", "4", "5", "6", "7", "8"]);
+            std::fs::remove_dir_all(&folder).unwrap();
+        }
     }
 
     #[test]

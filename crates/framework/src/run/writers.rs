@@ -54,6 +54,11 @@ impl Writers {
         }
     }
 
+    /// True where it writes to a connection.
+    pub(crate) fn has(&self, connection: usize) -> bool {
+        self.open.iter().any(|(open, _)| *open == connection)
+    }
+
     /// True where a transaction is open that cannot have timed out yet.
     pub(crate) fn transaction_is_young(&self) -> bool {
         self.began.is_some_and(|began| began.elapsed() < TRANSACTION_TIMEOUT)

@@ -52,6 +52,11 @@ impl WindowGrid {
         self.slide
     }
 
+    /// How far the windows' beginnings lie behind whole multiples of the slide since 1970, below the slide.
+    pub fn offset(&self) -> Millis {
+        self.offset
+    }
+
     /// The length of a pane: the greatest that divides both size and slide, so that a row belongs to one pane and a window is
     /// whole panes (Li et al., "No pane, no gain", 2005).
     pub fn pane_length(&self) -> Millis {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::operator::{Assigned, WindowOperator, WindowOutput};
+use super::restored::Given;
 use super::result::Give;
+use super::settings::TimeMode;
 use super::sliding::{Panes, Running};
 use crate::batch::Batch;
 use crate::clock::Millis;
@@ -25,6 +27,8 @@ pub(super) enum Purpose {
     Again,
     /// It is still open, and gives what it has so far.
     Early,
+    /// The data is at its end, and time stands still: it gives what it has, and stays open for a later run.
+    End,
 }
 
 impl WindowOperator {
@@ -44,7 +48,11 @@ impl WindowOperator {
         self.give_updates(now, out)
     }
 
-    /// Nothing follows: closes every window that has a row.
+    /// The data is at its end: every open window that has a row gives its result, unless an earlier end of the data gave
+    /// it with the same rows. Nothing closes, as time does not move: a later run goes on with these windows, and gives
+    /// again, whole, those that get more rows.
+    ///
+    /// With `time: processing` the rows' times are those of this run, so every window closes.
     ///
     /// # Errors
     /// As [`tick`](Self::tick).
@@ -53,6 +61,21 @@ impl WindowOperator {
         self.sessions_are_back();
         out.again_rows += std::mem::take(&mut self.again);
         self.give_deferred(out)?;
+        if self.settings.time == TimeMode::Processing {
+            return self.close_all(out);
+        }
+        let until = if self.sessions.is_some() { self.end_sessions(out)? } else { self.end_windows(out)? };
+        if let Some(until) = until {
+            for assigned in self.partitions.values_mut() {
+                let until = assigned.given.map_or(until, |given| given.until.max(until));
+                assigned.given = Some(Given { offset: i64::MAX, until });
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes every window that has a row.
+    fn close_all(&mut self, out: &mut WindowOutput) -> Result<()> {
         self.close_sessions(Millis::MAX, out)?;
         while let Some((last, _)) = self.panes.last_key_value() {
             let grid = &self.grid;
@@ -61,6 +84,47 @@ impl WindowOperator {
             self.drop_panes(end.saturating_add(self.settings.lateness), out);
         }
         Ok(())
+    }
+
+    /// Gives the windows that are open at the end of the data; gives the end of the last of them.
+    fn end_windows(&mut self, out: &mut WindowOutput) -> Result<Option<Millis>> {
+        let grid = self.grid;
+        let Some((last, _)) = self.panes.last_key_value() else { return Ok(None) };
+        let last = grid.last_end(last.saturating_add(grid.pane_length() - 1));
+        // Which keys a window has is settled when it closes.
+        let seen = self.keys.what_is_seen();
+        let mut next = self.next_end();
+        let mut until = None;
+        while let Some(end) = next.filter(|end| *end <= last) {
+            let end = self.skip_gap(end, last);
+            if self.is_new(end) {
+                out.results.extend(self.window(end, Purpose::End)?);
+            }
+            until = Some(end);
+            next = match self.settings.keep_seen {
+                true => Some(grid.end_after(end)),
+                false => self.next_with_rows(end),
+            };
+        }
+        self.keys.is_seen(seen);
+        self.running = None;
+        for part in self.panes.values_mut().flat_map(|pane| &mut pane.parts) {
+            // What the changelog says of it changes as well.
+            part.saved &= part.given;
+            part.given = true;
+        }
+        Ok(until)
+    }
+
+    /// False where an end of the data has given this window's result, and no row has come since.
+    fn is_new(&self, end: Millis) -> bool {
+        let open = || self.partitions.values().filter(|a| a.closed_until.is_none_or(|closed| closed < end));
+        if open().any(|a| a.given.is_none_or(|given| given.until < end)) {
+            return true;
+        }
+        let start = end.saturating_sub(self.grid.size());
+        let mut parts = self.panes.range(start..end).flat_map(|(_, pane)| &pane.parts);
+        parts.any(|part| !part.given && open().any(|a| a.number == part.partition))
     }
 
     /// Gives what waited for rows that are read again.
@@ -127,9 +191,10 @@ impl WindowOperator {
         for _ in 0..MOST_AT_ONCE {
             let Some(end) = self.next_end().filter(|end| *end <= watermark) else { return Ok(false) };
             let end = self.skip_gap(end, watermark);
-            if let Some(batch) = self.window(end, Purpose::Close)? {
-                out.results.push(batch);
-            }
+            let new = self.is_new(end);
+            // Also where its result is there already: from here on its keys are known.
+            let result = self.window(end, Purpose::Close)?;
+            out.results.extend(result.filter(|_| new));
             for assigned in self.partitions.values_mut() {
                 assigned.closed_until = assigned.closed_until.max(Some(end));
             }
@@ -209,7 +274,7 @@ impl WindowOperator {
         // It is closed for those partitions for which it was not closed before, by another worker or by this one, and given again for those
         // for which it was.
         let takes_part = |a: &&Assigned| match purpose {
-            Purpose::Close => a.closed_until.is_none_or(|closed| closed < end),
+            Purpose::Close | Purpose::End => a.closed_until.is_none_or(|closed| closed < end),
             // One for which it is over for good has its rows no more; with zero fill its keys would be given with 0.
             Purpose::Again => {
                 a.closed_until.is_some_and(|closed| closed >= end)
@@ -223,7 +288,7 @@ impl WindowOperator {
     /// The result over the rows of some partitions.
     fn window_of(&mut self, end: Millis, purpose: Purpose, open: &[u32]) -> Result<Option<Batch>> {
         let start = end.saturating_sub(self.grid.size());
-        let close = purpose == Purpose::Close;
+        let close = matches!(purpose, Purpose::Close | Purpose::End);
         let all = open.len() == self.partitions.len();
         let known = self.same.len() as u32;
         self.same.extend(known..self.keys.len() as u32);

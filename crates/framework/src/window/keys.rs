@@ -279,6 +279,16 @@ impl KeyTable {
         })
     }
 
+    /// Which keys are known to have been in a closed window, to go back to.
+    pub(super) fn what_is_seen(&self) -> (Vec<bool>, Vec<u32>) {
+        (self.seen.clone(), self.unsaved.clone())
+    }
+
+    /// Goes back to what was known; no key has come since.
+    pub(super) fn is_seen(&mut self, (seen, unsaved): (Vec<bool>, Vec<u32>)) {
+        (self.seen, self.unsaved) = (seen, unsaved);
+    }
+
     /// The keys that a partition has, were seen, and were not given by this call before.
     pub(super) fn take_unsaved(&mut self, partition: u32) -> Vec<u32> {
         let owners = &self.owners;

@@ -4,9 +4,11 @@
 //! State is kept in panes, per partition of the input: a row is added to one pane however many windows overlap, a window is
 //! put together from its panes when it closes, and a partition that goes to another worker takes its part with it.
 
+mod fingerprint;
 mod fire;
 mod keys;
 mod operator;
+mod position;
 mod restored;
 mod result;
 mod rows;
@@ -21,7 +23,8 @@ mod updates;
 #[cfg(test)]
 mod tests;
 
+pub use fingerprint::Fingerprint;
 pub use operator::{WindowOperator, WindowOutput};
-pub use restored::Restored;
+pub use restored::{Given, Restored};
 pub use settings::{Emit, KeyNames, Shape, TimeMode, WindowKeys, WindowSettings, ZeroFill, ZeroFillName};
 pub use snapshot::SavedPart;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
+use super::fingerprint::Fingerprint;
 use super::keys::KeyTable;
-use super::restored::Restored;
+use super::restored::{Given, Restored};
 use super::sessions::Sessions;
 use super::settings::{Shape, TimeMode, WindowSettings};
 use super::sliding::Running;
@@ -15,7 +16,6 @@ use super::tally::{Counts, Tally};
 use crate::batch::{Batch, Partition, Times};
 use crate::clock::Millis;
 use crate::config::Problem;
-use crate::log::Position;
 use crate::plugin::{Aggregate, Input, Rejects, type_name};
 use crate::time::{NextMove, Watermark, WindowGrid, Word};
 
@@ -50,6 +50,8 @@ pub(super) struct Part {
     pub(super) first_offset: i64,
     /// True where the changelog has all of it.
     pub(super) saved: bool,
+    /// True where all its rows are in results that were given at the end of the data.
+    pub(super) given: bool,
 }
 
 /// The rows of a stretch of time that no window cuts.
@@ -81,15 +83,22 @@ pub(super) struct Assigned {
     pub(super) restored: Option<Millis>,
     /// The offsets of rows that were late for a session: where they are read again, they do not count either.
     pub(super) late: BTreeSet<i64>,
+    /// What was given at the end of the data, of windows that are open still. After [`finish`](WindowOperator::finish)
+    /// that is all rows so far, and the offset is the greatest that there is.
+    pub(super) given: Option<Given>,
 }
 
-/// The most bytes that the offsets of late rows may take in a position's metadata, of which Kafka takes 4096 (`offset.metadata.max.bytes`). Where
-/// they would take half of it, the state is wanted in the changelog, so that none of them is read again.
-const LATE_BYTES: usize = 1024;
+impl Assigned {
+    /// Rows that are read again below this offset are in results that were given at the end of the data.
+    pub(super) fn given_before(&self) -> i64 {
+        self.given.map_or(i64::MIN, |given| given.offset)
+    }
+}
 
 /// The state of a window step.
 pub struct WindowOperator {
     pub(super) settings: WindowSettings,
+    fingerprint: Fingerprint,
     pub(super) aggregate: Box<dyn Aggregate>,
     pub(super) schema: SchemaRef,
     pub(super) keys: KeyTable,
@@ -103,8 +112,11 @@ pub struct WindowOperator {
     channels: BTreeMap<Partition, Vec<Partition>>,
     pub(super) next_number: u32,
     pub(super) watermark: Watermark,
-    /// The latest wall time seen, for `processing`: it never goes back.
+    /// The wall time, for `processing`: it never goes back. Where the system's clock is set back, it goes on from where it
+    /// stood as fast as the clock, until that has come there.
     wall: Option<Millis>,
+    /// When it was that.
+    wall_at: Duration,
     pub(super) running: Option<Running>,
     pub(super) in_flight: u64,
     /// Rows that were read again and are not yet said to be.
@@ -179,6 +191,7 @@ impl WindowOperator {
         };
         let grid = grid.ok_or_else(|| Problem::new("gap", "a gap of no length"))?;
         let mut operator = Self {
+            fingerprint: Fingerprint::new(&settings, "", &serde_json::Value::Null, 0, &[], &input.schema),
             keys: KeyTable::new(columns, settings.max_keys),
             watermark: Watermark::new(settings.out_of_orderness, settings.idle),
             settings,
@@ -191,6 +204,7 @@ impl WindowOperator {
             channels: BTreeMap::new(),
             next_number: 0,
             wall: None,
+            wall_at: Duration::ZERO,
             running: None,
             in_flight: 0,
             again: 0,
@@ -209,6 +223,18 @@ impl WindowOperator {
         };
         operator.name_keys();
         Ok(operator)
+    }
+
+    /// The same, with the mark of what its plugin computes too.
+    #[must_use]
+    pub fn marked(mut self, fingerprint: Fingerprint) -> Self {
+        self.fingerprint = fingerprint;
+        self
+    }
+
+    /// What its state depends on.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
     }
 
     /// The keys that `zero_fill` lists are there from the start.
@@ -243,7 +269,7 @@ impl WindowOperator {
 
     /// Rows of `partition` will come; `restored` is what was committed for it.
     pub fn assign(&mut self, partition: Partition, restored: Option<Restored>, now: Duration) {
-        let Restored { pos, watermark, closed_until, saved, keys_saved, first, late } =
+        let Restored { pos, watermark, closed_until, saved, keys_saved, first, given, late } =
             restored.unwrap_or_default();
         self.running = None;
         self.watermark.assign(partition.clone(), watermark, now);
@@ -265,6 +291,7 @@ impl WindowOperator {
             keys_saved,
             restored: watermark,
             late: late.into_iter().collect(),
+            given,
         };
         self.partitions.insert(partition, assigned);
     }
@@ -435,16 +462,28 @@ impl WindowOperator {
         self.first = Some(self.first.map_or(time, |f| f.min(time)));
     }
 
-    pub(super) fn advance_wall(&mut self, wall: Millis) -> Millis {
-        let wall = self.wall.map_or(wall, |w| w.max(wall));
-        self.wall = Some(wall);
-        wall
+    pub(super) fn advance_wall(&mut self, now: Duration, wall: Millis) -> Millis {
+        // Whole milliseconds: the rest is counted with the next call.
+        let passed = now.saturating_sub(self.wall_at).as_millis() as u64;
+        let gone_on = self.wall.map(|before| before.saturating_add(passed as Millis));
+        let advanced = match gone_on {
+            Some(gone_on) if gone_on >= wall => {
+                self.wall_at += Duration::from_millis(passed);
+                gone_on
+            }
+            _ => {
+                self.wall_at = now;
+                wall
+            }
+        };
+        self.wall = Some(advanced);
+        advanced
     }
 
     /// How far time has come for this window.
     pub(super) fn advance(&mut self, now: Duration, wall: Millis) -> Option<Millis> {
         match self.settings.time {
-            TimeMode::Processing => Some(self.advance_wall(wall)),
+            TimeMode::Processing => Some(self.advance_wall(now, wall)),
             TimeMode::Record => {
                 let watermark = self.watermark.advance(now);
                 for assigned in self.partitions.values_mut() {
@@ -488,80 +527,6 @@ impl WindowOperator {
     /// The number of open panes, or sessions.
     pub fn open_panes(&self) -> usize {
         self.panes.len() + self.sessions.as_ref().map_or(0, Sessions::len)
-    }
-
-    /// What to commit for `partition` when everything before `next` has been pushed: the first offset of its oldest open pane, with a
-    /// [`Restored`] as metadata.
-    pub fn position(&mut self, partition: &Partition, next: i64) -> Position {
-        let assigned = self.partitions.get(partition);
-        let low = assigned.and_then(|assigned| match &self.sessions {
-            Some(sessions) => sessions.first_offset(assigned.number),
-            None => {
-                let parts =
-                    self.panes.values().flat_map(|p| &p.parts).filter(|p| p.partition == assigned.number);
-                parts.map(|p| p.first_offset).min()
-            }
-        });
-        let closed_until = assigned.and_then(|a| a.closed_until);
-        // Windows that are due and not closed yet must not be taken for closed before their rows are back.
-        let due = self.next_end().map(|end| match (closed_until, &self.sessions) {
-            (Some(closed), None) => end.max(self.grid.end_after(closed)),
-            _ => end,
-        });
-        let due = due.map_or(Millis::MAX, |end| end.saturating_sub(1));
-        let watermark = self.watermark().max(assigned.and_then(|a| a.reached));
-        let saved = assigned.and_then(|a| a.saved);
-        // What is saved need not be read again; where no pane is open nothing need be, whatever was saved.
-        let low = low.map(|low| saved.map_or(low, |saved| low.max(saved)));
-        let offset = low.map_or(next, |low| low.min(next));
-        let restored = Restored {
-            // In the middle of what is read again, what comes behind was dealt with all the same.
-            pos: assigned.map_or(next, |a| a.dealt_with.max(next)),
-            watermark: watermark.map(|w| w.min(due)),
-            closed_until,
-            saved,
-            keys_saved: assigned.is_some_and(|a| a.keys_saved),
-            first: self.first.filter(|first| {
-                self.settings.keep_seen
-                    && closed_until.is_some_and(|closed| closed < self.grid.first_end(*first))
-            }),
-            late: self.late_from(partition, offset),
-        };
-        Position { partition: partition.clone(), offset, metadata: restored.to_string() }
-    }
-
-    /// The offsets of late rows that would be read again from `low` on, the newest of them where there is no room for all. Forgets the others.
-    fn late_from(&mut self, partition: &Partition, low: i64) -> Vec<i64> {
-        let Some(assigned) = self.partitions.get_mut(partition) else { return Vec::new() };
-        if assigned.late.is_empty() {
-            return Vec::new();
-        }
-        assigned.late = assigned.late.split_off(&low);
-        let (mut kept, mut room) = (Vec::new(), LATE_BYTES);
-        let mut behind = None;
-        for offset in assigned.late.iter().rev() {
-            // The newest may have to stand by itself.
-            let digits = behind.map_or(20, |behind: i64| 2 + (behind - offset).max(1).ilog10() as usize);
-            let Some(left) = room.checked_sub(digits) else { break };
-            (room, behind) = (left, Some(*offset));
-            kept.push(*offset);
-        }
-        kept.reverse();
-        kept
-    }
-
-    /// True where more rows are late than a position's metadata has room for.
-    pub fn wants_saving(&self, partition: &Partition) -> bool {
-        self.partitions.get(partition).is_some_and(|assigned| {
-            let offsets = &assigned.late;
-            match (offsets.first(), offsets.last()) {
-                (Some(first), Some(last)) => {
-                    let digits = 2 + (last - first).max(1).ilog10() as usize;
-                    20 + (offsets.len() - 1) * digits > LATE_BYTES / 2
-                }
-                _ => false,
-            }
-        })
     }
 }
 

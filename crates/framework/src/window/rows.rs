@@ -27,6 +27,8 @@ pub(super) struct Incoming<'a> {
     pub(super) closed_until: Option<Millis>,
     /// How far time had come for the partition before this batch.
     pub(super) reached: Millis,
+    /// Rows below this offset are in results that were given at the end of the data.
+    pub(super) given_before: i64,
     pub(super) now: Duration,
     pub(super) wall: Millis,
 }
@@ -38,6 +40,11 @@ impl Incoming<'_> {
 
     pub(super) fn offset(&self, row: usize) -> i64 {
         self.batch.origin().offsets.get(row).copied().unwrap_or_default()
+    }
+
+    /// True where the row, and all before it, are in results that were given at the end of the data.
+    pub(super) fn is_given(&self, row: usize) -> bool {
+        self.replay() && self.offset(row) < self.given_before
     }
 }
 
@@ -51,16 +58,22 @@ impl WindowOperator {
             return Ok(());
         }
         let partition = &batch.origin().partition;
-        let Some(assigned) = self.partitions.get(partition) else {
+        let Some(assigned) = self.partitions.get_mut(partition) else {
             return Err(Error::fatal(format!("rows of {partition} came before the partition was assigned")));
         };
+        if let (Some(given), false) = (&mut assigned.given, batch.origin().replay) {
+            given.offset = given.offset.min(batch.origin().offsets.first().copied().unwrap_or_default());
+        }
+        let given_before = assigned.given_before();
         let (number, closed_until) = (assigned.number, assigned.closed_until);
         let reached = assigned.reached.max(closed_until).unwrap_or(Millis::MIN);
         if assigned.replaying != batch.origin().replay {
             self.set_replaying(partition, batch.origin().replay, now);
         }
-        let wall = if self.settings.time == TimeMode::Processing { self.advance_wall(wall) } else { wall };
-        let mut incoming = Incoming { batch, partition: number, closed_until, reached, now, wall };
+        let wall =
+            if self.settings.time == TimeMode::Processing { self.advance_wall(now, wall) } else { wall };
+        let mut incoming =
+            Incoming { batch, partition: number, closed_until, reached, given_before, now, wall };
         // What is read again had room before.
         let full = !incoming.replay() && self.is_full() && (!self.forget_keys() || self.is_full());
         if full {
@@ -198,7 +211,7 @@ impl WindowOperator {
                 break;
             }
             self.begin(span.least);
-            let part = self.part(pane, incoming, start, end - start);
+            let part = self.part(pane, incoming, start, end - 1, end - start);
             let before = part.tally.bytes();
             for (group, rows) in counted.iter().filter(|(_, rows)| *rows > 0) {
                 part.tally.add_counted(*group, *rows);
@@ -389,16 +402,19 @@ impl WindowOperator {
 
     /// Adds rows to a pane.
     fn add(&mut self, incoming: Incoming<'_>, pane: Millis, ids: &[u32], rows: Rows<'_>) {
-        let first = match rows {
-            Rows::From(first) => first,
-            Rows::Listed(rows) => rows.first().map_or(0, |row| *row as usize),
-        };
         if ids.is_empty() {
             return;
         }
+        let (first, last) = match rows {
+            Rows::From(first) => (first, first + ids.len() - 1),
+            Rows::Listed(rows) => {
+                let row = |row: Option<&u32>| row.map_or(0, |row| *row as usize);
+                (row(rows.first()), row(rows.last()))
+            }
+        };
         let groups = Groups { ids, rows, count: self.keys.len() };
         let columns = incoming.batch.columns();
-        let part = self.part(pane, incoming, first, ids.len());
+        let part = self.part(pane, incoming, first, last, ids.len());
         let before = part.tally.bytes();
         part.tally.add(columns, groups);
         let after = part.tally.bytes();
@@ -413,9 +429,17 @@ impl WindowOperator {
         }
     }
 
-    /// The part of a pane that the batch's rows, from row `first` on, are about to be added to.
-    fn part(&mut self, pane: Millis, incoming: Incoming<'_>, first: usize, rows: usize) -> &mut Part {
-        let (partition, offset) = (incoming.partition, incoming.offset(first));
+    /// The part of a pane that `rows` of the batch's rows, from row `first` to row `last`, are about to be added to.
+    fn part(
+        &mut self,
+        pane: Millis,
+        incoming: Incoming<'_>,
+        first: usize,
+        last: usize,
+        rows: usize,
+    ) -> &mut Part {
+        let (partition, offset, given) =
+            (incoming.partition, incoming.offset(first), incoming.is_given(last));
         if self.settings.every.is_some() && !incoming.replay() {
             self.changed.insert(pane);
         }
@@ -427,13 +451,14 @@ impl WindowOperator {
         let index = parts.iter().position(|p| p.partition == partition).unwrap_or_else(|| {
             let tally = Tally::reusing(&*self.aggregate, self.spare.take());
             self.pane_bytes += tally.bytes();
-            parts.push(Part { partition, tally, rows: 0, first_offset: offset, saved: false });
+            parts.push(Part { partition, tally, rows: 0, first_offset: offset, saved: false, given });
             parts.len() - 1
         });
         let part = &mut parts[index];
         part.first_offset = part.first_offset.min(offset);
         part.rows += rows as u64;
         part.saved = false;
+        part.given &= given;
         part
     }
 }

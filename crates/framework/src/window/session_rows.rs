@@ -63,7 +63,8 @@ impl WindowOperator {
                 continue;
             }
             let (most, updates) = (self.settings.max_keys, self.settings.every.is_some());
-            let placed = Placed { group: *group, partition: incoming.partition, t, offset, replay };
+            let ended = incoming.is_given(row);
+            let placed = Placed { group: *group, partition: incoming.partition, t, offset, replay, ended };
             let Some(sessions) = &mut self.sessions else { break };
             let slot = match sessions.place(placed, most, updates) {
                 Slot::In(slot) => slot,
@@ -124,6 +125,14 @@ impl WindowOperator {
             assigned.closed_until = assigned.closed_until.max(Some(watermark));
         }
         Ok(())
+    }
+
+    /// Gives the sessions that are open at the end of the data; gives the greatest end of all.
+    pub(super) fn end_sessions(&mut self, out: &mut WindowOutput) -> Result<Option<Millis>> {
+        let Some(sessions) = &mut self.sessions else { return Ok(None) };
+        let given = sessions.end();
+        self.give_sessions(&given, false, out)?;
+        Ok(given.last().map(|session| session.end))
     }
 
     /// All rows have been read again: sessions that were over before are forgotten, the others count.

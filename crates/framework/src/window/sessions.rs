@@ -33,6 +33,8 @@ struct Fragment {
     replayed: bool,
     /// True where rows came since it last gave a result of any kind.
     changed: bool,
+    /// True where all its rows are in results that were given at the end of the data.
+    ended: bool,
 }
 
 /// What is kept of a fragment beside its key and state.
@@ -58,6 +60,8 @@ pub(super) struct Placed {
     pub(super) t: Millis,
     pub(super) offset: i64,
     pub(super) replay: bool,
+    /// True where it is in a result that was given at the end of the data.
+    pub(super) ended: bool,
 }
 
 /// Where a row was placed.
@@ -168,7 +172,7 @@ impl Sessions {
 
     /// Finds the fragment that a row belongs to, or makes one.
     pub(super) fn place(&mut self, row: Placed, most: u32, updates: bool) -> Slot {
-        let Placed { group, partition, t, offset, replay } = row;
+        let Placed { group, partition, t, offset, replay, ended } = row;
         if self.keys.len() <= group as usize {
             self.keys.resize_with(group as usize + 1, Vec::new);
         }
@@ -200,6 +204,7 @@ impl Sessions {
                 given: false,
                 replayed: replay,
                 changed: !replay,
+                ended,
             };
             let at = fragments.partition_point(|f| (f.partition, f.start) < (partition, t));
             fragments.insert(at, fragment);
@@ -217,6 +222,7 @@ impl Sessions {
         f.given = false;
         f.replayed &= replay;
         f.changed |= !replay;
+        f.ended &= ended;
         let slot = match second {
             None => Slot::In(f.slot),
             Some(second) => {
@@ -226,6 +232,7 @@ impl Sessions {
                 f.again += second.again;
                 f.replayed &= second.replayed;
                 f.changed |= second.changed;
+                f.ended &= second.ended;
                 let (kept, gone) =
                     (f.first_offset.min(second.first_offset), f.first_offset.max(second.first_offset));
                 f.first_offset = kept;
@@ -273,7 +280,9 @@ impl Sessions {
                     kept.append(&mut session);
                     continue;
                 }
-                let before = |f: &Fragment| f.given || (f.replayed && given_before(f.partition) >= Some(end));
+                let before = |f: &Fragment| {
+                    f.given || f.ended || (f.replayed && given_before(f.partition) >= Some(end))
+                };
                 if !session.iter().all(before) {
                     let start = session.iter().map(|f| f.start).min().unwrap_or(end);
                     given.push(Session {
@@ -346,6 +355,36 @@ impl Sessions {
         given
     }
 
+    /// The sessions that have rows in no result yet, in the order of their ends, starts and keys. They stay as they are, but
+    /// for that.
+    pub(super) fn end(&mut self) -> Vec<Session> {
+        let mut given = Vec::new();
+        for (group, fragments) in (0..).zip(&mut self.keys) {
+            if fragments.iter().all(|f| f.given || f.ended) {
+                continue;
+            }
+            let mut kept = Vec::new();
+            for mut session in sessions(fragments) {
+                let end = session.iter().map(|f| f.end).max().unwrap_or(Millis::MIN);
+                if !session.iter().all(|f| f.given || f.ended) {
+                    let start = session.iter().map(|f| f.start).min().unwrap_or(end);
+                    given.push(Session {
+                        end,
+                        start,
+                        group,
+                        slots: session.iter().map(|f| f.slot).collect(),
+                    });
+                }
+                session.iter_mut().for_each(|f| (f.ended, f.changed) = (true, false));
+                kept.append(&mut session);
+            }
+            in_order(&mut kept);
+            *fragments = kept;
+        }
+        given.sort_by_key(|s| (s.end, s.start, s.group));
+        given
+    }
+
     /// Forgets the sessions that were over for good before the restart, and gives how many rows of the others were read again.
     pub(super) fn back(&mut self, lateness: Millis, given_before: impl Fn(u32) -> Option<Millis>) -> u64 {
         let mut back = 0;
@@ -371,22 +410,23 @@ impl Sessions {
         back
     }
 
-    /// A partition's fragments, each with its key's group and its slot.
+    /// A partition's fragments, each with its key's group, its slot, and whether an end of the data has given all its rows.
     pub(super) fn of_partition(
         &self,
         partition: u32,
-    ) -> impl Iterator<Item = (u32, u32, SavedFragment)> + '_ {
+    ) -> impl Iterator<Item = (u32, u32, SavedFragment, bool)> + '_ {
         (0..).zip(&self.keys).flat_map(move |(group, fragments)| {
             fragments.iter().filter(move |f| f.partition == partition).map(move |f| {
                 let saved =
                     SavedFragment { start: f.start, end: f.end, rows: f.rows, first_offset: f.first_offset };
-                (group, f.slot, saved)
+                (group, f.slot, saved, f.ended)
             })
         })
     }
 
-    /// Puts a fragment in its place whose rows were read before a restart, as if they were read again. Gives its slot.
-    pub(super) fn load(&mut self, group: u32, partition: u32, saved: SavedFragment) -> u32 {
+    /// Puts a fragment in its place whose rows were read before a restart, as if they were read again; `ended` where an end of the
+    /// data has given them. Gives its slot.
+    pub(super) fn load(&mut self, group: u32, partition: u32, saved: SavedFragment, ended: bool) -> u32 {
         let slot = self.unused.pop().unwrap_or(self.slots);
         self.slots = self.slots.max(slot + 1);
         self.open += 1;
@@ -402,6 +442,7 @@ impl Sessions {
             given: false,
             replayed: true,
             changed: false,
+            ended,
         };
         if self.keys.len() <= group as usize {
             self.keys.resize_with(group as usize + 1, Vec::new);

@@ -30,9 +30,21 @@ pub struct SavedPart {
 /// A piece of a part.
 #[derive(Debug, Serialize, Deserialize)]
 enum Piece {
-    Pane { start: Millis, first_offset: i64, keys: Vec<SavedKey> },
+    Pane {
+        start: Millis,
+        first_offset: i64,
+        keys: Vec<SavedKey>,
+    },
     Sessions(Vec<(SavedFragment, SavedKey)>),
     Seen(Vec<Option<Vec<u8>>>),
+    /// A pane all of whose rows an end of the data has given. The number of a form is kept: new ones stand behind.
+    GivenPane {
+        start: Millis,
+        first_offset: i64,
+        keys: Vec<SavedKey>,
+    },
+    /// Sessions all of whose rows an end of the data has given.
+    GivenSessions(Vec<(SavedFragment, SavedKey)>),
 }
 
 /// What is kept of a key.
@@ -77,17 +89,28 @@ impl WindowOperator {
                     let tally = &part.tally;
                     let all =
                         tally.counts().filled().map(|group| key_of(tally, group, group, tally.rows(group)));
-                    let piece = |keys| Piece::Pane { start: *start, first_offset: part.first_offset, keys };
+                    let (start, first_offset) = (*start, part.first_offset);
+                    let piece = |keys| match part.given {
+                        true => Piece::GivenPane { start, first_offset, keys },
+                        false => Piece::Pane { start, first_offset, keys },
+                    };
                     in_pieces(all, SavedKey::size, piece)
                 });
                 parts.push(SavedPart { name: format!("pane/{start}"), pieces });
             }
         }
         if let Some(sessions) = &self.sessions {
-            let all = sessions.of_partition(number).map(|(group, slot, fragment)| {
-                (fragment, key_of(&sessions.tally, slot, group, fragment.rows()))
-            });
-            let pieces = in_pieces(all, |(_, key)| key.size() + size_of::<SavedFragment>(), Piece::Sessions);
+            let of = |given| {
+                let fragments = sessions.of_partition(number).filter(move |(.., ended)| *ended == given);
+                fragments.map(|(group, slot, fragment, _)| {
+                    (fragment, key_of(&sessions.tally, slot, group, fragment.rows()))
+                })
+            };
+            let size = |(_, key): &(SavedFragment, SavedKey)| key.size() + size_of::<SavedFragment>();
+            let mut pieces = in_pieces(of(false), size, Piece::Sessions);
+            if sessions.of_partition(number).any(|(.., ended)| ended) {
+                pieces.extend(in_pieces(of(true), size, Piece::GivenSessions));
+            }
             parts.push(SavedPart { name: "sessions".to_owned(), pieces: Some(pieces) });
         }
         parts
@@ -121,39 +144,59 @@ impl WindowOperator {
         // A pane that was dropped since it was saved is still in the changelog.
         let dropped = assigned.restored.max(assigned.closed_until);
         match saved::read(piece)? {
-            Piece::Seen(keys) => keys.iter().for_each(|key| self.keys.load_seen(key.as_deref(), number)),
+            Piece::Seen(keys) => {
+                keys.iter().for_each(|key| self.keys.load_seen(key.as_deref(), number));
+                return Ok(());
+            }
             Piece::Pane { start, first_offset, keys } => {
-                assigned.replaying = true;
-                let end = self.grid.last_end(start.saturating_add(self.grid.pane_length() - 1));
-                if dropped.is_none_or(|dropped| end.saturating_add(self.settings.lateness) > dropped) {
-                    self.load_pane(number, start, first_offset, keys)?;
-                }
+                self.load_pane(number, dropped, false, start, first_offset, keys)?;
             }
-            Piece::Sessions(all) => {
-                assigned.replaying = true;
-                for (fragment, SavedKey { key, rows, state }) in all {
-                    let group = self.keys.load(key.as_deref());
-                    let Some(sessions) = self.sessions.as_mut().filter(|_| group != NONE) else { continue };
-                    let slot = sessions.load(group, number, fragment);
-                    sessions.tally.load(slot, rows, &state)?;
-                }
+            Piece::GivenPane { start, first_offset, keys } => {
+                self.load_pane(number, dropped, true, start, first_offset, keys)?;
             }
+            Piece::Sessions(all) => self.load_sessions(number, false, all)?,
+            Piece::GivenSessions(all) => self.load_sessions(number, true, all)?,
+        }
+        if let Some(assigned) = self.partitions.get_mut(partition) {
+            assigned.replaying = true;
         }
         Ok(())
     }
 
+    fn load_sessions(
+        &mut self,
+        partition: u32,
+        given: bool,
+        all: Vec<(SavedFragment, SavedKey)>,
+    ) -> Result<()> {
+        for (fragment, SavedKey { key, rows, state }) in all {
+            let group = self.keys.load(key.as_deref());
+            let Some(sessions) = self.sessions.as_mut().filter(|_| group != NONE) else { continue };
+            let slot = sessions.load(group, partition, fragment, given);
+            sessions.tally.load(slot, rows, &state)?;
+        }
+        Ok(())
+    }
+
+    /// `dropped`: panes of which no window can be given any more at this time are passed over.
     fn load_pane(
         &mut self,
         partition: u32,
+        dropped: Option<Millis>,
+        given: bool,
         start: Millis,
         first_offset: i64,
         keys: Vec<SavedKey>,
     ) -> Result<()> {
+        let end = self.grid.last_end(start.saturating_add(self.grid.pane_length() - 1));
+        if dropped.is_some_and(|dropped| end.saturating_add(self.settings.lateness) <= dropped) {
+            return Ok(());
+        }
         self.begin(start);
         let parts = &mut self.panes.entry(start).or_default().parts;
         let index = parts.iter().position(|part| part.partition == partition).unwrap_or_else(|| {
             let tally = Tally::new(&*self.aggregate);
-            parts.push(Part { partition, tally, rows: 0, first_offset, saved: true });
+            parts.push(Part { partition, tally, rows: 0, first_offset, saved: true, given });
             parts.len() - 1
         });
         let part = &mut parts[index];

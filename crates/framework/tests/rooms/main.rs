@@ -17,13 +17,14 @@ use files::{File, markdown_files, rust_files, test_files};
 const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("clock", &[]),
+    ("hash", &[]),
     ("batch", &["clock"]),
     ("metrics", &[]),
     ("config", &[]),
     ("time", &["batch", "clock"]),
     ("log", &["batch", "clock", "error"]),
     ("plugin", &["batch", "clock", "config", "error", "log", "metrics"]),
-    ("window", &["batch", "clock", "config", "error", "log", "plugin", "time"]),
+    ("window", &["batch", "clock", "config", "error", "hash", "log", "plugin", "time"]),
     ("graph", &["batch", "clock", "config", "error", "log", "plugin", "time", "window"]),
     ("run", &["batch", "clock", "config", "error", "graph", "log", "metrics", "plugin", "time", "window"]),
     (
@@ -42,7 +43,7 @@ const BEHIND_ONE_DOOR: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that compute and wait for nothing: with the same rows in, the same rows come out.
-const PURE: [&str; 8] = ["batch", "config", "error", "graph", "metrics", "plugin", "time", "window"];
+const PURE: [&str; 9] = ["batch", "config", "error", "graph", "hash", "metrics", "plugin", "time", "window"];
 
 /// A newcomer reads a file in one sitting; a folder of named files is the cure for a longer one.
 const LINES_OF_A_FILE: usize = 600;

@@ -1,5 +1,6 @@
 //! A window operator under a hand-held clock, its results as text.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use arrow_array::{RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use pipectl_framework::batch::{Batch, Origin, Partition};
 use pipectl_framework::plugin::Input;
-use pipectl_framework::window::{WindowOperator, WindowOutput, WindowSettings};
+use pipectl_framework::window::{SavedPart, WindowOperator, WindowOutput, WindowSettings};
 
 use super::aggregates::Count;
 
@@ -22,6 +23,8 @@ pub struct Bench {
     now: Duration,
     offset: i64,
     replay: bool,
+    /// The pieces of each part that was saved.
+    changelog: BTreeMap<String, Vec<Vec<u8>>>,
 }
 
 impl Bench {
@@ -33,7 +36,17 @@ impl Bench {
         let mut operator = WindowOperator::new(settings, aggregate, &input).unwrap();
         operator.assign(Partition::new("t", 0), None, Duration::ZERO);
         let out = WindowOutput::default();
-        Self { operator, wall: 0, rejected: 0, late: 0, out, now: Duration::ZERO, offset: 0, replay: false }
+        Self {
+            operator,
+            wall: 0,
+            rejected: 0,
+            late: 0,
+            out,
+            now: Duration::ZERO,
+            offset: 0,
+            replay: false,
+            changelog: BTreeMap::new(),
+        }
     }
 
     pub fn now(&self) -> Duration {
@@ -79,15 +92,49 @@ impl Bench {
     /// An operator that goes on where this one's last commit stood; the rows that are read again are `again`, from the committed offset on.
     pub fn restart(&mut self, settings: WindowSettings, again: &[(i64, &str)]) {
         let partition = Partition::new("t", 0);
-        let position = self.operator.position(&partition, self.offset);
+        let low = self.operator.low(&partition, self.offset);
+        let (restored, _) = self.operator.note(&partition, self.offset, low, 1024);
         let mut next = Self::new(settings);
-        (next.wall, next.now, next.offset) = (self.wall, self.now, position.offset);
-        next.operator.assign(partition.clone(), Some(position.metadata.parse().unwrap()), self.now);
-        assert_eq!(self.offset - position.offset, again.len() as i64, "rows to read again");
+        (next.wall, next.now, next.offset) = (self.wall, self.now, low);
+        next.operator.assign(partition.clone(), Some(restored), self.now);
+        assert_eq!(self.offset - low, again.len() as i64, "rows to read again");
+        next.changelog = std::mem::take(&mut self.changelog);
+        for piece in next.changelog.get("keys").into_iter().flatten() {
+            next.operator.load(&partition, piece).unwrap();
+        }
         next.replay = true;
         next.push(again);
         next.replay = false;
         *self = next;
+    }
+
+    /// The offset from which rows would be read again.
+    pub fn low(&self) -> usize {
+        self.operator.low(&Partition::new("t", 0), self.offset) as usize
+    }
+
+    /// Keeps the keys that are to be known after a restart.
+    pub fn save_keys(&mut self) {
+        let piece = self.operator.save_keys(&Partition::new("t", 0));
+        self.changelog.entry("keys".to_owned()).or_default().extend(piece);
+    }
+
+    /// An operator that gets the state back that is saved now.
+    pub fn restart_from_changelog(&mut self, settings: WindowSettings) {
+        let partition = Partition::new("t", 0);
+        let parts = self.operator.save(&partition, self.offset);
+        let mut before = std::mem::take(&mut self.changelog);
+        let kept = |part: SavedPart| {
+            let pieces = part.pieces.or_else(|| before.remove(&part.name));
+            (part.name, pieces.unwrap())
+        };
+        let changelog: BTreeMap<_, _> = parts.into_iter().map(kept).collect();
+        self.restart(settings, &[]);
+        for piece in changelog.values().flatten() {
+            self.operator.load(&partition, piece).unwrap();
+        }
+        self.operator.is_replayed(&partition, self.now);
+        self.changelog = changelog;
     }
 
     pub fn wakeup(&self) -> Option<Duration> {
@@ -102,7 +149,7 @@ impl Bench {
         out.results.iter().map(text).collect()
     }
 
-    /// Closes every window; the results since the last call.
+    /// The data is at its end; the results since the last call.
     pub fn finish(&mut self) -> Vec<String> {
         self.operator.finish(&mut self.out).unwrap();
         self.given()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use pipectl_framework::error::{Error, Result};
 use pipectl_framework::log::Position;
-use pipectl_framework::log::memory::journal::{Change, Journal, KeptBatch};
+use pipectl_framework::log::memory::journal::{Change, Journal, KeptBatch, KeptTopic};
 use pipectl_framework::plugin::Partition;
 use pipectl_framework::run::FailPoint;
 use redb::{
@@ -35,6 +35,8 @@ const SLACK: u64 = 16 << 20;
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const TOPICS: TableDefinition<'_, &str, u32> = TableDefinition::new("topics");
+/// The topics that are compacted. Directories of version 0.1 do not have it: there nothing is known of any topic.
+pub(super) const COMPACTED: TableDefinition<'_, &str, ()> = TableDefinition::new("compacted");
 /// By topic and partition.
 const ENDS: TableDefinition<'_, (&str, i32), i64> = TableDefinition::new("ends");
 /// By topic, partition and first offset.
@@ -228,9 +230,16 @@ impl Journal for DiskJournal {
 fn read(database: &Database) -> std::result::Result<Change, redb::Error> {
     let read = database.begin_read()?;
     let mut kept = Change::default();
+    let compacted = match read.open_table(COMPACTED) {
+        Ok(compacted) => Some(compacted),
+        Err(redb::TableError::TableDoesNotExist(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
     for entry in read.open_table(TOPICS)?.iter()? {
         let (name, partitions) = entry?;
-        kept.topics.push((name.value().to_owned(), partitions.value()));
+        let (name, partitions) = (name.value().to_owned(), partitions.value());
+        let found = compacted.as_ref().map(|compacted| compacted.get(name.as_str())).transpose()?;
+        kept.topics.push(KeptTopic { name, partitions, compacted: found.flatten().is_some() });
     }
     for entry in read.open_table(BATCHES)?.iter()? {
         let (place, bytes) = entry?;
@@ -267,8 +276,11 @@ fn write(database: &Database, change: &Change, commits: u64) -> std::result::Res
 
 fn put_records(write: &WriteTransaction, change: &Change) -> std::result::Result<(), redb::Error> {
     let mut topics = write.open_table(TOPICS)?;
-    for (name, partitions) in &change.topics {
-        topics.insert(name.as_str(), partitions)?;
+    for topic in &change.topics {
+        topics.insert(topic.name.as_str(), topic.partitions)?;
+        if topic.compacted {
+            write.open_table(COMPACTED)?.insert(topic.name.as_str(), ())?;
+        }
     }
     let mut batches = write.open_table(BATCHES)?;
     for batch in &change.batches {

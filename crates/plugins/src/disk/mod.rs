@@ -21,15 +21,16 @@ mod mark;
 mod tests;
 mod trouble;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use pipectl_framework::error::{Error, Result};
 use pipectl_framework::log::memory::{DURABLE_COMMIT_INTERVAL, MemoryLog, MemoryOptions};
 use pipectl_framework::log::{
-    Log, LogDescription, LogReader, LogWriter, ReaderOptions, TopicSpec, WriterOptions,
+    Log, LogDescription, LogIdentity, LogReader, LogWriter, ReaderOptions, TopicSpec, WriterOptions,
 };
+use tokio::task::JoinHandle;
 
 use self::journal::{DiskJournal, Open};
 
@@ -40,7 +41,16 @@ pub struct DiskLog {
     name: String,
     options: MemoryOptions,
     open: Open,
-    opened: tokio::sync::Mutex<Option<MemoryLog>>,
+    opened: tokio::sync::Mutex<Opened>,
+}
+
+/// Whether it is open.
+enum Opened {
+    Not,
+    /// It is being opened. That goes on though nobody waits for it any more, so whoever comes next waits for the same
+    /// opening: a second one would find the directory locked by the first.
+    Soon(JoinHandle<Result<MemoryLog>>),
+    Open(MemoryLog),
 }
 
 impl std::fmt::Debug for DiskLog {
@@ -56,25 +66,34 @@ impl DiskLog {
     }
 
     fn with(directory: PathBuf, name: &str, options: MemoryOptions, open: Open) -> Self {
-        Self { directory, name: name.to_owned(), options, open, opened: tokio::sync::Mutex::new(None) }
+        Self { directory, name: name.to_owned(), options, open, opened: tokio::sync::Mutex::new(Opened::Not) }
     }
 
     async fn log(&self) -> Result<MemoryLog> {
         let mut opened = self.opened.lock().await;
-        if let Some(log) = &*opened {
-            return Ok(log.clone());
+        loop {
+            let ended = match &mut *opened {
+                Opened::Open(log) => return Ok(log.clone()),
+                Opened::Soon(opening) => opening.await,
+                Opened::Not => {
+                    *opened = Opened::Soon(self.begin());
+                    continue;
+                }
+            };
+            *opened = Opened::Not;
+            let bug = |error| Error::fatal("a bug stopped the opening of the log").caused_by(error);
+            *opened = Opened::Open(ended.map_err(bug)??);
         }
+    }
+
+    /// Begins to open it, on a thread that may wait: all of it is read and verified.
+    fn begin(&self) -> JoinHandle<Result<MemoryLog>> {
         let (directory, name, options) = (self.directory.clone(), self.name.clone(), self.options.clone());
         let open = Arc::clone(&self.open);
-        // All of it is read and verified, which takes a while.
-        let opening = tokio::task::spawn_blocking(move || {
+        tokio::task::spawn_blocking(move || {
             let journal = Box::new(DiskJournal::open(&directory, &name, open)?);
             MemoryLog::open(options, &name, journal)
-        });
-        let log = opening
-            .await
-            .map_err(|error| Error::fatal("a bug stopped the opening of the log").caused_by(error))??;
-        Ok(opened.insert(log).clone())
+        })
     }
 }
 
@@ -88,6 +107,13 @@ impl Log for DiskLog {
             transactional: true,
             commit_interval: DURABLE_COMMIT_INTERVAL,
         }
+    }
+
+    fn identity(&self) -> Option<LogIdentity> {
+        Some(LogIdentity {
+            addresses: [real(&self.directory).to_string_lossy().into_owned()].into(),
+            settings: format!("{:?}", self.options),
+        })
     }
 
     async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<Vec<u32>> {
@@ -105,4 +131,28 @@ impl Log for DiskLog {
     async fn writer(&self, options: WriterOptions) -> Result<Box<dyn LogWriter>> {
         self.log().await?.writer(options).await
     }
+}
+
+/// A directory's path without links and `..`, as far as it is there.
+fn real(directory: &Path) -> PathBuf {
+    let mut there = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+    let mut missing = Vec::new();
+    loop {
+        if let Ok(real) = there.canonicalize() {
+            there = real;
+            break;
+        }
+        let Some(last) = there.components().next_back().map(|part| part.as_os_str().to_owned()) else {
+            break;
+        };
+        if !there.pop() {
+            break;
+        }
+        missing.push(last);
+    }
+    for part in missing.into_iter().rev() {
+        // What is not there is no link.
+        if part == ".." { _ = there.pop() } else { there.push(part) }
+    }
+    there
 }

@@ -38,10 +38,11 @@ impl Watch {
     }
 }
 
-/// A log that says it is durable, as a broker does.
+/// A log that says whether it is durable, as a broker is.
 #[derive(Clone)]
 pub(crate) struct Watched {
     pub(crate) name: &'static str,
+    pub(crate) durable: bool,
     pub(crate) log: MemoryLog,
     pub(crate) watch: Watch,
 }
@@ -61,7 +62,7 @@ impl Watched {
 #[async_trait]
 impl Log for Watched {
     fn describe(&self) -> LogDescription {
-        LogDescription { durable: true, ..self.log.describe() }
+        LogDescription { durable: self.durable, ..self.log.describe() }
     }
 
     async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<Vec<u32>> {
@@ -96,7 +97,7 @@ impl LogReader for WatchedReader {
     }
 
     fn membership(&self) -> Option<Membership> {
-        self.reader.membership()
+        self.log.does("membership").ok().and_then(|()| self.reader.membership())
     }
 
     async fn committed(&mut self) -> Result<Vec<Assignment>> {

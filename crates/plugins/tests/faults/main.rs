@@ -1,7 +1,10 @@
 //! Chains over a log that fails where a test wants it to, on a manual clock: `delivery` and `retry`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod drain;
 mod log;
+mod page;
+mod time;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +14,7 @@ use log::{Watch, Watched};
 use pipectl_framework::clock::Clock;
 use pipectl_framework::config::{Document, SourceFile};
 use pipectl_framework::error::Error;
-use pipectl_framework::graph::{PlanOptions, plan};
+use pipectl_framework::graph::{Plan, PlanOptions, plan};
 use pipectl_framework::log::memory::MemoryLog;
 use pipectl_framework::log::{Log, ReadEvent, ReaderOptions, Start};
 use pipectl_framework::metrics::Balance;
@@ -38,7 +41,12 @@ fn run(yaml: &str, watch: &Watch) -> Ran {
     let folder = tempfile::tempdir().unwrap();
     let rows: String = (0..100).map(|row| format!("{row}\n")).collect();
     std::fs::write(folder.path().join("rows.csv"), format!("n\n{rows}")).unwrap();
-    let logs = ["one", "two"].map(|name| Watched { name, log: MemoryLog::default(), watch: watch.clone() });
+    let logs = ["one", "two"].map(|name| Watched {
+        name,
+        durable: true,
+        log: MemoryLog::default(),
+        watch: watch.clone(),
+    });
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let (outcome, figures, took) = runtime.block_on(run_once(yaml, folder.path(), &logs));
@@ -55,11 +63,8 @@ fn run(yaml: &str, watch: &Watch) -> Ran {
     }
 }
 
-async fn run_once(
-    yaml: &str,
-    folder: &Path,
-    logs: &[Watched],
-) -> (pipectl_framework::run::Outcome, Arc<[pipectl_framework::metrics::ChainFigures]>, Duration) {
+/// The plan of a file whose connections `one` and `two` are these logs.
+fn planned(yaml: &str, folder: &Path, logs: &[Watched]) -> Plan {
     let registry = Registry::collect().unwrap();
     let connections = "connections: { one: { plugin: kafka, brokers: embedded }, two: { plugin: kafka, brokers: embedded } }";
     let yaml = format!("name: trial\n{connections}\npipelines:\n{yaml}");
@@ -69,6 +74,15 @@ async fn run_once(
     for ((_, log), watched) in plan.connections.iter_mut().zip(logs) {
         *log = Arc::new(watched.clone());
     }
+    plan
+}
+
+async fn run_once(
+    yaml: &str,
+    folder: &Path,
+    logs: &[Watched],
+) -> (pipectl_framework::run::Outcome, Arc<[pipectl_framework::metrics::ChainFigures]>, Duration) {
+    let plan = planned(yaml, folder, logs);
     let clock = Clock::manual(START);
     let started = clock.elapsed();
     let (run, _notices) =
@@ -189,6 +203,24 @@ fn exactly_once_repeats_nothing() {
         let ran = run(&copy("", "", ""), &watch);
         assert_eq!(ran.failure, None, "{fault}");
         assert_eq!(ran.values(0, "copies"), numbers(), "{fault}");
+    }
+}
+
+/// Without a standing in its group a worker may have lost its partitions: who has them now writes the same results.
+#[test]
+fn results_of_a_group_are_never_committed_without_their_positions() {
+    for n in 1..4 {
+        let watch = Watch::new(nth("one: membership", n, || Error::retry("nobody knows")));
+        let ran = run(&copy("", "", ""), &watch);
+        assert_eq!(ran.failure, None);
+        assert_eq!(ran.values(0, "copies"), numbers());
+        let seen = watch.seen();
+        let mut copies = false;
+        for done in &seen {
+            copies |= done == "one: append copies";
+            assert!(!(copies && done == "one: commit"), "{seen:#?}");
+            copies &= !done.starts_with("one: commit") && !done.starts_with("one: writer");
+        }
     }
 }
 

@@ -256,3 +256,48 @@ pub(super) async fn a_stale_membership_commits_nothing(h: Harness) -> Result<()>
     second.reader.close().await?;
     results.close().await
 }
+
+/// Where the group has moved on and the reader has not heard of it, it does not stand where the group does now: what it commits would be
+/// taken for that of who has its partitions.
+pub(super) async fn a_membership_is_no_newer_than_what_the_reader_was_told(h: Harness) -> Result<()> {
+    let (topic, output) = (h.topic("t", 2).await?, h.topic("out", 1).await?);
+    let mut first = Part::new(h.member(&topic, "g").await?);
+    while first.held.len() < 2 {
+        first.listen(&topic).await?;
+    }
+    let mut second = Part::new(h.member(&topic, "g").await?);
+    let deadline = tokio::time::Instant::now() + super::PATIENCE;
+    while first.revocations == 0 {
+        assert!(tokio::time::Instant::now() < deadline, "nothing was revoked");
+        first.listen(&topic).await?;
+        second.listen(&topic).await?;
+    }
+    // It lets go, and hears nothing more.
+    let _ = tokio::time::timeout(Duration::from_millis(1), first.reader.next()).await;
+    while second.held.is_empty() {
+        assert!(tokio::time::Instant::now() < deadline, "the other was given nothing");
+        second.listen(&topic).await?;
+    }
+    let mut writer = h.writer("w").await?;
+    if let Some(membership) = first.reader.membership() {
+        let moved: Vec<i32> = second.held.iter().copied().collect();
+        writer.append(append(&output, &["a-no"])).await?;
+        let positions = vec![position(&topic, moved[0], 1, "zombie")];
+        let refused = writer.commit(Some(GroupPositions { membership, positions })).await;
+        assert_eq!(refused.err().map(|e| e.consequence()), Some(Consequence::Abort));
+        writer.abort().await?;
+    }
+    let committed = second.reader.committed().await?;
+    assert!(committed.iter().all(|a| a.committed.as_ref().is_none_or(|p| p.metadata != "zombie")));
+    // What it is told of counts again.
+    settle(&mut first, &mut second, &topic, 1, 1).await?;
+    let Some(membership) = first.reader.membership() else {
+        return Err(crate::error::Error::fatal("a member of a group has a membership"));
+    };
+    let held: Vec<i32> = first.held.iter().copied().collect();
+    let positions = vec![position(&topic, held[0], 0, "again")];
+    writer.commit(Some(GroupPositions { membership, positions })).await?;
+    writer.close().await?;
+    first.reader.close().await?;
+    second.reader.close().await
+}

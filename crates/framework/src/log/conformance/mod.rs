@@ -95,6 +95,7 @@ pub fn cases() -> Vec<(&'static str, Case)> {
         groups::two_readers_share_the_partitions,
         groups::a_closed_reader_leaves_its_partitions_to_the_other,
         groups::a_stale_membership_commits_nothing,
+        groups::a_membership_is_no_newer_than_what_the_reader_was_told,
     ]
 }
 

@@ -20,7 +20,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::compaction::Cleaned;
 use super::group::Place;
-use super::journal::{Change, Journal, KeptBatch};
+use super::journal::{Change, Journal, KeptBatch, KeptTopic};
 use super::state::{Shared, State};
 use super::storage::{PartitionLog, Segment};
 use crate::error::{Error, Result};
@@ -72,7 +72,7 @@ struct Placed {
 /// A commit that has been checked.
 #[derive(Debug, Default)]
 pub(super) struct Prepared {
-    topics: Vec<(TopicSpec, u32)>,
+    topics: Vec<KeptTopic>,
     batches: Vec<Placed>,
     cleaned: Vec<Cleaned>,
     positions: Option<Decided>,
@@ -95,7 +95,7 @@ impl Prepared {
             bytes: batch.segment.to_bytes(),
         };
         Change {
-            topics: self.topics.iter().map(|(spec, partitions)| (spec.name.clone(), *partitions)).collect(),
+            topics: self.topics.clone(),
             batches: self.batches.iter().map(batch).collect(),
             ends: ends.into_iter().map(|((topic, index), end)| (topic.to_string(), index, end)).collect(),
             positions: positions
@@ -144,15 +144,24 @@ impl Shared {
         {
             let mut state = self.lock();
             for spec in topics {
-                let made = prepared.topics.iter().find(|(made, _)| made.name == spec.name);
-                if let Some((_, partitions)) = made {
-                    counts.push(*partitions);
-                } else if let Some(partitions) = state.find_topic(spec)? {
-                    counts.push(partitions);
-                } else {
-                    let partitions = spec.partitions.unwrap_or(state.options.partitions).max(1);
-                    prepared.topics.push((spec.clone(), partitions));
-                    counts.push(partitions);
+                if let Some(changed) = prepared.topics.iter_mut().find(|topic| topic.name == spec.name) {
+                    changed.compacted |= spec.compacted;
+                    counts.push(changed.partitions);
+                    continue;
+                }
+                let found = state.find_topic(spec)?;
+                let there = found.is_some();
+                let mut topic = found.unwrap_or_else(|| KeptTopic {
+                    name: spec.name.clone(),
+                    partitions: spec.partitions.unwrap_or(state.options.partitions).max(1),
+                    compacted: spec.compacted,
+                });
+                counts.push(topic.partitions);
+                // Directories of version 0.1 do not say of a topic that it is compacted.
+                let changes = spec.compacted && !topic.compacted;
+                topic.compacted |= spec.compacted;
+                if changes || !there {
+                    prepared.topics.push(topic);
                 }
             }
             if keeping.is_none() {
@@ -263,8 +272,8 @@ impl State {
 
     /// Makes a commit visible.
     fn apply(&mut self, prepared: Prepared) {
-        for (spec, partitions) in prepared.topics {
-            self.add_topic(&spec.name, partitions).compacted = spec.compacted;
+        for topic in &prepared.topics {
+            self.add_topic(topic);
         }
         self.drop_cleaned(&prepared.cleaned);
         for batch in prepared.batches {

@@ -3,11 +3,12 @@
 //! A batch stays as it was appended, so records in its middle cannot go. Instead a partition that has grown to more than twice what is live is
 //! cleaned with the next commit that adds to it: what is still the last of its key is written again, in front of the commit's own records, and
 //! all older batches are dropped. Each record is so written again once, on average, and a reader finds the last record of every key
-//! wherever it starts.
+//! wherever it starts. A partition that somebody reads up to a bound is cleaned once that reader is there.
 
 use std::collections::HashSet;
 
 use super::commit::Pending;
+use super::group::Place;
 use super::state::State;
 use super::storage::{PartitionLog, Segment};
 use crate::error::Result;
@@ -27,6 +28,9 @@ impl State {
         places.dedup();
         let mut cleaned = Vec::new();
         for (topic, index) in places {
+            if self.is_half_read(Place { topic, index }) {
+                continue;
+            }
             let Some(of) = self.topics.get_mut(topic).filter(|of| of.compacted) else { continue };
             let Some(partition) = of.partitions.get_mut(index as usize) else { continue };
             if partition.held() <= partition.clean_at.max(LEAST) {
@@ -40,6 +44,16 @@ impl State {
             pending.splice(0..0, live.into_iter().map(|segment| (topic, index, segment)));
         }
         Ok(cleaned)
+    }
+
+    /// True while a reader reads a partition up to a bound and is not there yet: what is written again would lie
+    /// behind its bound, and it would not hear of keys that are no more.
+    fn is_half_read(&self, place: Place) -> bool {
+        self.readers.values().any(|member| {
+            let bound = member.bound.as_ref().and_then(|bound| bound.get(&place));
+            let next = member.cursors.get(&place).map(|cursor| cursor.next);
+            bound.zip(next).is_some_and(|(bound, next)| next < *bound)
+        })
     }
 
     /// Drops what a commit has made superfluous.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::log::{Position, Start};
+use crate::log::{Gone, Position, Start};
 
 /// A partition of this log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,8 +56,12 @@ pub(super) struct Member {
     pub(super) cursors: BTreeMap<Place, Cursor>,
     /// Partitions that were taken away, and the reader has not been told yet.
     pub(super) lost: Vec<Place>,
+    /// Records that were to be read again and are not there any more; the reader has not been told yet.
+    pub(super) gone: Vec<Gone>,
     /// Rises each time that partitions are let go or lost: an older membership commits nothing.
     pub(super) generation: u64,
+    /// The generation that the reader knows of; `None` while it holds nothing.
+    pub(super) told: Option<u64>,
     /// Where each partition ends for this reader, once it is bounded.
     pub(super) bound: Option<BTreeMap<Place, i64>>,
     pub(super) paused: bool,

@@ -8,6 +8,17 @@ use std::fmt;
 use crate::error::{Error, Result};
 use crate::log::Position;
 
+/// A topic as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptTopic {
+    /// The name.
+    pub name: String,
+    /// How many partitions it has.
+    pub partitions: u32,
+    /// True where only the last record of each key need be kept.
+    pub compacted: bool,
+}
+
 /// A batch of one partition as it is kept. Its bytes are the log's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptBatch {
@@ -27,8 +38,8 @@ pub type Spot = (String, i32, i64);
 /// What changes together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
-    /// New topics, each with its number of partitions.
-    pub topics: Vec<(String, u32)>,
+    /// New topics, and topics that are compacted from now on.
+    pub topics: Vec<KeptTopic>,
     /// New batches.
     pub batches: Vec<KeptBatch>,
     /// The offset that the next record of a partition gets, for those that have new batches.

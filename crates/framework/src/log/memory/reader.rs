@@ -6,11 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::group::{Hold, Member, Place, ReaderId};
-use super::state::{Shared, State};
+use super::state::{Shared, State, moved_on};
 use crate::batch::Partition;
 use crate::error::{Error, Result};
 use crate::log::{
-    Assignment, GroupPositions, LogReader, Membership, Position, ReadEvent, ReaderOptions, Records,
+    Assignment, Gone, GroupPositions, LogReader, Membership, Position, ReadEvent, ReaderOptions, Records,
 };
 
 /// A reader of a [`MemoryLog`](super::MemoryLog); dropping it is closing it.
@@ -36,7 +36,9 @@ impl MemoryReader {
             max_records: options.max_records,
             cursors: BTreeMap::new(),
             lost: Vec::new(),
+            gone: Vec::new(),
             generation: 0,
+            told: None,
             bound: None,
             paused: false,
             greeted: false,
@@ -89,7 +91,11 @@ impl LogReader for MemoryReader {
     }
 
     async fn commit(&mut self, positions: &[Position]) -> Result<()> {
-        let Some(membership) = self.membership() else { return Ok(()) };
+        let Some(membership) = self.membership() else {
+            let state = self.shared.lock();
+            let in_group = state.readers.get(&self.id).is_some_and(|member| member.group.is_some());
+            return if in_group { Err(moved_on()) } else { Ok(()) };
+        };
         let positions = GroupPositions { membership, positions: positions.to_vec() };
         self.shared.commit(None, Vec::new(), Some(&positions)).await
     }
@@ -106,11 +112,13 @@ impl LogReader for MemoryReader {
         let (Some(cursor), Some((low, end))) = (cursor, ends) else {
             return Err(Error::abort(format!("{partition} is not this reader's, it cannot seek there")));
         };
-        if offset < low {
-            tracing::warn!(%partition, "offset {offset} is no longer held; reading goes on at {low}");
-        }
         cursor.next = offset.clamp(low, end);
         cursor.told_caught_up = false;
+        if offset < low
+            && let Some(member) = state.readers.get_mut(&self.id)
+        {
+            member.gone.push(Gone { partition: partition.clone(), from: offset, to: low });
+        }
         drop(state);
         self.shared.wake();
         Ok(())
@@ -164,8 +172,10 @@ impl State {
             .iter()
             .filter(|(_, cursor)| cursor.hold == Hold::Held)
             .filter_map(|(place, cursor)| {
-                let end = member.limit(*place, self.log(*place)?.end());
-                Some((*place, cursor.next, end, cursor.told_caught_up))
+                let log = self.log(*place)?;
+                // What is below its start is not there any more.
+                let next = cursor.next.max(log.start());
+                Some((*place, next, member.limit(*place, log.end()), cursor.told_caught_up))
             })
             .collect();
 
@@ -222,6 +232,7 @@ impl State {
         let member = self.readers.get_mut(&id)?;
         let lost = std::mem::take(&mut member.lost);
         if !lost.is_empty() {
+            member.told = None;
             return Some(ReadEvent::Lost(self.named(lost)));
         }
         let wanted = turn(member, Hold::Wanted, Hold::Going);
@@ -232,7 +243,8 @@ impl State {
         let greeted = member.greeted;
         let member = self.readers.get(&id)?;
         if given.is_empty() && (greeted || !member.cursors.is_empty() || !self.settled(id, member)) {
-            return None;
+            let gone = std::mem::take(&mut self.readers.get_mut(&id)?.gone);
+            return (!gone.is_empty()).then_some(ReadEvent::Gone(gone));
         }
         let assigned = given
             .iter()
@@ -240,6 +252,7 @@ impl State {
             .collect();
         if let Some(member) = self.readers.get_mut(&id) {
             member.greeted = true;
+            member.told = Some(member.generation);
         }
         Some(ReadEvent::Assigned(assigned))
     }

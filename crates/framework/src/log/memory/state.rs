@@ -9,7 +9,7 @@ use tokio::sync::futures::Notified;
 use super::MemoryOptions;
 use super::commit::{Decided, Keeping};
 use super::group::{Cursor, Group, Hold, Member, Place, ReaderId, range};
-use super::journal::{Change, Journal};
+use super::journal::{Change, Journal, KeptTopic};
 use super::storage::{PartitionLog, Segment, Topic};
 use crate::batch::Partition;
 use crate::error::{Error, Result};
@@ -95,8 +95,8 @@ impl State {
 
     /// Takes up what a journal has kept.
     fn restore(&mut self, kept: Change) -> Result<()> {
-        for (name, partitions) in &kept.topics {
-            self.add_topic(name, *partitions);
+        for topic in &kept.topics {
+            self.add_topic(topic);
         }
         for batch in kept.batches {
             let topic = self.topic(&batch.topic)?;
@@ -117,24 +117,26 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn add_topic(&mut self, name: &str, partitions: u32) -> &mut Topic {
-        let index = self.topics.len();
-        let mut topic = Topic::new(name, partitions);
+    /// Makes a topic, or makes one that is there compacted.
+    pub(super) fn add_topic(&mut self, kept: &KeptTopic) {
+        if let Some(index) = self.names.get(kept.name.as_str()) {
+            self.topics[*index].compacted |= kept.compacted;
+            return;
+        }
+        let mut topic = Topic::new(&kept.name, kept.partitions, kept.compacted);
         topic.dropped = self.kept.then(Vec::new);
-        self.names.insert(Arc::clone(&topic.name), index);
+        self.names.insert(Arc::clone(&topic.name), self.topics.len());
         self.topics.push(topic);
-        &mut self.topics[index]
     }
 
     // Topics.
 
-    /// The number of partitions of a topic that is there; for one that may be made, `None`.
-    pub(super) fn find_topic(&mut self, spec: &TopicSpec) -> Result<Option<u32>> {
+    /// A topic that is there, as it is; for one that may be made, `None`.
+    pub(super) fn find_topic(&self, spec: &TopicSpec) -> Result<Option<KeptTopic>> {
         if let Some(index) = self.names.get(spec.name.as_str()) {
-            let topic = &mut self.topics[*index];
-            // A journal does not keep it.
-            topic.compacted |= spec.compacted;
-            return Ok(Some(topic.partitions.len() as u32));
+            let topic = &self.topics[*index];
+            let (name, partitions) = (spec.name.clone(), topic.partitions.len() as u32);
+            return Ok(Some(KeptTopic { name, partitions, compacted: topic.compacted }));
         }
         if !spec.create {
             return Err(missing(&spec.name));
@@ -296,6 +298,9 @@ impl State {
         for place in &going {
             member.cursors.remove(place);
         }
+        // It lets go itself, and so knows; what it has beside that stays its own.
+        let holds = member.cursors.values().any(|cursor| cursor.hold != Hold::Given);
+        member.told = member.told.filter(|_| holds).map(|_| member.generation);
         let Some(name) = member.group.clone() else { return false };
         for place in going {
             if let Some(group) = self.groups.get_mut(&name) {
@@ -326,7 +331,7 @@ impl State {
     pub(super) fn membership(&self, id: ReaderId) -> Option<Membership> {
         let member = self.readers.get(&id)?;
         member.group.as_ref()?;
-        Some(Membership::new(Token { reader: id, generation: member.generation }))
+        Some(Membership::new(Token { reader: id, generation: member.told? }))
     }
 
     /// The group and the place of each position, where this reader may commit them.
@@ -334,14 +339,10 @@ impl State {
         let Some(token) = positions.membership.token::<Token>() else {
             return Err(Error::fatal("the positions come from a reader of another log"));
         };
-        let gone = || {
-            Error::abort("the group has moved on: this reader no longer holds what it commits")
-                .remedy("nothing to do: the chain reads the committed positions again and goes on from there")
-        };
-        let member = self.readers.get(&token.reader).ok_or_else(gone)?;
-        let name = member.group.clone().ok_or_else(gone)?;
+        let member = self.readers.get(&token.reader).ok_or_else(moved_on)?;
+        let name = member.group.clone().ok_or_else(moved_on)?;
         if member.generation != token.generation {
-            return Err(gone());
+            return Err(moved_on());
         }
         let mut places = Vec::with_capacity(positions.positions.len());
         for Position { partition, metadata, .. } in &positions.positions {
@@ -351,10 +352,10 @@ impl State {
                     metadata.len()
                 )));
             }
-            let place = self.place(partition).ok_or_else(gone)?;
+            let place = self.place(partition).ok_or_else(moved_on)?;
             match member.cursors.get(&place) {
                 Some(cursor) if cursor.hold != Hold::Given => places.push(place),
-                _ => return Err(gone()),
+                _ => return Err(moved_on()),
             }
         }
         Ok((name, places))
@@ -377,6 +378,12 @@ impl State {
         )
         .remedy("run only one process with this pipeline's `name:`, or give each file a name of its own"))
     }
+}
+
+/// The answer to who commits what it does not hold.
+pub(super) fn moved_on() -> Error {
+    Error::abort("the group has moved on: this reader no longer holds what it commits")
+        .remedy("nothing to do: the chain reads the committed positions again and goes on from there")
 }
 
 fn missing(topic: &str) -> Error {

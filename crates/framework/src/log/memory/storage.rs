@@ -281,13 +281,13 @@ pub(super) struct Topic {
 }
 
 impl Topic {
-    pub(super) fn new(name: &str, partitions: u32) -> Self {
+    pub(super) fn new(name: &str, partitions: u32, compacted: bool) -> Self {
         Self {
             name: Arc::from(name),
             partitions: (0..partitions).map(|_| PartitionLog::default()).collect(),
             bytes: 0,
             warned: false,
-            compacted: false,
+            compacted,
             sequence: 0,
             keyless: 0,
             dropped: None,

@@ -309,7 +309,10 @@ impl Worker {
             let partition = partition.clone();
             positions.push(Position { partition, offset: *offset, metadata: String::new() });
         }
-        let membership = self.reader.membership().expect("a member");
+        let Some(membership) = self.reader.membership() else {
+            assert!(self.open.is_empty(), "it holds nothing, and has read something");
+            return Ok(());
+        };
         self.writer.commit(Some(GroupPositions { membership, positions })).await
     }
 
@@ -445,4 +448,68 @@ async fn a_compacted_topic_stays_as_small_as_its_keys() {
     }
     let busy = (b"busy".to_vec(), Some(499_u32.to_be_bytes().to_vec()));
     assert_eq!(last.into_iter().collect::<Vec<_>>(), [busy, (b"old".to_vec(), Some(vec![7]))]);
+}
+
+/// A reader that is half through, up to a bound, while the topic is cleaned.
+#[tokio::test(start_paused = true)]
+async fn a_bounded_reader_ends_and_misses_nothing_where_a_compacted_topic_is_written_meanwhile() {
+    let log = MemoryLog::default();
+    let spec = TopicSpec { name: "c".into(), partitions: Some(1), create: true, compacted: true };
+    log.ensure_topics(&[spec]).await.expect("a topic");
+    let mut writer = writer(&log, Some("w")).await;
+    let record = |key: &str, value: Option<Vec<u8>>| Append {
+        topic: "c".into(),
+        partition: None,
+        keys: Some([Some(key)].into_iter().collect()),
+        values: [value].into_iter().collect(),
+        timestamps: vec![0].into(),
+    };
+    let before: [(&str, Option<Vec<u8>>); 4] =
+        [("first", Some(vec![1])), ("gone", Some(vec![2])), ("gone", None), ("last", Some(vec![3]))];
+    for (key, value) in before {
+        writer.append(record(key, value)).await.expect("room");
+    }
+    writer.commit(None).await.expect("a commit");
+    let options = ReaderOptions {
+        topics: vec!["c".into()],
+        partitions: None,
+        group: None,
+        start: Start::Earliest,
+        max_records: 1,
+        max_bytes: 1 << 20,
+    };
+    let mut reader = log.reader(options).await.expect("a reader");
+    reader.bound().await.expect("a bound");
+    let mut found = std::collections::BTreeMap::new();
+    let mut events = 0;
+    loop {
+        let event = tokio::time::timeout(Duration::from_secs(60), reader.next()).await.expect("it hangs");
+        match event.expect("an event") {
+            ReadEvent::Records(records) => {
+                for (key, value) in records.keys.iter().zip(&records.values) {
+                    let key = String::from_utf8_lossy(key.unwrap_or_default()).into_owned();
+                    match value {
+                        Some(value) => _ = found.insert(key, value[0]),
+                        None => _ = found.remove(&key),
+                    }
+                }
+                events += 1;
+                for _ in 0..60 * usize::from(events == 2) {
+                    writer.append(record("busy", Some(vec![0; 100_000]))).await.expect("room");
+                    writer.commit(None).await.expect("a commit");
+                }
+            }
+            ReadEvent::End => break,
+            _ => {}
+        }
+    }
+    found.remove("busy");
+    let expected = [("first".to_owned(), 1), ("last".to_owned(), 3)];
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), expected);
+    drop(reader);
+    for _ in 0..60 {
+        writer.append(record("busy", Some(vec![0; 100_000]))).await.expect("room");
+        writer.commit(None).await.expect("a commit");
+    }
+    assert!(log.shared.lock().topics[0].bytes < 6 << 20, "it is cleaned once nobody is half through");
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::exit::Exit;
+use super::waiting::Waiting;
 use super::{Chain, Notice};
 use crate::batch::Partition;
 use crate::error::{Error, Part, Result};
@@ -68,24 +69,44 @@ impl Chain {
             FailPoint::Appended.pass();
         }
         self.keep_windows().await?;
-        let (mut positions, mut notes) = (Vec::new(), Vec::new());
+        let (mut positions, mut notes, mut left_out) = (Vec::new(), Vec::new(), 0);
         for (partition, progressed) in &mut self.positions {
             let position = if self.tree.has_windows() {
-                let (offset, metadata) = self.tree.position(partition, progressed.read.offset);
-                if self.home.is_some() {
+                let bounded = self.home.is_some();
+                let noted = self.tree.position(partition, progressed.read.offset, bounded);
+                left_out += noted.left_out;
+                if bounded {
+                    let (offset, metadata) = (noted.low, noted.text);
                     Some(Position { partition: partition.clone(), offset, metadata })
                 } else {
-                    notes.push((partition.clone(), Note { low: offset, windows: metadata }));
-                    progressed.before(offset)
+                    notes.push((partition.clone(), Note { low: noted.low, windows: noted.text }));
+                    progressed.before(noted.low)
                 }
             } else {
                 Some(progressed.read.clone())
             };
             positions.extend(position.filter(|p| spoke || progressed.committed.as_ref() != Some(p)));
         }
+        if left_out > 0 && !std::mem::replace(&mut self.told_of_late, true) {
+            tracing::warn!(
+                chain = self.name,
+                "{left_out} late rows have no room in the committed position: should the chain start again while their \
+                 sessions are open, they may count in them"
+            );
+        }
         let in_transaction = self.transactional_id.is_some();
-        let membership = self.input.membership();
-        let in_group = membership.is_some();
+        let (membership, in_group) = (self.input.membership(), self.input.in_group());
+        if in_group && in_transaction && self.home.is_some_and(|home| self.writers.has(home)) {
+            // Without them nothing would keep a worker that has lost its partitions from writing.
+            if positions.is_empty() {
+                positions.extend(self.positions.values().filter_map(|p| p.committed.clone()));
+            }
+            if membership.is_none() || positions.is_empty() {
+                return Err(Error::abort("it has results of partitions that its group has given it no more")
+                    .remedy("nothing to do: who has them now reads their rows again")
+                    .of(Part::Source));
+            }
+        }
         let with_results = match membership {
             Some(membership) if in_transaction && !positions.is_empty() => {
                 Some(GroupPositions { membership, positions: positions.clone() })
@@ -178,6 +199,7 @@ impl Chain {
         Exit::of(&self.environment).in_time(let_go).await;
         let partitions: Vec<Partition> = self.positions.keys().cloned().collect();
         self.tree.reset(&partitions);
+        self.waiting = Waiting::default();
         if let Some(changelog) = &mut self.changelog {
             partitions.iter().for_each(|partition| changelog.forget(partition));
         }

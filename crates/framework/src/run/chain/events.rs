@@ -10,8 +10,9 @@ use crate::log::{Assignment, Gone, Position};
 use crate::metrics::{State, StepMetrics};
 use crate::plugin::SourceReject;
 use crate::run::FailPoint;
-use crate::run::changelog::{self, Kept, Notes, Progress};
+use crate::run::changelog::{self, Kept, Progress};
 use crate::run::input::InputEvent;
+use crate::run::notes::{InChangelog, Matched, Notes};
 use crate::run::tree::{again, apply_policy};
 
 impl Chain {
@@ -24,7 +25,7 @@ impl Chain {
         }
         match event {
             InputEvent::Batch { batch, rejects, position } => {
-                self.tree.caught_up(&batch.origin().partition, false, now);
+                self.caught_up(&batch.origin().partition, false);
                 let times = batch.times().clone();
                 let replay = batch.origin().replay;
                 let channel = batch.has_channel().then(|| batch.channel().clone());
@@ -60,7 +61,7 @@ impl Chain {
                 self.dirty = true;
             }
             InputEvent::Words { words, position, replay } => {
-                self.tree.caught_up(&position.partition, false, now);
+                self.caught_up(&position.partition, false);
                 self.tree.hear(&position.partition, &words, replay, now);
                 if let Some(progressed) = self.positions.get_mut(&position.partition) {
                     progressed.read = position;
@@ -80,13 +81,13 @@ impl Chain {
             }
             InputEvent::CaughtUp(partitions) => {
                 for partition in partitions {
-                    self.tree.caught_up(&partition, true, now);
+                    self.caught_up(&partition, true);
                 }
             }
             InputEvent::OutOfReach(partitions) => {
                 self.stands(State::Retries { error: "the log of its source is out of reach".to_owned() });
                 for partition in partitions {
-                    self.tree.caught_up(&partition, false, now);
+                    self.caught_up(&partition, false);
                 }
             }
             InputEvent::Gone(gone) => gone.into_iter().for_each(|gone| self.is_gone(gone)),
@@ -101,24 +102,38 @@ impl Chain {
 
     /// Partitions are this chain's from now on: what was committed for them is taken up.
     async fn assigned(&mut self, assignments: Vec<Assignment>) -> Result<()> {
-        let mut kept = self.kept(&assignments).await?;
-        for assignment in assignments {
+        let mut matched =
+            assignments.iter().map(|assignment| self.matched(assignment)).collect::<Result<Vec<_>>>()?;
+        let wanted: Vec<(Partition, InChangelog)> = assignments
+            .iter()
+            .zip(&matched)
+            .filter_map(|(a, matched)| Some((a.partition.clone(), matched.in_changelog()?)))
+            .collect();
+        let mut kept = self.kept(&wanted).await?;
+        self.tell_of_windows(&matched);
+        for (assignment, matched) in assignments.into_iter().zip(matched.drain(..)) {
+            self.waiting.forget(std::slice::from_ref(&assignment.partition));
             // A plugin's source is announced anew after each failure; what it has committed stays known.
             let known = self.positions.remove(&assignment.partition);
             let (committed, note) = known.map_or((None, None), |p| (p.committed, p.note));
-            let windows = note.as_ref().map(|note| note.windows.clone());
-            let metadata = assignment.committed.as_ref().map(|p| p.metadata.clone()).or(windows);
             if let Some(note) = &note {
                 self.input.skip(note.low);
             }
             let from = assignment.committed.as_ref().map(|p| p.offset).or(note.as_ref().map(|note| note.low));
-            if let Some(until) = self.tree.assign(&assignment.partition, from, metadata.as_deref())? {
+            if let Some(until) = self.tree.assign(&assignment.partition, from, matched.windows) {
                 self.input.replay(&assignment.partition, until);
             }
+            let reset = matched.reset;
             for ((step, _), bytes) in kept.remove(&assignment.partition).unwrap_or_default() {
+                if reset.contains(&step) {
+                    continue;
+                }
                 for piece in changelog::pieces(&bytes)? {
                     self.tree.load(&assignment.partition, &step, piece)?;
                 }
+            }
+            if let Some(changelog) = &mut self.changelog {
+                changelog.give_up(&assignment.partition, reset);
             }
             let read = Position {
                 partition: assignment.partition.clone(),
@@ -137,6 +152,48 @@ impl Chain {
         self.stands(if self.positions.is_empty() { State::StandsBy } else { State::Runs });
         FailPoint::Assigned.pass();
         Ok(())
+    }
+
+    /// What was committed for a partition, for each window.
+    fn matched(&self, assignment: &Assignment) -> Result<Matched> {
+        let note = self.positions.get(&assignment.partition).and_then(|p| p.note.as_ref());
+        let text = match &assignment.committed {
+            Some(position) => Some(position.metadata.as_str()),
+            None => note.map(|note| note.windows.as_str()),
+        };
+        let notes = text.map(|text| Notes::parse(text, &assignment.partition)).transpose()?.flatten();
+        match notes {
+            Some(notes) => {
+                let reset = &self.environment.options.reset_state;
+                notes.matched(&self.tree.marks(), reset, &assignment.partition)
+            }
+            None if text.is_some() || self.is_under_way(assignment) => {
+                let new = self.tree.marks().into_iter().map(|(step, _)| step).collect();
+                Ok(Matched { new, ..Matched::default() })
+            }
+            None => Ok(Matched::default()),
+        }
+    }
+
+    /// True where a position was committed before.
+    fn is_under_way(&self, assignment: &Assignment) -> bool {
+        self.positions.get(&assignment.partition).is_some_and(|p| p.committed.is_some())
+    }
+
+    /// Tells, once each, whose state is given up and which windows begin.
+    fn tell_of_windows(&mut self, matched: &[Matched]) {
+        let chain = || self.name.clone();
+        let reset = matched.iter().flat_map(|matched| &matched.reset);
+        let new = matched.iter().flat_map(|matched| &matched.new);
+        let mut notices: Vec<Notice> = Vec::new();
+        notices.extend(reset.map(|step| Notice::StateReset { chain: chain(), step: step.clone() }));
+        notices.extend(new.map(|step| Notice::WindowBegins { chain: chain(), step: step.clone() }));
+        for notice in notices {
+            if !self.told.contains(&notice) {
+                self.notify(notice.clone());
+                self.told.push(notice);
+            }
+        }
     }
 
     /// Tells and counts what was lost, once.
@@ -173,11 +230,7 @@ impl Chain {
     }
 
     /// What the changelog has of partitions that were given.
-    async fn kept(&mut self, assignments: &[Assignment]) -> Result<BTreeMap<Partition, Kept>> {
-        let wanted: Vec<(Partition, Notes)> = assignments
-            .iter()
-            .filter_map(|a| Some((a.partition.clone(), Notes::of(a.committed.as_ref())?)))
-            .collect();
+    async fn kept(&mut self, wanted: &[(Partition, InChangelog)]) -> Result<BTreeMap<Partition, Kept>> {
         if wanted.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -195,11 +248,12 @@ impl Chain {
             let _ =
                 notices.send(Notice::Restoring { chain: chain.clone(), topic: topic.clone(), done, total });
         };
-        let kept = changelog.load(&wanted, told).await?;
-        Ok(wanted.into_iter().map(|(partition, _)| partition).zip(kept).collect())
+        let kept = changelog.load(wanted, told).await?;
+        Ok(wanted.iter().map(|(partition, _)| partition.clone()).zip(kept).collect())
     }
 
     pub(super) fn forget(&mut self, partitions: &[Partition]) {
+        self.waiting.forget(partitions);
         for partition in partitions {
             self.tree.revoke(partition);
             self.positions.remove(partition);

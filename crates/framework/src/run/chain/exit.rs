@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Environment;
 use crate::clock::Clock;
+use crate::error::Error;
 use crate::run::Command;
 use crate::run::rising::Rising;
 
@@ -16,6 +17,15 @@ pub(super) const DRAIN: Duration = Duration::from_secs(4);
 
 /// How long it then takes to throw away what was not committed. A log that is left alone does so by itself.
 const LET_GO: Duration = Duration::from_secs(2);
+
+/// What ends a chain that was told to stop, where nobody can read later what it could not deal with.
+pub(super) fn lost(error: Error) -> Error {
+    let durable = "a log on disk, `brokers: embedded:DIR`, keeps for the next run what one could not write";
+    let remedy = error.help().map_or(durable.to_owned(), |help| format!("{help}; {durable}"));
+    Error::fatal("it was told to stop, and rows that it has not dealt with are lost with its log")
+        .caused_by(error)
+        .remedy(remedy)
+}
 
 /// The way out of a chain.
 pub(super) struct Exit {

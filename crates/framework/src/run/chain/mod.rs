@@ -8,6 +8,7 @@ mod events;
 mod exit;
 mod open;
 mod turn;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tokio::sync::mpsc;
 
 use self::commit::Progressed;
 use self::exit::{DRAIN, Exit};
+use self::waiting::Waiting;
 use super::backoff::{Backoff, Next};
 use super::changelog::Changelog;
 use super::input::{Input, InputEvent};
@@ -52,6 +54,8 @@ pub(crate) struct Environment {
     pub(crate) command: Rising<Command>,
     pub(crate) phase: AtLast<Phase>,
     pub(crate) upstream: Vec<Rising<Phase>>,
+    /// The chains of this run from which its rows come, through whatever others.
+    pub(crate) sources: Vec<Arc<ChainMetrics>>,
     pub(crate) downstream: Vec<Rising<Phase>>,
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
 }
@@ -115,6 +119,12 @@ struct Chain {
     reached: BTreeMap<Partition, i64>,
     /// True once the sinks' addresses have been told.
     introduced: bool,
+    /// What was told of windows: the next assignment says it again.
+    told: Vec<Notice>,
+    /// True once it was told that a position has no room for all late rows.
+    told_of_late: bool,
+    /// Whether its partitions count as read to their end.
+    waiting: Waiting,
 }
 
 /// Why a chain that was open is not driven on.
@@ -206,11 +216,15 @@ impl Chain {
             gone: Vec::new(),
             reached: BTreeMap::new(),
             introduced: false,
+            told: Vec::new(),
+            told_of_late: false,
+            waiting: Waiting::default(),
             environment,
         })
     }
 
     async fn until_done(&mut self) -> Result<()> {
+        let mut stopping = None;
         loop {
             let attempt = self.attempt_in_time().await.map_err(|error| self.fenced(error));
             let error = match attempt {
@@ -232,11 +246,17 @@ impl Chain {
                 return Err(error);
             }
             if self.draining() {
-                tracing::warn!(
-                    chain = self.name,
-                    "stopped after a fault; what was not committed is read again: {error}"
-                );
-                return Ok(());
+                if !self.is_last_to_read() {
+                    tracing::warn!(
+                        chain = self.name,
+                        "stopped after a fault; what was not committed is read again: {error}"
+                    );
+                    return Ok(());
+                }
+                let since = *stopping.get_or_insert(self.now());
+                if self.now().saturating_sub(since) >= DRAIN {
+                    return Err(exit::lost(error));
+                }
             }
             // Before the writers are opened again, which fences others, it must be known whose turn it is: this worker may have
             // stood still. And another one may do better.
@@ -255,12 +275,27 @@ impl Chain {
             self.metrics.standing.waits();
             let at = self.now() + after;
             let clock = self.environment.options.clock.clone();
+            let draining = self.draining();
             tokio::select! {
                 biased;
                 () = clock.sleep_until(at) => {}
-                () = self.environment.command.reaches(Command::Drain) => return Ok(()),
+                () = self.environment.command.reaches(Command::Drain), if !draining => {
+                    if !self.is_last_to_read() {
+                        return Ok(());
+                    }
+                }
             }
         }
+    }
+
+    /// True where nobody reads later what this chain does not: its log forgets, and others may have written for it since it was open.
+    fn is_last_to_read(&self) -> bool {
+        self.loses_what_it_leaves() && self.environment.phase.value().get() >= Phase::Open
+    }
+
+    /// True where the rows of its topic are gone with this run.
+    fn loses_what_it_leaves(&self) -> bool {
+        !self.goes_on() && self.input.is_topic()
     }
 
     /// A worker that reads a topic has its transactional id for itself. Where it stood still for longer than a transaction may take, the log has
@@ -308,7 +343,7 @@ impl Chain {
     async fn attempt_in_time(&mut self) -> Result<Left> {
         let command = self.environment.command.clone();
         let clock = self.environment.options.clock.clone();
-        let bounded = self.goes_on() || !self.input.is_topic();
+        let bounded = !self.loses_what_it_leaves();
         let overdue = async {
             command.reaches(Command::Drain).await;
             clock.sleep_until(clock.elapsed() + DRAIN).await;
@@ -322,13 +357,20 @@ impl Chain {
 
     /// One try: open everything, loop until the end or a failure.
     async fn attempt(&mut self) -> Result<Left> {
-        let command = self.environment.command.clone();
+        let (command, phase) = (self.environment.command.clone(), self.environment.phase.value().clone());
+        let loses = self.loses_what_it_leaves();
+        let not_needed = async {
+            command.reaches(Command::Drain).await;
+            // Nothing has been read yet; where that is lost otherwise, nothing has been written for it either.
+            if loses && phase.get() >= Phase::Open {
+                std::future::pending::<()>().await;
+            }
+        };
         self.does(Doing::Opening);
         tokio::select! {
             biased;
             opened = self.open() => opened?,
-            // Nothing has been read yet.
-            () = command.reaches(Command::Drain) => return Ok(Left::Done),
+            () = not_needed => return Ok(Left::Done),
         }
         if !self.input.is_topic() {
             self.stands(State::Runs);
@@ -346,7 +388,7 @@ impl Chain {
         let mut bounded = false;
         loop {
             let goes_on = self.goes_on();
-            if self.draining() && (goes_on || !self.input.is_topic()) {
+            if self.draining() && !self.loses_what_it_leaves() {
                 // Where positions are kept, the rows of open windows are read again; else they would be lost.
                 break if goes_on { Ok(Left::Done) } else { self.finish().await };
             }
@@ -383,6 +425,7 @@ impl Chain {
                     }
                 }
             }
+            self.look_upstream();
             self.tree.tick(clock.elapsed(), &mut self.writers).await?;
             if self.commit_due() {
                 self.commit().await?;
@@ -391,7 +434,7 @@ impl Chain {
         }
     }
 
-    /// Closes every window: nothing follows.
+    /// The data is at its end: every open window gives its result.
     async fn finish(&mut self) -> Result<Left> {
         self.tree.finish(&mut self.writers).await?;
         Ok(Left::Done)
@@ -407,7 +450,7 @@ impl Chain {
         let now = self.now();
         let commit = self.commit_at(now).filter(|_| !self.tree.holds_back());
         let window = self.tree.next_wakeup(now);
-        [commit, window].into_iter().flatten().min()
+        [commit, window, self.waiting.looks_at(now)].into_iter().flatten().min()
     }
 
     fn show(&mut self) {

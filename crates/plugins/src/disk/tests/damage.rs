@@ -7,7 +7,7 @@ use std::path::Path;
 
 use pipectl_framework::error::{Consequence, Result};
 use pipectl_framework::log::Position;
-use pipectl_framework::log::memory::journal::{Change, Journal, KeptBatch, Spot};
+use pipectl_framework::log::memory::journal::{Change, Journal, KeptBatch, KeptTopic, Spot};
 use pipectl_framework::plugin::Partition;
 
 use super::super::journal::DiskJournal;
@@ -20,7 +20,7 @@ const HEADER: usize = 320;
 /// What is kept, by its keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Kept {
-    topics: BTreeMap<String, u32>,
+    topics: BTreeMap<String, KeptTopic>,
     batches: BTreeMap<Spot, Vec<u8>>,
     ends: BTreeMap<(String, i32), i64>,
     positions: BTreeMap<(String, String, i32), Position>,
@@ -28,7 +28,7 @@ struct Kept {
 
 impl Kept {
     fn add(&mut self, change: &Change) {
-        self.topics.extend(change.topics.iter().cloned());
+        self.topics.extend(change.topics.iter().map(|topic| (topic.name.clone(), topic.clone())));
         for batch in &change.batches {
             self.batches.insert((batch.topic.clone(), batch.partition, batch.first), batch.bytes.clone());
         }
@@ -58,7 +58,8 @@ fn any_change(random: &mut Random, kept: &Kept) -> Change {
     let first = kept.ends.get(&(topic.clone(), partition)).copied().unwrap_or(0);
     let mut change = Change::default();
     if !kept.topics.contains_key(&topic) {
-        change.topics.push((topic.clone(), 3));
+        let compacted = random.below(2) == 0;
+        change.topics.push(KeptTopic { name: topic.clone(), partitions: 3, compacted });
     }
     let length = if random.below(20) == 0 { 60_000 } else { random.below(3_000) };
     let bytes = random.bytes(length);

@@ -2,15 +2,21 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_array::BinaryArray;
+use pipectl_framework::clock::Clock;
+use pipectl_framework::config::{Document, SourceFile};
 use pipectl_framework::error::{Consequence, Result};
+use pipectl_framework::graph::{PlanOptions, plan};
 use pipectl_framework::log::memory::MemoryOptions;
 use pipectl_framework::log::{
     Append, GroupPositions, Log, LogReader, LogWriter, Position, ReadEvent, ReaderOptions, Start, TopicSpec,
     WriterOptions,
 };
-use pipectl_framework::plugin::Partition;
+use pipectl_framework::plugin::{Partition, Registry};
+use pipectl_framework::run::{Run, RunOptions};
 
 use super::super::DiskLog;
 use super::simulated::Disk;
@@ -151,4 +157,51 @@ fn a_fault_at_any_step_loses_nothing_and_doubles_nothing() {
         }
     }
     assert!(faults > 10 && happened > 0, "{faults} faults");
+}
+
+/// Rows of a file that is read at the rate at which it was written have old times once the disk has room again. Meanwhile nothing came because nothing could be
+/// written, so time may not go on as it does where nobody writes.
+#[test]
+fn no_row_is_late_because_the_disk_was_full() {
+    let (disk, directory) = (Disk::default(), tempfile::tempdir().unwrap());
+    let start = 1_767_225_600_000_i64;
+    let rows: String = (0..3000).map(|row| format!("{},{}\n", row % 7, start + 10 * row)).collect();
+    std::fs::write(directory.path().join("rows.csv"), format!("k,t\n{rows}")).unwrap();
+    let yaml = "name: full
+connections: { kafka: { brokers: 'embedded:log' } }
+pipelines:
+  rows:
+    - source: csv
+      time: { field: t, format: epoch_ms }
+      with: { path: rows.csv, rate: 100/s }
+    - sink: kafka
+      with: { topic: keys, value: k }
+  counts:
+    - source: kafka
+      with: { topic: keys, format: text }
+    - window: count-by-key
+      with: { key: value, size: 1s, zero_fill: seen }
+    - sink: kafka
+      with: { topic: counts, encode: json }
+";
+    let registry = Registry::collect().unwrap();
+    let document = Document::parse(&SourceFile::new("full.yaml", yaml), &[], &|_| None).unwrap();
+    let options = PlanOptions { registry: &registry, base: directory.path(), only: &[] };
+    let (mut plan, _) = plan(&document, options).unwrap();
+    plan.connections[0].1 = Arc::new(log(&disk, &directory.path().join("log")));
+    let (read, late, failures) = runtime().block_on(async {
+        let clock = Clock::manual(start);
+        let (run, _notices) = Run::start(plan, &RunOptions { seed: 3, ..RunOptions::new(clock) });
+        let figures = run.figures();
+        for room in [None, Some(0), None] {
+            disk.lock().room = room;
+            tokio::time::sleep(Duration::from_secs(if room.is_none() { 10 } else { 60 })).await;
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let window = figures.iter().find(|chain| chain.name == "counts").unwrap().steps[1].1.balance();
+        run.control().drain();
+        (window.rows_in, window.late, run.wait().await.failures)
+    });
+    assert!(failures.is_empty(), "{failures:?}");
+    assert_eq!((read, late), (3000, 0));
 }

@@ -2,4 +2,5 @@
 
 mod damage;
 mod full;
+mod opening;
 mod simulated;

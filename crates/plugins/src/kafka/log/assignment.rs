@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pipectl_framework::batch::Partition;
 use pipectl_framework::log::{Assignment, Gone, Position, Start};
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
@@ -17,12 +17,22 @@ use super::client::{Voice, listens};
 /// How long the brokers may take to tell positions.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How a consumer stands in its group at one moment: its member's id, and the generation.
+#[derive(Clone)]
+pub(super) struct Standing(pub(super) Arc<ConsumerGroupMetadata>);
+
+impl std::fmt::Debug for Standing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Standing")
+    }
+}
+
 /// What the group has decided. librdkafka tells it inside a poll, where nothing may block; the thread deals with it after
 /// the poll.
 #[derive(Debug)]
 pub(super) enum Rebalance {
-    /// These partitions are ours.
-    Assign(Vec<i32>),
+    /// These partitions are ours, and this is how the consumer stands in its group with them.
+    Assign(Vec<i32>, Option<Standing>),
     /// Ours no more; `lost` where they are somebody else's already.
     Revoke { lost: bool },
 }
@@ -66,7 +76,12 @@ impl ConsumerContext for ReadContext {
         }
         let rebalance = match what {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                Rebalance::Assign(list.elements().iter().map(TopicPartitionListElem::partition).collect())
+                // Taken here: it is the newest one later, which may be that of an assignment after this.
+                let standing = consumer.group_metadata().map(|metadata| Standing(Arc::new(metadata)));
+                Rebalance::Assign(
+                    list.elements().iter().map(TopicPartitionListElem::partition).collect(),
+                    standing,
+                )
             }
             _ => Rebalance::Revoke { lost: consumer.assignment_lost() },
         };

@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 use self::ends::{Bound, Reach};
 use self::growth::Growth;
 pub(super) use self::strangers::KnownGroups;
-use super::assignment::{Begin, ReadContext, Rebalance, TIMEOUT, passes, settling, starts};
+use super::assignment::{Begin, ReadContext, Rebalance, Standing, TIMEOUT, passes, settling, starts};
 use super::columns::Columns;
 use super::errors::{error, error_of};
 use super::handoff::{Handoff, Item, RECORD_BYTES};
@@ -97,6 +97,8 @@ struct Poller {
     parts: Vec<Option<Part>>,
     /// Partitions that the group has given, and that have no starts yet.
     given: Option<Vec<i32>>,
+    /// How this consumer stands in its group with what it was given last.
+    standing: Option<Standing>,
     retry_at: Option<Instant>,
     /// Since when the brokers do not agree on who leads these partitions.
     unsettled: Option<Instant>,
@@ -134,6 +136,7 @@ pub(super) fn run(
         orders,
         parts: Vec::new(),
         given: None,
+        standing: None,
         retry_at: None,
         unsettled: None,
         releasing: None,
@@ -398,7 +401,8 @@ impl Poller {
     fn rebalance(&mut self) {
         while let Some(rebalance) = self.consumer.context().next_rebalance() {
             match rebalance {
-                Rebalance::Assign(partitions) => {
+                Rebalance::Assign(partitions, standing) => {
+                    self.standing = standing;
                     (self.given, self.retry_at, self.unsettled) = (Some(partitions), None, None);
                 }
                 Rebalance::Revoke { lost } => self.revoke(lost),
@@ -413,7 +417,7 @@ impl Poller {
                 );
             }
             if late || self.consumer.assignment_lost() {
-                self.handoff.push(Item::Lost { partitions: self.held() });
+                self.handoff.push(Item::Lost { from: self.setup.number, partitions: self.held() });
                 self.let_go();
             }
         }
@@ -475,7 +479,8 @@ impl Poller {
             assigned.push((assignment, end));
             all_gone.extend(gone);
         }
-        self.handoff.push(Item::Assigned { assigned });
+        let (from, standing) = (self.setup.number, self.standing.clone());
+        self.handoff.push(Item::Assigned { from, standing, assigned });
         if !all_gone.is_empty() {
             self.handoff.push(Item::Gone { gone: all_gone });
         }
@@ -490,7 +495,7 @@ impl Poller {
         }
         self.handoff.forget(self.setup.number, &partitions);
         if lost {
-            self.handoff.push(Item::Lost { partitions });
+            self.handoff.push(Item::Lost { from: self.setup.number, partitions });
             self.let_go();
         } else {
             self.handoff.push(Item::Revoked { from: self.setup.number, partitions });

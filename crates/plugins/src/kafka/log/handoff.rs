@@ -9,6 +9,8 @@ use pipectl_framework::error::Error;
 use pipectl_framework::log::{Assignment, Gone, Records};
 use tokio::sync::Notify;
 
+use super::assignment::Standing;
+
 /// What a consumer tells its reader. `from` is the consumer's number.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly all are records, and each is moved once a batch")]
@@ -23,8 +25,11 @@ pub(super) enum Item {
     OutOfReach {
         partitions: Vec<Partition>,
     },
-    /// The assignments, each with where the partition ended when it was assigned.
+    /// The assignments, each with where the partition ended when it was assigned; and the consumer's standing under which it has them, in a
+    /// group.
     Assigned {
+        from: usize,
+        standing: Option<Standing>,
         assigned: Vec<(Assignment, i64)>,
     },
     Revoked {
@@ -32,6 +37,7 @@ pub(super) enum Item {
         partitions: Vec<Partition>,
     },
     Lost {
+        from: usize,
         partitions: Vec<Partition>,
     },
     Gone {

@@ -33,7 +33,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pipectl_framework::error::{Error, Result};
 use pipectl_framework::log::{
-    Log, LogDescription, LogReader, LogWriter, ReaderOptions, TopicSpec, WriterOptions,
+    Log, LogDescription, LogIdentity, LogReader, LogWriter, ReaderOptions, TopicSpec, WriterOptions,
 };
 
 use self::consumer::KnownGroups;
@@ -69,6 +69,16 @@ impl Log for KafkaLog {
             transactional: true,
             commit_interval: COMMIT_INTERVAL,
         }
+    }
+
+    fn identity(&self) -> Option<LogIdentity> {
+        let KafkaSettings { brokers, properties, partitions, replication } = &*self.settings;
+        let mut properties = properties.clone();
+        properties.sort();
+        Some(LogIdentity {
+            addresses: brokers.split(',').map(|broker| broker.trim().to_lowercase()).collect(),
+            settings: format!("{properties:?} {partitions:?} {replication:?}"),
+        })
     }
 
     async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<Vec<u32>> {

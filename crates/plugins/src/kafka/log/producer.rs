@@ -384,7 +384,7 @@ impl Producing {
             let list = list_of(&positions).map_err(|e| error(doing, e))?;
             let part = part(token, &topic)?;
             self.retried(until, doing, |producer, timeout| {
-                producer.send_offsets_to_transaction(&list, &part.metadata, timeout)
+                producer.send_offsets_to_transaction(&list, &part.standing.0, timeout)
             })?;
         }
         Ok(())

@@ -11,10 +11,10 @@ use async_trait::async_trait;
 use pipectl_framework::batch::Partition;
 use pipectl_framework::error::{Error, Result};
 use pipectl_framework::log::{Assignment, LogReader, Membership, Position, ReadEvent, ReaderOptions};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use tokio::sync::oneshot;
 
-use super::assignment::{ReadContext, committed, list_of};
+use super::assignment::{ReadContext, Standing, committed, list_of};
 use super::blocking;
 use super::consumer::{KnownGroups, Order, Setup, run};
 use super::errors::error;
@@ -33,6 +33,8 @@ pub(super) struct KafkaReader {
     consumers: Vec<Handle>,
     in_group: bool,
     held: BTreeMap<Partition, Held>,
+    /// How each consumer stands in its group with what the chain has been told that it has.
+    standings: Vec<Option<Standing>>,
     /// Consumers whose revoked partitions the chain lets go of with its next question.
     release: Vec<usize>,
     ended: BTreeSet<usize>,
@@ -79,7 +81,7 @@ pub(super) struct Token {
 /// One consumer's standing.
 pub(super) struct TokenPart {
     pub(super) topic: Arc<str>,
-    pub(super) metadata: ConsumerGroupMetadata,
+    pub(super) standing: Standing,
     consumer: Weak<BaseConsumer<ReadContext>>,
 }
 
@@ -153,6 +155,7 @@ impl KafkaReader {
         }
         Ok(Self {
             handoff,
+            standings: vec![None; consumers.len()],
             consumers,
             in_group,
             held: BTreeMap::new(),
@@ -184,7 +187,8 @@ impl KafkaReader {
                 Some(ReadEvent::CaughtUp(vec![partition]))
             }
             Item::OutOfReach { partitions } => Some(ReadEvent::OutOfReach(partitions)),
-            Item::Assigned { assigned } => {
+            Item::Assigned { from, standing, assigned } => {
+                self.standings[from] = standing;
                 let mut assignments = Vec::with_capacity(assigned.len());
                 for (assignment, end) in assigned {
                     let start = assignment.start;
@@ -197,7 +201,10 @@ impl KafkaReader {
                 self.release.push(from);
                 Some(ReadEvent::Revoked(self.dropped(partitions, from)))
             }
-            Item::Lost { partitions } => Some(ReadEvent::Lost(self.dropped(partitions, usize::MAX))),
+            Item::Lost { from, partitions } => {
+                self.standings[from] = None;
+                Some(ReadEvent::Lost(self.dropped(partitions, usize::MAX)))
+            }
             Item::Gone { gone } => {
                 for gone in &gone {
                     if let Some(held) = self.held.get_mut(&gone.partition) {
@@ -234,6 +241,7 @@ impl KafkaReader {
 impl LogReader for KafkaReader {
     async fn next(&mut self) -> Result<ReadEvent> {
         for number in self.release.drain(..) {
+            self.standings[number] = None;
             // A thread that has ended has let go of everything.
             let _ = self.consumers[number].orders.send(Order::Release);
         }
@@ -251,16 +259,13 @@ impl LogReader for KafkaReader {
     }
 
     fn membership(&self) -> Option<Membership> {
-        if !self.in_group {
-            return None;
-        }
-        let part = |handle: &Handle| {
-            let metadata = handle.consumer.upgrade()?.group_metadata()?;
+        let part = |(handle, standing): (&Handle, &Option<Standing>)| {
+            let standing = standing.clone()?;
             let consumer = Weak::clone(&handle.consumer);
-            Some(TokenPart { topic: Arc::clone(&handle.topic), metadata, consumer })
+            Some(TokenPart { topic: Arc::clone(&handle.topic), standing, consumer })
         };
-        let parts = self.consumers.iter().map(part).collect::<Option<_>>()?;
-        Some(Membership::new(Token { parts }))
+        let parts: Vec<_> = self.consumers.iter().zip(&self.standings).filter_map(part).collect();
+        (self.in_group && !parts.is_empty()).then(|| Membership::new(Token { parts }))
     }
 
     async fn committed(&mut self) -> Result<Vec<Assignment>> {
@@ -290,9 +295,13 @@ impl LogReader for KafkaReader {
         if !self.in_group {
             return Ok(());
         }
-        for handle in &self.consumers {
+        for (handle, standing) in self.consumers.iter().zip(&self.standings) {
             let of_topic: Vec<Position> =
                 positions.iter().filter(|p| p.partition.source == handle.topic).cloned().collect();
+            if standing.is_none() && !of_topic.is_empty() {
+                let topic = &handle.topic;
+                return Err(Error::abort(format!("topic `{topic}` has gone to other readers of the group")));
+            }
             let consumer = handle.consumer()?;
             blocking(move || commit_sync(&consumer, &of_topic)).await?;
         }

@@ -28,6 +28,9 @@ impl Reason {
                 "nobody listens there (connection refused)".to_owned(),
                 "see that the brokers run, and that `brokers` names the host and the port at which they listen",
             )
+        } else if has("Too many open files") {
+            // The remedy is the error's own: see `Error::help`.
+            (clean(said), "let the process open more files")
         } else if has("Failed to resolve") {
             (clean(said), "mend the host name in `brokers`, or this machine's DNS")
         } else if closed && has("SSL") {

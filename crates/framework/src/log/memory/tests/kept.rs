@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use super::super::journal::{Change, Journal};
+use super::super::journal::{Change, Journal, KeptTopic};
 use super::*;
 use crate::error::Error;
 
@@ -52,7 +52,8 @@ impl Hand {
 fn log_of(positions: Vec<(String, Position)>) -> (MemoryLog, Hand) {
     let (asked, asks) = tokio::sync::mpsc::unbounded_channel();
     let ((commits, answers), (settled, answers_again)) = (channel(), channel());
-    let topics = vec![("in".to_owned(), 1), ("out".to_owned(), 1)];
+    let topic = |name: &str| KeptTopic { name: name.to_owned(), partitions: 1, compacted: false };
+    let topics = vec![topic("in"), topic("out")];
     let kept = Change { topics, positions, ..Change::default() };
     let journal = Told { kept, asked, commits: answers, settled: answers_again };
     let options = MemoryOptions { topic_bytes: BOUND, ..MemoryOptions::default() };
@@ -232,4 +233,21 @@ async fn a_group_that_nobody_joins_is_named_when_its_topic_is_full() {
         "topic `in` of the embedded log is full of records that `gone` has not read, and nobody reads as that here"
     );
     assert_eq!((error.consequence(), error.help().is_some()), (Consequence::Fatal, true));
+}
+
+/// A directory of version 0.1 does not say which of its topics are compacted.
+#[tokio::test]
+async fn that_a_topic_is_compacted_is_kept_once_it_is_asked_for_so() {
+    let (log, mut hand) = log_of(Vec::new());
+    let spec = |compacted| TopicSpec { name: "in".to_owned(), partitions: None, create: false, compacted };
+    for compacted in [false, true] {
+        hand.answers(Ok(()));
+        assert_eq!(log.ensure_topics(&[spec(compacted)]).await.expect("topics"), [1]);
+    }
+    let asked = hand.asked().await;
+    let topic = KeptTopic { name: "in".to_owned(), partitions: 1, compacted: true };
+    assert_eq!(asked, Change { topics: vec![topic], ..Change::default() });
+    // It is known: nothing more is kept.
+    log.ensure_topics(&[spec(false), spec(true)]).await.expect("topics");
+    assert!(hand.asked.try_recv().is_err());
 }
