@@ -16,6 +16,7 @@
 //! | `worker` | a simulated process |
 //! | `oracle` | what must come out |
 //! | `shipped` | the shipped files, by what `explain` says of them |
+//! | `graphs` | pipeline files of any shape, run again and again |
 
 #![allow(
     clippy::unwrap_used,
@@ -25,6 +26,7 @@
     reason = "a test that meets one of these has failed"
 )]
 
+mod graphs;
 mod log;
 mod oracle;
 mod random;
@@ -85,11 +87,13 @@ fn many(test: &str, few: u64, run: impl Fn(u64, bool) -> Report + Sync) -> bool 
     if let Some(seed) = variable("PIPECTL_SIMULATION_SEED") {
         let report = run(seed, true);
         println!("hash {:x}", report.hash);
-        assert!(report.violations.is_empty(), "seed {seed}: {:#?}", report.violations);
+        assert!(report.violations.is_empty(), "seed {seed}:\n{}", report.violations.join("\n"));
         return false;
     }
     let first = variable("PIPECTL_SIMULATION_FIRST").unwrap_or(0);
     let seeds = variable("PIPECTL_SIMULATION_SEEDS").unwrap_or(few);
+    // All that fail are listed, instead of the first alone.
+    let all = variable("PIPECTL_SIMULATION_ALL").is_some();
     let started = Instant::now();
     let (next, failed) = (AtomicU64::new(first), AtomicBool::new(false));
     let (figures, failures) = (Mutex::new(Figures::new()), Mutex::new(BTreeMap::new()));
@@ -103,8 +107,8 @@ fn many(test: &str, few: u64, run: impl Fn(u64, bool) -> Report + Sync) -> bool 
             }
             let report = run(seed, false);
             if !report.violations.is_empty() {
-                failed.store(true, Relaxed);
-                failures.lock().unwrap().insert(seed, report.violations);
+                failed.store(!all, Relaxed);
+                failures.lock().unwrap().insert(seed, (report.violations, report.shown));
             }
             for (name, count) in report.figures {
                 *figures.lock().unwrap().entry(name).or_default() += count;
@@ -124,9 +128,15 @@ fn many(test: &str, few: u64, run: impl Fn(u64, bool) -> Report + Sync) -> bool 
     for (name, count) in figures.into_inner().unwrap() {
         println!("{count:>12} {name}");
     }
-    if let Some((seed, violations)) = failures.into_inner().unwrap().first_key_value() {
-        let few: Vec<&String> = violations.iter().take(5).collect();
-        panic!("seed {seed}, after {done} seeds: {few:#?}\nto see it again: {}", reproduce(test, *seed));
+    let failures = failures.into_inner().unwrap();
+    if all {
+        failures.iter().for_each(|(seed, (violations, _))| println!("seed {seed}: {}", violations[0]));
+        println!("{} seeds failed", failures.len());
+    }
+    if let Some((seed, (violations, shown))) = failures.first_key_value() {
+        let few: Vec<&str> = violations.iter().take(5).map(String::as_str).collect();
+        let again = reproduce(test, *seed);
+        panic!("{shown}\nseed {seed}, after {done} seeds:\n{}\nto see it again: {again}", few.join("\n"));
     }
     true
 }

@@ -21,6 +21,8 @@ pub(crate) struct Report {
     pub(crate) figures: Figures,
     pub(crate) violations: Vec<String>,
     pub(crate) hash: u64,
+    /// What was run, where a line of figures does not say it.
+    pub(crate) shown: String,
 }
 
 /// Runs a seed.
@@ -34,7 +36,7 @@ pub(crate) fn caught(run: impl FnOnce() -> Report) -> Report {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let violations = vec![format!("panic: {}", text.unwrap_or_default())];
-        Report { figures: Figures::new(), violations, hash: 0 }
+        Report { figures: Figures::new(), violations, hash: 0, shown: String::new() }
     })
 }
 
@@ -58,7 +60,7 @@ fn run_on_a_runtime(seed: u64, print: bool) -> Report {
         let mut state = world.lock();
         let (figures, violations) =
             (std::mem::take(&mut state.figures), std::mem::take(&mut state.violations));
-        Report { figures, violations, hash }
+        Report { figures, violations, hash, shown: String::new() }
     })
 }
 

@@ -68,27 +68,28 @@ impl Worker {
     pub(crate) fn start(world: &Arc<World>, program: &Program<'_>, only: Vec<String>, once: bool) -> Self {
         let number = world.number();
         let process = Process::new(number);
-        Self::start_with(world, process.clone(), program.plan(world, &process, &only), only, once)
+        let plan = program.plan(world, &process, &only);
+        Self::start_with(world, process, plan, only, &|options| RunOptions { once, ..options })
     }
 
+    /// `tune` changes how the plan is run.
     pub(crate) fn start_with(
         world: &Arc<World>,
         process: Arc<Process>,
         plan: Plan,
         only: Vec<String>,
-        once: bool,
+        tune: &dyn Fn(RunOptions) -> RunOptions,
     ) -> Self {
         world.note(process.number, "starts");
         world.count("worker started");
         // No two clocks are the same.
         let clock = Clock::manual(START + world.now() as i64 + process.number as i64);
         let options = RunOptions {
-            once,
             batch_rows: world.draw(1, 20) as usize,
             seed: world.draw(0, 1 << 32),
             ..RunOptions::new(clock)
         };
-        let (run, mut notices) = Run::start(plan, &options);
+        let (run, mut notices) = Run::start(plan, &tune(options));
         let (of, number) = (world.clone(), process.number);
         tokio::spawn(async move {
             while let Some(notice) = notices.recv().await {

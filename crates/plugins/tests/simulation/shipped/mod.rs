@@ -14,7 +14,7 @@
 mod files;
 pub(crate) mod plain;
 mod play;
-mod seen;
+pub(crate) mod seen;
 mod stage;
 mod verdict;
 
@@ -113,7 +113,8 @@ fn play(case: &Case, seed: u64, print: bool, tallies: &Mutex<BTreeMap<String, Ta
             true => vec![play::lasting(&stage, &mut random, print).await],
             false => play::fleeting(&stage, &mut random, print).await,
         };
-        let mut report = Report { figures: Figures::new(), violations: Vec::new(), hash: 0 };
+        let mut report =
+            Report { figures: Figures::new(), violations: Vec::new(), hash: 0, shown: String::new() };
         let mut findings = Findings::default();
         let mut tally = Tally { seeds: 1, ..Tally::default() };
         for life in lives {

@@ -9,6 +9,7 @@ use pipectl_framework::graph::Plan;
 use pipectl_framework::log::memory::MemoryLog;
 use pipectl_framework::log::{Append, Log, LogWriter, WriterOptions};
 use pipectl_framework::plugin::SourceBody;
+use pipectl_framework::run::RunOptions;
 
 use super::plain::{Facts, From, facts, records};
 use super::seen::{Gate, Seen, watched};
@@ -77,7 +78,8 @@ impl<'a> Cast<'a> {
         }
         let gate = Gate(Some((self.world.clone(), process.clone())));
         let plan = watched(plan, &self.seen, process.number, &gate);
-        Worker::start_with(&self.world, process, plan, Vec::new(), once)
+        let tune = |options| RunOptions { once, ..options };
+        Worker::start_with(&self.world, process, plan, Vec::new(), &tune)
     }
 
     fn ended(&mut self, number: u64, in_order: bool) {
