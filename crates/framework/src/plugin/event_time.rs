@@ -45,7 +45,10 @@ enum From {
 
 enum Format {
     Rfc3339,
-    Epoch { per_second: f64 },
+    /// So many milliseconds make one.
+    Epoch {
+        millis: i64,
+    },
     Pattern(Vec<Item<'static>>),
 }
 
@@ -119,10 +122,10 @@ fn format(written: Option<&str>, data_type: &DataType, name: &str) -> Result<For
         (_, DataType::Timestamp(TimeUnit::Millisecond, _)) | (None | Some("epoch_ms"), _)
             if *data_type != DataType::Utf8 =>
         {
-            Format::Epoch { per_second: 1000.0 }
+            Format::Epoch { millis: 1 }
         }
-        (Some("epoch_ms"), _) => Format::Epoch { per_second: 1000.0 },
-        (Some("epoch_s"), _) => Format::Epoch { per_second: 1.0 },
+        (Some("epoch_ms"), _) => Format::Epoch { millis: 1 },
+        (Some("epoch_s"), _) => Format::Epoch { millis: 1000 },
         (None | Some("rfc3339"), DataType::Utf8) => Format::Rfc3339,
         (Some(pattern), DataType::Utf8) => {
             let items: Vec<Item<'static>> = StrftimeItems::new(pattern).map(Item::to_owned).collect();
@@ -137,7 +140,7 @@ fn format(written: Option<&str>, data_type: &DataType, name: &str) -> Result<For
             return Err(Problem::new("format", format!("{name} is a number"))
                 .help("`epoch_ms` for milliseconds since 1970, `epoch_s` for seconds"));
         }
-        _ => Format::Epoch { per_second: 1000.0 },
+        _ => Format::Epoch { millis: 1 },
     };
     if number || matches!(data_type, DataType::Utf8 | DataType::Timestamp(TimeUnit::Millisecond, _)) {
         Ok(format)
@@ -177,7 +180,7 @@ impl Stamper {
 
     /// The values of a column that holds nothing but milliseconds: no row is looked at but for the range.
     fn as_they_are(&self, batch: &Batch) -> Option<ScalarBuffer<Millis>> {
-        let (From::Column(column), Format::Epoch { per_second: 1000.0 }) = (&self.from, &self.format) else {
+        let (From::Column(column), Format::Epoch { millis: 1 }) = (&self.from, &self.format) else {
             return None;
         };
         let column = batch.column(*column);
@@ -209,42 +212,40 @@ impl Stamper {
                 if let Some(texts) = column.as_string_opt::<i32>() {
                     return self.read(texts.value(row));
                 }
-                let per_second =
-                    if let Format::Epoch { per_second } = self.format { per_second } else { 1000.0 };
+                let scale = if let Format::Epoch { millis } = self.format { millis } else { 1 };
                 let number = match (millis(column), column.as_primitive_opt::<Float64Type>()) {
                     (Some(integers), _) => {
                         let number = integers.get(row).copied().unwrap_or_default();
-                        return epoch(number, per_second).ok_or_else(|| self.wrong(&number.to_string()));
+                        return epoch(number, scale).ok_or_else(|| self.wrong(&number.to_string()));
                     }
                     (None, Some(numbers)) => numbers.value(row),
                     (None, None) => f64::NAN,
                 };
-                self.of_number(number, per_second).ok_or_else(|| self.wrong(&number.to_string()))
+                self.of_number(number, scale).ok_or_else(|| self.wrong(&number.to_string()))
             }
         }
     }
 
     /// A number is the decimal that it is nearest to: 4.004 s are 4004 ms, though the binary number is less.
-    fn of_number(&self, number: f64, per_second: f64) -> Option<Millis> {
-        let scale = 1000.0 / per_second;
+    fn of_number(&self, number: f64, scale: i64) -> Option<Millis> {
+        let scale = scale as f64;
         let (nearest, below) = ((number * scale).round(), (number * scale).floor());
-        let millis = if nearest / scale == number { nearest } else { below };
+        let millis = if (nearest / scale).to_bits() == number.to_bits() { nearest } else { below };
         (millis.abs() <= FARTHEST as f64).then_some(millis as Millis)
     }
 
     /// A decimal as it is written; with an exponent it is read as a number.
-    fn of_text(&self, text: &str, per_second: f64) -> Option<Millis> {
-        let shift = if per_second == 1.0 { 3 } else { 0 };
-        decimal(text, shift)
-            .or_else(|| text.parse().ok().and_then(|number| self.of_number(number, per_second)))
+    fn of_text(&self, text: &str, scale: i64) -> Option<Millis> {
+        let shift = if scale == 1000 { 3 } else { 0 };
+        decimal(text, shift).or_else(|| text.parse().ok().and_then(|number| self.of_number(number, scale)))
     }
 
     fn read(&self, text: &str) -> Result<Millis, String> {
         let time = match &self.format {
             Format::Rfc3339 => DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_millis()),
-            Format::Epoch { per_second } => match text.parse() {
-                Ok(number) => epoch(number, *per_second),
-                Err(_) => self.of_text(text, *per_second),
+            Format::Epoch { millis } => match text.parse() {
+                Ok(number) => epoch(number, *millis),
+                Err(_) => self.of_text(text, *millis),
             },
             Format::Pattern(items) => self.by_pattern(items, text),
         };
@@ -309,8 +310,8 @@ fn decimal(text: &str, shift: usize) -> Option<Millis> {
     (-FARTHEST..=FARTHEST).contains(&millis).then_some(millis)
 }
 
-fn epoch(number: i64, per_second: f64) -> Option<Millis> {
-    number.checked_mul((1000.0 / per_second) as i64).filter(|t| (-FARTHEST..=FARTHEST).contains(t))
+fn epoch(number: i64, scale: i64) -> Option<Millis> {
+    number.checked_mul(scale).filter(|t| (-FARTHEST..=FARTHEST).contains(t))
 }
 
 #[cfg(test)]

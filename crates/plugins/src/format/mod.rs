@@ -10,6 +10,7 @@ mod json;
 mod pairs;
 mod text;
 
+use crate::columns::TextColumn;
 use arrow_array::BinaryArray;
 use arrow_array::cast::AsArray;
 use arrow_schema::DataType;
@@ -43,6 +44,15 @@ impl KeyColumn {
 fn text(batch: &Batch, index: usize) -> Result<&arrow_array::StringArray> {
     let column = batch.columns().columns().get(index).and_then(|c| c.as_string_opt::<i32>());
     column.ok_or_else(|| Error::fatal("a column is not the text that was planned"))
+}
+
+/// The values of records.
+fn written(values: TextColumn) -> Result<BinaryArray> {
+    values.finish_binary().map_err(|e| {
+        Error::fatal("the records of one batch are too large together")
+            .caused_by(e)
+            .remedy("write fewer columns, or shorter ones")
+    })
 }
 
 /// The name of a column's type in a file.

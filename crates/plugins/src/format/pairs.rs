@@ -21,7 +21,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer as _, MapAccess, SeqAccess, Visitor};
 
-use super::{excerpt, text, type_name};
+use super::{excerpt, text, type_name, written as values_of};
 use crate::columns::TextColumn;
 
 /// The counts of one window in one record.
@@ -150,7 +150,7 @@ impl Encoder for PairsEncoder {
         }
         Ok(Encoded {
             keys: None,
-            values: values.finish_binary(),
+            values: values_of(values)?,
             timestamps: timestamps.into(),
             rows: RecordMap::Rows(rows),
         })

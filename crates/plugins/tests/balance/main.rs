@@ -2,8 +2,9 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::format_push_string,
     unreachable_pub,
-    reason = "a test fails by panicking; its modules are its own"
+    reason = "a test fails by panicking; its modules are its own; files are written piece by piece"
 )]
 
 #[path = "../support/mod.rs"]

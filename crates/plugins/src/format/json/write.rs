@@ -13,6 +13,7 @@ use pipectl_framework::plugin::{
 
 use super::{KeyColumn, Times, type_name};
 use crate::columns::TextColumn;
+use crate::format::written;
 
 /// Writes rows as JSON objects.
 #[derive(Debug)]
@@ -204,7 +205,7 @@ impl Encoder for JsonEncoder {
         };
         Ok(Encoded {
             keys: self.key.as_ref().map(|key| key.keys(batch)).transpose()?,
-            values: values.finish_binary(),
+            values: written(values)?,
             timestamps: batch.times().values().clone(),
             rows: RecordMap::OneEach,
         })
