@@ -10,6 +10,7 @@ mod operator;
 mod progress;
 mod restored;
 mod result;
+mod room;
 mod rows;
 mod session_rows;
 mod sessions;

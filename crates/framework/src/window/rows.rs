@@ -140,9 +140,8 @@ impl WindowOperator {
             let near = replay || *t <= latest;
             let closed = match replay {
                 true if self.sessions.is_some() => Millis::MIN,
-                true => reached,
                 false if near => progress.before(incoming.offset(row), *t).max(reached),
-                false => reached,
+                _ => reached,
             };
             if near {
                 progress.pass(*t);

@@ -241,7 +241,7 @@ impl Sessions {
             f.due = ends;
             self.due.push(Reverse((ends, spot)));
         }
-        let slot = match second {
+        match second {
             None => Slot::In(f.slot),
             Some(second) => {
                 f.start = f.start.min(second.start);
@@ -259,8 +259,7 @@ impl Sessions {
                 self.forget_offset(partition, gone);
                 Slot::Joins(second.slot, into)
             }
-        };
-        slot
+        }
     }
 
     fn forget_offset(&mut self, partition: u32, offset: i64) {
