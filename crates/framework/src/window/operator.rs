@@ -528,7 +528,8 @@ impl WindowOperator {
             // In the middle of what is read again, what comes behind was dealt with all the same.
             pos: assigned.map_or(next, |a| a.dealt_with.max(next)),
             watermark: watermark.map(|w| w.min(due)),
-            closed_until,
+            // Where only rows without use have come, zeros have not begun.
+            closed_until: closed_until.filter(|_| !self.settings.keep_seen || self.first.is_some()),
             saved,
             keys_saved: assigned.is_some_and(|a| a.keys_saved),
             first: self.first.filter(|first| {

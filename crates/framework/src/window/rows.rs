@@ -307,6 +307,7 @@ impl WindowOperator {
                     if grid.last_end(t) > self.closed_until(incoming.partition) {
                         if !std::mem::replace(&mut closed_early, true) {
                             self.add_listed(incoming, groups, &mut order, &time);
+                            self.give_all_again(&mut again, out)?;
                             self.close_due(watermark, out)?;
                         }
                         if grid.last_end(t) > self.closed_until(incoming.partition) {
