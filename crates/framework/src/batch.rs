@@ -238,14 +238,14 @@ impl Batch {
     pub(crate) fn made_of(self, before: &Self) -> Self {
         // Most often nothing is left out, and the times are the very same.
         let same = self.times.values().ptr_eq(before.times.values());
-        let read = if same { before.read.clone() } else { before.all_read() };
+        let read = if same { before.read.clone() } else { Some(before.all_read()) };
         self.through(before.channel.clone()).of(read)
     }
 
     /// What is known of what was read, for a batch that has a part of these rows.
-    fn all_read(&self) -> Option<Arc<AsRead>> {
+    fn all_read(&self) -> Arc<AsRead> {
         let own = || Arc::new(AsRead { times: self.times.clone(), offsets: self.origin.offsets.clone() });
-        Some(self.read.clone().unwrap_or_else(own))
+        self.read.clone().unwrap_or_else(own)
     }
 
     /// Whose progress in time the rows show: the channel that they came through, else their partition.
@@ -273,7 +273,7 @@ impl Batch {
         };
         let origin = Origin { offsets: pick(&self.origin.offsets)?, ..self.origin.clone() };
         let batch = Self::new(columns, pick(&self.times)?.into(), origin)?;
-        Ok(batch.through(self.channel.clone()).of(self.all_read()))
+        Ok(batch.through(self.channel.clone()).of(Some(self.all_read())))
     }
 
     /// The rows at `rows`, in that order; a row may be taken more than once.
@@ -288,7 +288,7 @@ impl Batch {
         };
         let origin = Origin { offsets: pick(&self.origin.offsets)?, ..self.origin.clone() };
         let batch = Self::new(columns, pick(&self.times)?.into(), origin)?;
-        Ok(batch.through(self.channel.clone()).of(self.all_read()))
+        Ok(batch.through(self.channel.clone()).of(Some(self.all_read())))
     }
 
     /// `length` rows from `start` on, without copying.
@@ -297,7 +297,7 @@ impl Batch {
     /// Where `start + length` is beyond the last row.
     #[must_use]
     pub fn slice(&self, start: usize, length: usize) -> Self {
-        self.cut(start, length).of(self.all_read())
+        self.cut(start, length).of(Some(self.all_read()))
     }
 
     /// As [`slice`](Self::slice), of a batch as it was read: the others are as if they had been read before or behind it.

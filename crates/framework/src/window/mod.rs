@@ -13,6 +13,7 @@ mod position;
 mod progress;
 mod restored;
 mod result;
+mod room;
 mod rows;
 mod session_rows;
 mod sessions;

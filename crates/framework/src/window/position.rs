@@ -39,7 +39,8 @@ impl WindowOperator {
         let restored = Restored {
             pos,
             watermark: watermark.map(|w| w.min(due)),
-            closed_until,
+            // Where only rows without use have come, zeros have not begun.
+            closed_until: closed_until.filter(|_| !self.settings.keep_seen || self.first.is_some()),
             saved: assigned.and_then(|a| a.saved),
             keys_saved: assigned.is_some_and(|a| a.keys_saved),
             first: self.first.filter(|first| {

@@ -95,7 +95,7 @@ impl Give<'_> {
             }
         }
         columns.extend(results.columns);
-        let rows = columns.last().map_or(0, |column| column.len());
+        let rows = columns.last().map_or(0, Array::len);
         if self.settings.every.is_some() {
             columns.push(Arc::new(BooleanArray::from(vec![self.early; rows])));
         }

@@ -153,9 +153,8 @@ impl WindowOperator {
             let near = replay || *t <= latest;
             let closed = match replay {
                 true if self.sessions.is_some() => Millis::MIN,
-                true => reached,
                 false if near => progress.before(incoming.offset(row), *t).max(reached),
-                false => reached,
+                _ => reached,
             };
             if near {
                 progress.pass(*t);
@@ -321,6 +320,7 @@ impl WindowOperator {
                     if grid.last_end(t) > self.closed_until(incoming.partition) {
                         if !std::mem::replace(&mut closed_early, true) {
                             self.add_listed(incoming, groups, &mut order, &time);
+                            self.give_all_again(&mut again, out)?;
                             self.close_due(watermark, out)?;
                         }
                         if grid.last_end(t) > self.closed_until(incoming.partition) {

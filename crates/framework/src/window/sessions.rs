@@ -213,7 +213,7 @@ impl Sessions {
             f.due = ends;
             self.due.push(Reverse((ends, spot)));
         }
-        let slot = match second {
+        match second {
             None => Slot::In(f.slot),
             Some(second) => {
                 f.start = f.start.min(second.start);
@@ -232,8 +232,7 @@ impl Sessions {
                 self.forget_offset(partition, gone);
                 Slot::Joins(second.slot, into)
             }
-        };
-        slot
+        }
     }
 
     fn forget_offset(&mut self, partition: u32, offset: i64) {

@@ -7,9 +7,10 @@ thread_local! {
 
 /// So many fragments, panes or states were looked at.
 #[inline]
-pub(super) fn count(_looked_at: usize) {
+#[cfg_attr(not(test), expect(unused_variables, reason = "nothing is counted"))]
+pub(super) fn count(looked_at: usize) {
     #[cfg(test)]
-    DONE.with(|done| done.set(done.get() + _looked_at as u64));
+    DONE.with(|done| done.set(done.get() + looked_at as u64));
 }
 
 /// How many were looked at since the last call, by this thread.
