@@ -483,11 +483,11 @@ pub(crate) fn pieces(mut bytes: &[u8]) -> Result<Vec<&[u8]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::notes::Matched;
-    use crate::window::Restored;
     use crate::clock::Clock;
     use crate::log::WriterOptions;
     use crate::log::memory::MemoryLog;
+    use crate::run::notes::Matched;
+    use crate::window::Restored;
 
     const STEP: &str = "count.window";
 
