@@ -17,7 +17,8 @@ impl WindowOperator {
                 parts.filter(|p| p.partition == assigned.number).map(|p| p.first_offset).min()
             }
         };
-        low.max(assigned.saved).map_or(next, |low| low.min(next))
+        // What is saved need not be read again; where no pane is open nothing need be, whatever was saved.
+        low.map_or(next, |low| assigned.saved.map_or(low, |saved| low.max(saved)).min(next))
     }
 
     /// What the window wants back with the position of `partition`, when everything before `next` has been pushed. From

@@ -102,7 +102,6 @@ fn rows_that_are_read_again_reach_no_repartition() {
 }
 
 #[test]
-#[ignore = "until the mends are in"]
 fn the_end_of_the_data_closes_no_session() {
     let chains = COPY_BESIDE_A_WINDOW.replace("size: 1h", "gap: 1s");
     let portion =
@@ -111,7 +110,6 @@ fn the_end_of_the_data_closes_no_session() {
 }
 
 #[test]
-#[ignore = "until the mends are in"]
 fn the_end_of_the_data_closes_no_window_that_takes_late_rows() {
     let chains = COPY_BESIDE_A_WINDOW.replace("size: 1h", "size: 1h, lateness: 2h");
     let portion =
