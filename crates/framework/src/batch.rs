@@ -11,7 +11,7 @@ use crate::clock::Millis;
 /// A partition of a source: a partition of a topic, or the one partition of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Partition {
-    /// The topic, or the file's path as written.
+    /// The topic, or the file's path from the pipeline file's folder: one name, however the path is written.
     pub source: Arc<str>,
     /// The number, from 0.
     pub index: i32,

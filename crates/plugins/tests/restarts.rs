@@ -113,19 +113,29 @@ pipelines:
 
     /// Writes rows to topic `in`, each with its time.
     fn write(&self, rows: &[(Value, i64)]) {
+        let rows: Vec<_> = rows.iter().map(|(value, time)| (None, value, *time)).collect();
+        self.append_all("in", &rows);
+    }
+
+    /// Writes a record.
+    fn append(&self, topic: &str, key: &str, value: &Value) {
+        self.append_all(topic, &[(Some(key), value, START)]);
+    }
+
+    fn append_all(&self, topic: &str, rows: &[(Option<&str>, &Value, i64)]) {
         self.with_log(async |log| {
-            let spec = TopicSpec { name: "in".into(), partitions: Some(1), create: true, compacted: false };
+            let spec = TopicSpec { name: topic.into(), partitions: Some(1), create: true, compacted: false };
             log.ensure_topics(&[spec]).await.unwrap();
             let options =
                 WriterOptions { transactional_id: None, transaction_timeout: Duration::from_secs(10) };
             let mut writer = log.writer(options).await.unwrap();
-            let values: Vec<String> = rows.iter().map(|(value, _)| value.to_string()).collect();
+            let values: Vec<String> = rows.iter().map(|(_, value, _)| value.to_string()).collect();
             let append = Append {
-                topic: "in".into(),
+                topic: topic.into(),
                 partition: None,
-                keys: None,
+                keys: Some(rows.iter().map(|(key, ..)| key.map(str::as_bytes)).collect()),
                 values: values.iter().map(|value| Some(value.as_bytes())).collect(),
-                timestamps: rows.iter().map(|(_, time)| *time).collect(),
+                timestamps: rows.iter().map(|(.., time)| *time).collect(),
             };
             writer.append(append).await.unwrap();
             writer.commit(None).await.unwrap();
@@ -451,4 +461,87 @@ fn a_window_above_another_takes_nothing_of_it() {
     job.runs(&reversed, End::Once);
     assert_eq!(job.counts("old"), BTreeMap::from([((0, "a".to_owned()), 9)]));
     assert_eq!(job.ids("copy"), (0..9).collect::<Vec<_>>());
+}
+
+fn copying(path: &str) -> String {
+    format!(
+        "  rows:
+    - source: csv
+      time: {{ field: t, format: epoch_ms }}
+      with: {{ path: {path} }}
+    - sink: kafka
+      with: {{ topic: copy }}
+  counts:
+    - from: rows.csv
+    - window: count-by-key
+      with: {{ key: k, size: 1h }}
+    - sink: kafka
+      with: {{ topic: counts }}
+"
+    )
+}
+
+fn csv(ids: std::ops::Range<i64>) -> String {
+    let lines: String = ids.map(|id| format!("{id},a,{}\n", START + id * MINUTE)).collect();
+    format!("id,k,t\n{lines}")
+}
+
+impl Job {
+    fn file(&self, name: &str, text: &str) {
+        std::fs::write(self.path().join(name), text).unwrap();
+    }
+
+    /// The ids of the copies, which are texts, sorted.
+    fn copies(&self) -> Vec<i64> {
+        let id = |row: &Value| row["id"].as_str().unwrap().parse().unwrap();
+        let mut ids: Vec<i64> = self.topic("copy").iter().map(id).collect();
+        ids.sort_unstable();
+        ids
+    }
+}
+
+#[test]
+fn a_file_has_one_position_however_its_path_is_written() {
+    let job = Job::new();
+    std::fs::create_dir(job.path().join("sub")).unwrap();
+    let whole = job.path().join("rows.csv").to_string_lossy().into_owned();
+    let paths = ["rows.csv", "./rows.csv", "sub/../rows.csv", &whole, "rows.csv"];
+    for (run, path) in (1..).zip(paths) {
+        job.file("rows.csv", &csv(0..3 * run));
+        job.runs(&copying(path), End::Once);
+        job.runs(&copying(path), End::Once);
+        assert_eq!(job.copies(), (0..3 * run).collect::<Vec<_>>(), "{path}");
+        assert_eq!(job.counts("counts"), BTreeMap::from([((0, "a".to_owned()), 3 * run)]), "{path}");
+    }
+}
+
+#[test]
+fn each_file_of_a_chain_keeps_its_own_position() {
+    let job = Job::new();
+    job.file("one.csv", &csv(0..5));
+    job.file("two.csv", &csv(100..103));
+    job.runs(&copying("one.csv"), End::Once);
+    job.runs(&copying("two.csv"), End::Once);
+    job.file("one.csv", &csv(0..7));
+    job.runs(&copying("one.csv"), End::Once);
+    job.runs(&copying("two.csv"), End::Once);
+    assert_eq!(job.copies(), (0..7).chain(100..103).collect::<Vec<_>>());
+}
+
+/// Version 0.1 kept one position a chain, with the path as it was written.
+#[test]
+fn a_position_of_version_0_1_is_that_of_its_file_and_of_no_other() {
+    for (written, known) in [("rows.csv", true), ("./rows.csv", true), ("other.csv", false)] {
+        let job = Job::new();
+        job.file("rows.csv", &csv(0..5));
+        job.runs(&copying("rows.csv"), End::Once);
+        let mut kept = job.topic("t.positions").pop().unwrap();
+        kept["source"] = json!(written);
+        let older = Job::new();
+        older.file("rows.csv", &csv(0..7));
+        older.append("t.positions", "rows", &kept);
+        older.runs(&copying("./rows.csv"), End::Once);
+        let expected: Vec<i64> = if known { (5..7).collect() } else { (0..7).collect() };
+        assert_eq!(older.copies(), expected, "{written}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -252,10 +252,31 @@ pub struct BindContext<'a> {
     pub connections: &'a [String],
 }
 
+/// A whole path without `.` and `..`.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => _ = plain.pop(),
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
 impl BindContext<'_> {
     /// A path of the file as a path of this process: a relative one starts at the pipeline file's folder.
     pub fn path(&self, written: &str) -> PathBuf {
         self.base.join(written)
+    }
+
+    /// The name of a file for its position: one name however its path is written. A file below the pipeline file's folder is
+    /// named from there, another one by its whole path. Links are not followed: what a link leads to may change.
+    pub fn file_name(&self, written: &str) -> String {
+        let whole = |path: PathBuf| std::path::absolute(&path).map_or(path, |path| plain(&path));
+        let (file, base) = (whole(self.path(written)), whole(self.base.to_owned()));
+        file.strip_prefix(base).unwrap_or(&file).to_string_lossy().into_owned()
     }
 
     /// Checks that the file has a connection of this name; `path` is where the name stands in `with:`.

@@ -1,6 +1,7 @@
 //! Where a plugin's source stands, kept in the log that its chain writes: a record of a compacted topic, in the same transaction as the rows. So
 //! a restart neither skips nor repeats a row of a file.
 
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::BinaryArray;
@@ -22,7 +23,10 @@ pub(crate) struct Keeper {
     pub(crate) connection: usize,
     log: Arc<dyn Log>,
     topic: TopicSpec,
-    /// The chain.
+    chain: String,
+    /// The source: each that the chain has had keeps its own position.
+    source: Partition,
+    /// `[chain, source, partition]` as JSON.
     key: String,
     /// The record as it was last written or read.
     last: Option<String>,
@@ -65,8 +69,22 @@ pub(crate) struct Resumed {
 }
 
 impl Keeper {
-    pub(crate) fn new(connection: usize, log: Arc<dyn Log>, pipeline: &str, chain: &str) -> Self {
-        Self { connection, log, topic: positions_topic(pipeline), key: chain.to_owned(), last: None }
+    pub(crate) fn new(
+        connection: usize,
+        log: Arc<dyn Log>,
+        pipeline: &str,
+        chain: &str,
+        source: &Partition,
+    ) -> Self {
+        Self {
+            connection,
+            log,
+            topic: positions_topic(pipeline),
+            key: serde_json::json!([chain, *source.source, source.index]).to_string(),
+            chain: chain.to_owned(),
+            source: source.clone(),
+            last: None,
+        }
     }
 
     /// Reads what was last committed; to be called once the chain's writer is open, so that no commit is under way.
@@ -81,6 +99,7 @@ impl Keeper {
             max_bytes: 1 << 20,
         };
         let mut reader = self.log.reader(options).await?;
+        let mut of_chain = None;
         self.last = None;
         let (mut bounded, mut patience) = (false, Patience::new(&self.topic.name));
         let read = loop {
@@ -92,9 +111,13 @@ impl Keeper {
                     }
                 }
                 Ok(ReadEvent::Records(records)) => {
-                    let keys = records.keys.iter().zip(records.values.iter());
-                    for (_, value) in keys.filter(|(key, _)| *key == Some(self.key.as_bytes())) {
-                        self.last = value.map(|value| String::from_utf8_lossy(value).into_owned());
+                    for (key, value) in records.keys.iter().zip(records.values.iter()) {
+                        let text = || value.map(|value| String::from_utf8_lossy(value).into_owned());
+                        if key == Some(self.key.as_bytes()) {
+                            self.last = text();
+                        } else if key == Some(self.chain.as_bytes()) {
+                            of_chain = text();
+                        }
                     }
                 }
                 Ok(ReadEvent::End) => break Ok(()),
@@ -104,12 +127,26 @@ impl Keeper {
         };
         reader.close().await?;
         read?;
-        self.last.as_deref().map(|text| self.parse(text)).transpose()
+        if let Some(text) = &self.last {
+            return self.parse(text).map(|(_, resumed)| Some(resumed));
+        }
+        // Version 0.1 kept one position a chain, of the path as it was written.
+        let of_chain = of_chain.map(|text| self.parse(&text)).transpose()?;
+        Ok(of_chain.filter(|(written, _)| self.is_named(written)).map(|(_, resumed)| resumed))
     }
 
-    fn parse(&self, text: &str) -> Result<Resumed> {
+    /// True where a path, as it was written, may be that of the source. Whether it is the file, its head and tail say.
+    fn is_named(&self, written: &str) -> bool {
+        Path::new(written).components().filter(|part| *part != Component::CurDir).collect::<PathBuf>()
+            == Path::new(&*self.source.source)
+            || (Path::new(written).is_absolute() && Path::new(written).ends_with(&*self.source.source))
+    }
+
+    /// A record's source, as it is named there, and what it says.
+    fn parse(&self, text: &str) -> Result<(String, Resumed)> {
         let unreadable = |what: String| {
-            Error::fatal(format!("topic `{}` has a position for `{}` that {what}", self.topic.name, self.key))
+            let (topic, chain) = (&self.topic.name, &self.chain);
+            Error::fatal(format!("topic `{topic}` has a position for `{chain}` that {what}"))
                 .remedy("give the pipeline another name to read its sources from their beginning")
         };
         let kept: Kept =
@@ -117,13 +154,13 @@ impl Keeper {
         if kept.v != VERSION {
             return Err(unreadable(format!("is of version {}, not {VERSION}", kept.v)));
         }
-        let partition = Partition::new(kept.source, kept.partition);
+        let partition = self.source.clone();
         let position = kept.position.map(|kept| Position {
             partition: partition.clone(),
             offset: kept.offset,
             metadata: kept.metadata,
         });
-        Ok(Resumed { partition, position, note: kept.note })
+        Ok((kept.source, Resumed { partition, position, note: kept.note }))
     }
 
     /// The record to append with the rows; `None` where the source stands where it stood.

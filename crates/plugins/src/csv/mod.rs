@@ -108,9 +108,10 @@ impl SourcePlugin for Csv {
         let dialect =
             Dialect { delimiter, columns: columns.into(), max_line, name: Arc::from(self.path.as_str()) };
         let header = if has_header { head.cells } else { None };
-        let settings = Settings { path, dialect, header, repeat: self.repeat };
+        let name = context.file_name(&self.path);
+        let settings = Settings { path, name: name.as_str().into(), dialect, header, repeat: self.repeat };
         let source = CsvSource::new(settings, Replay::new(self.rate, self.speed));
-        Ok(BoundSource::custom(self.path, source.schema(), !self.repeat, source))
+        Ok(BoundSource::custom(name, source.schema(), !self.repeat, source))
     }
 }
 

@@ -22,6 +22,8 @@ use crate::replay::{Due, Replay};
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) path: PathBuf,
+    /// The one name of the file, however its path is written.
+    pub(super) name: Arc<str>,
     pub(super) dialect: Dialect,
     /// The names in the file's header; `None` where it has none.
     pub(super) header: Option<Vec<Vec<u8>>>,
@@ -57,7 +59,7 @@ impl CsvSource {
     pub(super) fn new(settings: Settings, replay: Replay) -> Self {
         let wanted: Vec<usize> = (0..settings.dialect.columns.len()).collect();
         Self {
-            partition: Partition::new(settings.dialect.name.clone(), 0),
+            partition: Partition::new(settings.name.clone(), 0),
             schema: schema(&settings.dialect, &wanted),
             settings,
             wanted,

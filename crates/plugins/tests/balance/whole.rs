@@ -81,6 +81,7 @@ impl Source for WholeSource {
                 offsets.push(row as i64);
             } else {
                 rejects.push(SourceReject {
+                    time: None,
                     offset: row as i64,
                     place: format!("{}:{}", self.name, row + 2),
                     reason: format!("{} cells where {width} are expected", cells.len()),

@@ -175,9 +175,13 @@ impl Chain {
             SourceBody::Custom(..) => name,
             SourceBody::Log(_) => format!("{name}.{}", environment.worker.name()),
         };
-        let keeper = plan
-            .keeps_position_in(&environment.connections)
-            .map(|c| Keeper::new(c, environment.connections[c].1.clone(), &environment.pipeline, &plan.name));
+        let keeper = match (&plan.source.bound.body, plan.keeps_position_in(&environment.connections)) {
+            (SourceBody::Custom(_, source), Some(connection)) => {
+                let log = environment.connections[connection].1.clone();
+                Some(Keeper::new(connection, log, &environment.pipeline, &plan.name, source))
+            }
+            _ => None,
+        };
         let changelog = match (&plan.source.bound.body, home) {
             (SourceBody::Log(settings), Some(home)) if plan.keeps_windows(&environment.connections) => {
                 let topic = plan.changelog_topic(&environment.pipeline);
