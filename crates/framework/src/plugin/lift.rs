@@ -58,6 +58,10 @@ impl<F> Transform for MapText<F>
 where
     F: for<'a> Fn(Option<&'a str>) -> Option<std::borrow::Cow<'a, str>> + Send + 'static,
 {
+    fn keeps_state(&self) -> bool {
+        false
+    }
+
     fn apply(&mut self, batch: Batch, _rejects: &mut Rejects) -> Result<Batch> {
         let values = batch.column(self.source).as_string::<i32>();
         let mut mapped = StringBuilder::with_capacity(values.len(), values.value_data().len());

@@ -9,7 +9,9 @@ use crate::batch::Batch;
 use crate::config::Problem;
 use crate::error::Result;
 
-/// Does the work of a transform. One object per chain; it may keep state, but a restart starts it anew.
+/// Does the work of a transform. One object per chain. It may keep state between batches, but nobody keeps that for it: a
+/// restart starts it anew, and after a passing fault it meets rows again with the state that it had. So a chain is called
+/// exactly once only where its transforms say that they [keep none](Self::keeps_state).
 pub trait Transform: Send {
     /// Called once per batch, in the order of the source. Gives the rows that go on, with the schema that
     /// [`BoundTransform`] promised. Rows may be left out (counted as `filtered`) or rejected (see [`Rejects`]), and a row's
@@ -18,6 +20,12 @@ pub trait Transform: Send {
     /// # Errors
     /// Any error ends this try of the chain; a `Fatal` one ends the run. A bad *row* is not an error: reject it.
     fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch>;
+
+    /// False where what it gives for a row depends on that row alone. What `pipectl explain` promises of the chain depends
+    /// on it.
+    fn keeps_state(&self) -> bool {
+        true
+    }
 }
 
 /// Which columns of its input a step looks at; planning tells the source, which then need not read the others.

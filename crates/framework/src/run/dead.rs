@@ -67,5 +67,7 @@ pub(crate) fn batch(
     let columns = RecordBatch::try_new(dead_schema(), columns).map_err(broken)?;
     let origin =
         Origin { partition: partition.clone(), offsets: rejects.iter().map(|r| r.offset).collect(), replay };
-    Batch::new(columns, rejects.iter().map(|r| r.time.unwrap_or(now)).collect(), origin).map_err(broken)
+    // A topic takes no letter of before 1970 or of the future, whatever its record's time is.
+    let times = rejects.iter().map(|r| r.time.unwrap_or(now).min(now).max(0));
+    Batch::new(columns, times.collect(), origin).map_err(broken)
 }

@@ -110,6 +110,10 @@ struct Casts {
 }
 
 impl Transform for Casts {
+    fn keeps_state(&self) -> bool {
+        false
+    }
+
     fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch> {
         let mut columns = batch.columns().columns().to_vec();
         let mut wrong = vec![false; batch.rows()];

@@ -38,6 +38,10 @@ impl TransformPlugin for Filter {
 struct Keep(Matcher);
 
 impl Transform for Keep {
+    fn keeps_state(&self) -> bool {
+        false
+    }
+
     fn apply(&mut self, batch: Batch, _rejects: &mut Rejects) -> Result<Batch> {
         let keep = self.0.rows(batch.columns())?;
         if keep.count_set_bits() == batch.rows() {

@@ -68,6 +68,10 @@ struct Project {
 }
 
 impl Transform for Project {
+    fn keeps_state(&self) -> bool {
+        false
+    }
+
     fn apply(&mut self, batch: Batch, _rejects: &mut Rejects) -> Result<Batch> {
         let broken = |e| Error::fatal("a batch has not the columns that were planned").caused_by(e);
         let options = RecordBatchOptions::new().with_row_count(Some(batch.rows()));
