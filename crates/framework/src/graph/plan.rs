@@ -18,8 +18,9 @@ pub const REPLAY_ROWS: i64 = 2_000_000;
 /// How long ago the first of them was read, at most. Below this a state is not worth writing, however few rows it is of.
 pub const REPLAY_TIME: Duration = Duration::from_secs(120);
 
-/// How many bytes of a committed position's note a window takes at most, beside its name and the offsets of late rows.
-pub const NOTE_OF_A_WINDOW: usize = 150;
+/// How many bytes of a committed position's note a window takes at most, beside its name and the offsets of late rows: with
+/// times of before the year 10000 and offsets below 10^16.
+pub const NOTE_OF_A_WINDOW: usize = 160;
 
 /// Everything that a run needs, with all names resolved.
 pub struct Plan {

@@ -410,6 +410,7 @@ impl<'a> Planner<'a> {
     fn finish(mut self, others: &Others) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
         let (topics, sharing) =
             topics::join(&self.drafts, others, self.connections, &mut self.problems, &mut self.warnings);
+        self.problems.extend(self.drafts.iter().filter_map(Draft::too_many_windows));
         self.problems.extend(self.names_of_logs.clashes(&self.drafts, &self.document.connections));
         if !self.problems.is_empty() {
             return Err(self.problems);

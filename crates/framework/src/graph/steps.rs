@@ -1,10 +1,11 @@
 //! Binds single steps.
 
-use super::plan::{Node, NodeBody, SourcePlan};
+use super::plan::{NOTE_OF_A_WINDOW, Node, NodeBody, SourcePlan};
 use super::planning::{Given, Planner};
 use crate::config::{
     ChainDecl, DeliveryDecl, Diagnostic, Kind, Output, Place, Problem, Retry, RetryDecl, StepDecl, Value,
 };
+use crate::log::MAX_METADATA;
 use crate::plugin::{Build, Capability, EventTime, Input, Plugin, Reads, SinkBody, SourceBody};
 use crate::window::{Fingerprint, WindowOperator, WindowSettings};
 
@@ -22,6 +23,23 @@ pub(super) struct Draft {
     pub(super) time_fields: Vec<String>,
     pub(super) nodes: Vec<DraftNode>,
     pub(super) sinks: Vec<SinkUse>,
+}
+
+impl Draft {
+    /// The problem that a position has no room for what each window wants back with it.
+    pub(super) fn too_many_windows(&self) -> Option<Diagnostic> {
+        let place = self.source_topic.clone()?;
+        let windows = self.nodes.iter().filter(|entry| matches!(entry.node.body, NodeBody::Window(_)));
+        let sizes: Vec<usize> = windows
+            .map(|entry| entry.node.chain.len() + 1 + entry.node.id.len() + NOTE_OF_A_WINDOW)
+            .collect();
+        (sizes.iter().sum::<usize>() > MAX_METADATA).then(|| {
+            let message = format!("{} windows stand behind one source, which are too many", sizes.len());
+            Diagnostic::error(place, message)
+                .label("the position in the topic has no room for what they want back after a restart")
+                .help("write the rows to a topic, and let a part of the windows read that")
+        })
+    }
 }
 
 pub(super) struct DraftNode {

@@ -86,7 +86,7 @@ pub struct Position {
 
 /// The most bytes that the metadata of a [`Position`] may have. Kafka refuses more than `offset.metadata.max.bytes`,
 /// 4096 by default; we keep below.
-pub const MAX_METADATA: usize = 3072;
+pub const MAX_METADATA: usize = 4000;
 
 /// A partition that a reader has been given, and where it starts.
 #[derive(Debug, Clone, PartialEq, Eq)]

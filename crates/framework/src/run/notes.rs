@@ -293,6 +293,23 @@ mod tests {
     }
 
     #[test]
+    fn a_window_has_the_room_that_planning_counts_with() {
+        let (time, offset) = (Some(-253_402_300_799_999), 9_999_999_999_999_999);
+        let restored = Restored {
+            pos: offset,
+            watermark: time,
+            closed_until: time,
+            saved: Some(offset),
+            keys_saved: true,
+            first: time,
+            given: Some(Given { offset, until: -253_402_300_799_999 }),
+            late: Vec::new(),
+        };
+        let text = format!("|#{};{restored}", mark('f'));
+        assert!(text.len() <= NOTE_OF_A_WINDOW, "{} bytes", text.len());
+    }
+
+    #[test]
     fn a_note_of_somebody_else_is_named() {
         for text in ["hello", "v5;1", "v4|x", "v4|c.a#12;p1", "v1;7"] {
             let error = Notes::parse(text, &Partition::new("t", 0)).unwrap_err().to_string();

@@ -31,6 +31,35 @@ fn planned(brokers: &str, pipelines: &str, only: &[&str]) -> Result<(Plan, Strin
 const KAFKA: &str = "brokers: '127.0.0.1:9092'";
 const MEMORY: &str = "brokers: embedded";
 
+#[test]
+fn as_many_windows_stand_behind_a_source_as_its_position_has_room_for() {
+    let windows = |count: usize| {
+        let window = |number: usize| {
+            format!(
+                "  count{number}:
+    - from: rows.kafka
+    - window: count-by-key
+      with: {{ key: value, size: 1m }}
+    - sink: kafka
+      with: {{ topic: out{number} }}
+"
+            )
+        };
+        let all: String = (0..count).map(window).collect();
+        format!(
+            "  rows:
+    - source: kafka
+      with: {{ topic: in, format: text, keyed_by: value }}
+    - sink: kafka
+      with: {{ topic: copy, value: value }}
+{all}"
+        )
+    };
+    assert!(planned(KAFKA, &windows(20), &[]).is_ok());
+    let problems = planned(KAFKA, &windows(40), &[]).err().unwrap();
+    assert!(problems.contains("40 windows stand behind one source, which are too many"), "{problems}");
+}
+
 /// The chains of a plan as `pipectl check` shows them.
 fn shape(planned: &Result<(Plan, String), String>) -> String {
     match planned {
