@@ -147,10 +147,17 @@ pub(crate) fn resolve(text: &str) -> Value {
         return Value::Text { text: text.to_owned(), plain: true };
     }
     // A scalar that looks like structure (`a: b` behind an interpolation) is a text.
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "true" | "True" | "TRUE" => return Value::Bool(true),
+        "false" | "False" | "FALSE" => return Value::Bool(false),
+        _ => {}
+    }
+    // What is left may be a number, and nothing else: `&k3y` and `!!bool true`, from a command line, are texts.
+    let number = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'))
+        && !text.contains(['#', ' ', '\t', '\n']);
     match serde_yaml::from_str::<serde_yaml::Value>(text) {
-        Ok(serde_yaml::Value::Null) => Value::Null,
-        Ok(serde_yaml::Value::Bool(b)) => Value::Bool(b),
-        Ok(serde_yaml::Value::Number(n)) => {
+        Ok(serde_yaml::Value::Number(n)) if number => {
             let number = n
                 .as_i64()
                 .map(Into::into)

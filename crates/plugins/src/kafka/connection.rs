@@ -86,7 +86,7 @@ struct Tls {
     #[serde(default)]
     key: Option<String>,
     /// The password of that key.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "Secret::given")]
     key_password: Option<Secret>,
 }
 

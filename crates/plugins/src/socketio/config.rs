@@ -84,6 +84,7 @@ pub struct SocketIoSink {
     #[serde(default)]
     pub legacy_clients: bool,
     /// What a client must show to get data: the page takes it from its address, `#token=...`.
+    #[serde(default, deserialize_with = "Secret::given")]
     pub token: Option<Secret>,
     /// Lets everybody who can reach the address read the data without a token. Default: false.
     #[serde(default)]
