@@ -41,14 +41,14 @@ impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // The text itself must not stand in the error, as serde's own would have it.
         match serde_json::Value::deserialize(deserializer)? {
-            serde_json::Value::String(text) if text.is_empty() => {
-                Err(serde::de::Error::custom("expected a secret, and it is empty"))
-            }
+            serde_json::Value::String(text) if text.is_empty() => Err(serde::de::Error::custom(
+                "expected a secret, and it is empty: give it a text, or take the key away",
+            )),
             serde_json::Value::String(text) => Ok(Self(text)),
             serde_json::Value::Bool(word) => Ok(Self(word.to_string())),
-            serde_json::Value::Null => {
-                Err(serde::de::Error::custom("expected a secret, and nothing stands here"))
-            }
+            serde_json::Value::Null => Err(serde::de::Error::custom(
+                "expected a secret, and nothing stands here: give it a text, or take the key away",
+            )),
             // A whole number prints as it was written; `1.50` would lose its last digit.
             serde_json::Value::Number(number) if !number.is_f64() => Ok(Self(number.to_string())),
             serde_json::Value::Number(_) => {
