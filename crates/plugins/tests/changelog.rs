@@ -7,12 +7,15 @@
     reason = "a test fails by panicking; its modules are its own"
 )]
 
+#[path = "support/dice.rs"]
+mod dice;
 mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dice::Dice;
 use pipectl_framework::clock::Clock;
 use pipectl_framework::log::{
     Append, Log, Position, ReadEvent, ReaderOptions, Start, TopicSpec, WriterOptions,
@@ -21,7 +24,7 @@ use pipectl_framework::run::{Run, RunOptions};
 use pipectl_framework::testing::START;
 use pipectl_plugins as _;
 use serde_json::{Value, json};
-use support::{Dice, planned, read};
+use support::{planned, read};
 
 const KEYS: u64 = 7;
 /// A row each three seconds: an hour is 1200 rows.

@@ -7,6 +7,8 @@
     reason = "a test fails by panicking; its modules are its own"
 )]
 
+#[path = "support/dice.rs"]
+mod dice;
 mod support;
 
 use std::collections::BTreeMap;
@@ -14,13 +16,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dice::Dice;
 use pipectl_framework::clock::Clock;
 use pipectl_framework::log::{Append, Log, TopicSpec, WriterOptions};
 use pipectl_framework::run::{Run, RunOptions};
 use pipectl_framework::testing::START;
 use pipectl_plugins as _;
 use serde_json::json;
-use support::{Dice, planned, read};
+use support::{planned, read};
 
 const PARTITIONS: u32 = 4;
 const KEYS: u64 = 7;

@@ -104,8 +104,7 @@ pipelines:
     - source: kafka
       with: { topic: in, format: text }
     - sink: stdout
-"
-        .replace("text", "text");
+";
         let plan = planned(&yaml, self.path());
         let log = plan.connections[0].1.clone();
         self.runtime.block_on(work(log))
@@ -373,7 +372,7 @@ fn a_file_that_has_grown_goes_on_with_its_open_windows() {
     std::fs::write(&path, "id,k,t\n").unwrap();
     for part in 0..3 {
         let mut text = std::fs::read_to_string(&path).unwrap();
-        (0..5).for_each(|row| text.push_str(&format!("{row},a,{}\n", START + part * 10 * MINUTE)));
+        text.extend((0..5).map(|row| format!("{row},a,{}\n", START + part * 10 * MINUTE)));
         std::fs::write(&path, text).unwrap();
         job.runs(chains, End::Once);
         assert_eq!(job.counts("counts"), BTreeMap::from([((0, "a".to_owned()), 5 * (part + 1))]));

@@ -5,6 +5,7 @@
 //! the latter, in the order of the windows.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use super::tree::Tree;
 use crate::batch::Partition;
@@ -213,7 +214,8 @@ impl Tree {
         for ((name, fingerprint), window) in marks.iter().zip(self.windows()) {
             let (restored, without) = window.note(partition, next, low, room);
             left_out += without;
-            text.push_str(&format!("|{name}#{fingerprint};{restored}"));
+            // Writing to a text cannot fail.
+            let _ = write!(text, "|{name}#{fingerprint};{restored}");
         }
         Noted { low, text, left_out }
     }

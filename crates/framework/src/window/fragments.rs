@@ -8,6 +8,7 @@ use crate::clock::Millis;
 
 /// The rows of one key and one partition that hang together.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and they come in any mix")]
 pub(super) struct Fragment {
     pub(super) partition: u32,
     /// The time of the first row, and a gap after the last.

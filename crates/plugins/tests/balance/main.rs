@@ -7,6 +7,8 @@
     reason = "a test fails by panicking; its modules are its own; files are written piece by piece"
 )]
 
+#[path = "../support/dice.rs"]
+mod dice;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,7 +1,7 @@
 //! A source reads only the columns that somebody looks at. What comes out is what it would be if it read all of them, dead letters and late rows too.
 
+use super::dice::Dice;
 use super::run_cut;
-use super::support::Dice;
 
 const COLUMNS: [&str; 6] = ["t", "a", "b", "c", "d", "long"];
 const LARGEST: usize = 3_000;

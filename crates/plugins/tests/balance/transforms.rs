@@ -10,8 +10,8 @@ use pipectl_framework::register;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::dice::Dice;
 use super::run_cut;
-use super::support::Dice;
 
 /// Does with each row what dice say.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -87,7 +87,7 @@ impl Chain {
             };
             positions.extend(position.filter(|p| spoke || progressed.committed.as_ref() != Some(p)));
         }
-        if left_out > 0 && !std::mem::replace(&mut self.told_of_late, true) {
+        if left_out > 0 && self.left_out.replace(left_out).is_none() {
             tracing::warn!(
                 chain = self.name,
                 "{left_out} late rows have no room in the committed position: should the chain start again while their \

@@ -122,8 +122,8 @@ struct Chain {
     introduced: bool,
     /// What was told of windows: the next assignment says it again.
     told: Vec<Notice>,
-    /// True once it was told that a position has no room for all late rows.
-    told_of_late: bool,
+    /// How many late rows a position had no room for, when that was told.
+    left_out: Option<usize>,
     /// Whether its partitions count as read to their end.
     waiting: Waiting,
 }
@@ -222,7 +222,7 @@ impl Chain {
             reached: BTreeMap::new(),
             introduced: false,
             told: Vec::new(),
-            told_of_late: false,
+            left_out: None,
             waiting: Waiting::default(),
             environment,
         })
