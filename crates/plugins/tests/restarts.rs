@@ -105,7 +105,7 @@ pipelines:
       with: { topic: in, format: text }
     - sink: stdout
 ";
-        let plan = planned(&yaml, self.path());
+        let plan = planned(yaml, self.path());
         let log = plan.connections[0].1.clone();
         self.runtime.block_on(work(log))
     }
@@ -542,5 +542,30 @@ fn a_position_of_version_0_1_is_that_of_its_file_and_of_no_other() {
         older.runs(&copying("./rows.csv"), End::Once);
         let expected: Vec<i64> = if known { (5..7).collect() } else { (0..7).collect() };
         assert_eq!(older.copies(), expected, "{written}");
+    }
+}
+
+/// Rows that are stamped when they are read would be in other windows if they were read again: each counts once.
+#[test]
+fn rows_of_a_file_without_times_count_once_over_several_ends() {
+    for (window, pace) in [("size: 1h", "rate: 10/s"), ("gap: 1h", ""), ("size: 1h, time: processing", "")] {
+        let job = Job::new();
+        let chains = format!(
+            "  counts:
+    - source: csv
+      with: {{ path: rows.csv, {pace} }}
+    - window: count-by-key
+      with: {{ key: k, {window} }}
+    - sink: kafka
+      with: {{ topic: counts }}
+"
+        );
+        for run in 1..4 {
+            job.file("rows.csv", &csv(0..10 * run));
+            job.runs(&chains, End::Once);
+            job.runs(&chains, End::Once);
+            let counted: i64 = job.topic("counts").iter().map(|row| row["count"].as_i64().unwrap()).sum();
+            assert_eq!(counted, 10 * run, "{window}, {pace}");
+        }
     }
 }

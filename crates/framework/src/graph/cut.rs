@@ -205,6 +205,7 @@ impl Planner<'_> {
                 plugin: FORMAT.to_owned(),
                 bound: BoundSource { schema, bounded: false, body: SourceBody::Log(reader) },
                 replayable: true,
+                times_recur: true,
                 stamper: None,
                 on_error: OnError::Fail,
                 retry,

@@ -107,6 +107,8 @@ pub struct SourcePlan {
     pub bound: BoundSource,
     /// True where it can start again at a position.
     pub replayable: bool,
+    /// True where its rows have the same times when they are read again.
+    pub times_recur: bool,
     /// Gives its rows their times, where those stand in their fields.
     pub stamper: Option<Stamper>,
     /// What becomes of records that it cannot use.

@@ -91,11 +91,15 @@ impl Planner<'_> {
             }
         };
         let source_topic = matches!(bound.body, SourceBody::Log(_)).then(|| step.with.locate("topic"));
+        let times_recur = stamper.is_some()
+            || matches!(bound.body, SourceBody::Log(_))
+            || plugin.capabilities.contains(&Capability::EventTime);
         let source = SourcePlan {
             id: step.id.clone(),
             plugin: plugin.name.to_owned(),
             bound,
             replayable: plugin.capabilities.contains(&Capability::Replayable),
+            times_recur,
             stamper,
             on_error,
             retry,

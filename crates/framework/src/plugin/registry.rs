@@ -22,6 +22,9 @@ pub enum Capability {
     Replayable,
     /// A source that can come to an end.
     Bounded,
+    /// A source whose rows have the times that stand in them, not those at which they are read: read again, they have the
+    /// same. One that says `time:` beside its `with:` has such rows too.
+    EventTime,
     /// A sink that makes rows and the source's position durable together.
     Transactional,
     /// A sink in which writing a row again changes nothing.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::operator::{Assigned, Ran, WindowOperator, WindowOutput};
 use super::restored::Given;
 use super::result::Give;
-use super::settings::TimeMode;
 use super::sliding::{Panes, Running};
 use crate::batch::Batch;
 use crate::clock::Millis;
@@ -69,7 +68,8 @@ impl WindowOperator {
     /// it with the same rows. Nothing closes, as time does not move: a later run goes on with these windows, and gives
     /// again, whole, those that get more rows.
     ///
-    /// With `time: processing` the rows' times are those of this run, so every window closes.
+    /// Where the rows' times are those of this run (`time: processing`, [`close_at_end`](Self::close_at_end)), their rows are
+    /// dropped after that: read again they would count in other windows.
     ///
     /// # Errors
     /// As [`tick`](Self::tick).
@@ -80,16 +80,32 @@ impl WindowOperator {
         if !self.give_deferred(out)? {
             return Ok(Ran::More);
         }
-        if self.settings.time == TimeMode::Processing {
-            return self.close_all(out).map(|()| Ran::All);
-        }
         if self.sessions.is_some() {
             if let Some(until) = self.end_sessions(out)? {
                 self.given_until(until);
             }
-            return Ok(Ran::All);
+        } else if self.end_windows(out)? == Ran::More {
+            return Ok(Ran::More);
         }
-        self.end_windows(out)
+        if self.closes_at_end {
+            self.drop_all(out);
+        }
+        Ok(Ran::All)
+    }
+
+    /// Drops every row, as all of them have been given: a later run reads none of them again.
+    fn drop_all(&mut self, out: &mut WindowOutput) {
+        let mut rows: u64 = self.panes.values().flat_map(|pane| &pane.parts).map(|part| part.rows).sum();
+        self.panes.clear();
+        self.pane_bytes = 0;
+        if let Some(sessions) = &mut self.sessions {
+            let dropped = self.partitions.values().map(|assigned| sessions.revoke(assigned.number).0);
+            rows += dropped.sum::<u64>();
+        }
+        self.partitions.values_mut().for_each(|assigned| assigned.given = None);
+        out.closed_rows += rows;
+        self.in_flight -= rows;
+        self.may_forget = true;
     }
 
     /// The end of the data has given the windows that end at `until` or before.
@@ -98,18 +114,6 @@ impl WindowOperator {
             let until = assigned.given.map_or(until, |given| given.until.max(until));
             assigned.given = Some(Given { offset: i64::MAX, until });
         }
-    }
-
-    /// Closes every window that has a row.
-    fn close_all(&mut self, out: &mut WindowOutput) -> Result<()> {
-        self.close_sessions(Millis::MAX, out)?;
-        while let Some((last, _)) = self.panes.last_key_value() {
-            let grid = &self.grid;
-            let end = grid.last_end(last.saturating_add(grid.pane_length() - 1));
-            self.close_windows(end, out)?;
-            self.drop_panes(end.saturating_add(self.settings.lateness), out);
-        }
-        Ok(())
     }
 
     /// Gives the windows that are open at the end of the data, up to a number of bytes.
@@ -141,7 +145,9 @@ impl WindowOperator {
                 false => self.next_with_rows(end),
             };
         }
-        self.keys.is_seen(ending.seen);
+        if !self.closes_at_end {
+            self.keys.is_seen(ending.seen);
+        }
         self.running = None;
         for part in self.panes.values_mut().flat_map(|pane| &mut pane.parts) {
             // What the changelog says of it changes as well.

@@ -131,6 +131,8 @@ pub struct WindowOperator {
     /// When it was that.
     wall_at: Duration,
     pub(super) running: Option<Running>,
+    /// True where the rows' times are those of this run: read again, they would be in other windows.
+    pub(super) closes_at_end: bool,
     /// While the end of the data is dealt with.
     pub(super) ending: Option<Ending>,
     pub(super) in_flight: u64,
@@ -205,6 +207,7 @@ impl WindowOperator {
             Shape::Session { gap } => (WindowGrid::new(gap, gap, 0), Some(Sessions::new(gap, &*aggregate))),
         };
         let grid = grid.ok_or_else(|| Problem::new("gap", "a gap of no length"))?;
+        let closes_at_end = settings.time == TimeMode::Processing;
         let mut operator = Self {
             fingerprint: Fingerprint::new(&settings, "", &serde_json::Value::Null, 0, &[], &input.schema),
             keys: KeyTable::new(columns, settings.max_keys),
@@ -221,6 +224,7 @@ impl WindowOperator {
             wall: None,
             wall_at: Duration::ZERO,
             running: None,
+            closes_at_end,
             ending: None,
             in_flight: 0,
             again: 0,
@@ -246,6 +250,12 @@ impl WindowOperator {
     pub fn marked(mut self, fingerprint: Fingerprint) -> Self {
         self.fingerprint = fingerprint;
         self
+    }
+
+    /// The rows' times are those at which they are read: after the end of the data no row is read again, as it would count in
+    /// another window.
+    pub fn close_at_end(&mut self) {
+        self.closes_at_end = true;
     }
 
     /// What its state depends on.

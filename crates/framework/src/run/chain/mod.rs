@@ -38,7 +38,7 @@ use crate::graph::{ChainPlan, OnError, Outputs, Repartitioned};
 use crate::log::{Gone, Log};
 use crate::metrics::{ChainFigures, ChainMetrics, Doing, State, StepMetrics};
 use crate::plugin::SourceBody;
-use crate::window::Ran;
+use crate::window::{Ran, WindowOperator};
 
 /// The shortest time between two commits of a chain that writes to no log.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
@@ -191,7 +191,10 @@ impl Chain {
             _ => None,
         };
         let clock = environment.options.clock.clone();
-        let tree = Tree::new(plan.nodes, steps[1..].to_vec(), clock);
+        let mut tree = Tree::new(plan.nodes, steps[1..].to_vec(), clock);
+        if !plan.source.times_recur {
+            tree.windows().for_each(WindowOperator::close_at_end);
+        }
         let written = tree.connections().into_iter().map(|c| environment.connections[c].1.describe());
         let commit_interval = written.map(|log| log.commit_interval).max().unwrap_or(COMMIT_INTERVAL);
         Ok(Self {
