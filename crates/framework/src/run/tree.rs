@@ -439,6 +439,20 @@ impl Tree {
         windows(&mut self.nodes)
     }
 
+    /// Windows behind these steps have rows whose times are those at which they are read.
+    pub(crate) fn close_at_end_behind(&mut self, steps: &[usize]) {
+        for step in steps {
+            let Some(node) = self.nodes.get_mut(*step) else { continue };
+            if let NodeBody::Window(window) = &mut node.body {
+                window.close_at_end();
+            }
+            let outputs = &node.outputs;
+            let behind: Vec<usize> =
+                [&outputs.main, &outputs.late, &outputs.dead].into_iter().flatten().copied().collect();
+            self.close_at_end_behind(&behind);
+        }
+    }
+
     /// The same, each with where its step stands.
     pub(super) fn named_windows(&self) -> impl Iterator<Item = (String, &WindowOperator)> {
         self.nodes.iter().filter_map(|node| match &node.body {

@@ -195,6 +195,10 @@ impl Chain {
         if !plan.source.times_recur {
             tree.windows().for_each(WindowOperator::close_at_end);
         }
+        if matches!(plan.source.bound.body, SourceBody::Custom(..)) {
+            // A record that its source could not use has the time at which it was read.
+            tree.close_at_end_behind(&plan.source.outputs.dead);
+        }
         let written = tree.connections().into_iter().map(|c| environment.connections[c].1.describe());
         let commit_interval = written.map(|log| log.commit_interval).max().unwrap_or(COMMIT_INTERVAL);
         Ok(Self {

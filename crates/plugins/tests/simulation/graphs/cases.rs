@@ -140,7 +140,6 @@ const A_FILE: &str = "  rows:
 ";
 
 #[test]
-#[ignore = "until the mends are in"]
 fn a_file_has_one_position_however_its_path_is_written() {
     let portion =
         |first: usize| (first..first + 3).map(|id| at(true, id, 1000 * id as i64, "x", "1")).collect();
@@ -153,7 +152,6 @@ fn a_file_has_one_position_however_its_path_is_written() {
 }
 
 #[test]
-#[ignore = "until the mends are in"]
 fn a_row_that_is_filtered_out_moves_time_at_any_pace() {
     let rows = [(0, 9000, "y"), (1, 2000, "x"), (2, 2000, "x")];
     let rows: Vec<Record> = rows.into_iter().map(|(id, time, f)| at(true, id, time, f, "1")).collect();

@@ -72,19 +72,18 @@ fn report(play: &play::Play, seed: u64, mut random: Random, print: bool) -> Repo
 const FEW: u64 = 100;
 
 #[test]
-#[ignore = "until the mends are in"]
+#[ignore = "some seeds fail: docs/reliability.md says which kinds are open"]
 fn seeds() {
     crate::many("graphs::seeds", FEW, run);
 }
 
 #[test]
-#[ignore = "until the mends are in"]
 fn once() {
     crate::many("graphs::once", FEW, run_once);
 }
 
 #[test]
-#[ignore = "until the mends are in"]
+#[ignore = "the file is edited as the run refuses it: docs/reliability.md says what is open"]
 fn edited() {
     crate::many("graphs::edited", FEW, run_edited);
 }
