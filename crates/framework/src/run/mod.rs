@@ -10,6 +10,7 @@ mod backoff;
 mod chain;
 mod changelog;
 mod channels;
+mod checkpoint;
 mod dead;
 mod encoded;
 mod fail_point;

@@ -1,6 +1,5 @@
 //! The steps behind a source: pushes batches through them and keeps each step's record balance.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -16,7 +15,7 @@ use crate::config::Retry;
 use crate::error::{Error, Part, Result};
 use crate::graph::{Node, NodeBody, OnError};
 use crate::log::Append;
-use crate::metrics::{Balance, StepMetrics};
+use crate::metrics::StepMetrics;
 use crate::plugin::{Encoded, LogSink, Rejects, SinkContext, SourceReject};
 use crate::window::{Ran, Restored, SavedPart, WindowOperator, WindowOutput};
 
@@ -585,20 +584,4 @@ fn placed_windows(nodes: &mut [Node]) -> impl Iterator<Item = (String, &mut Wind
 /// The rows that count: those that are read again were counted before the restart.
 fn fresh_rows(batch: &Batch) -> u64 {
     if batch.origin().replay { 0 } else { batch.rows() as u64 }
-}
-
-/// The counters of every step at a commit, to go back to when what came after it is thrown away.
-pub(crate) struct Checkpoint(VecDeque<(Balance, BTreeMap<String, u64>)>);
-
-impl Checkpoint {
-    pub(crate) fn take<'a>(metrics: impl Iterator<Item = &'a Arc<StepMetrics>>) -> Self {
-        Self(metrics.map(|m| (m.balance(), m.reasons())).collect())
-    }
-
-    pub(crate) fn restore<'a>(&self, metrics: impl Iterator<Item = &'a Arc<StepMetrics>>) {
-        for (metrics, (balance, reasons)) in metrics.zip(&self.0) {
-            metrics.restore(balance, reasons);
-            metrics.hand_over(0);
-        }
-    }
 }

@@ -11,8 +11,8 @@ use crate::error::{Error, Part, Result};
 use crate::log::{GroupPositions, Position};
 use crate::metrics::{Doing, StepMetrics};
 use crate::run::FailPoint;
+use crate::run::checkpoint::Checkpoint;
 use crate::run::keeper::Note;
-use crate::run::tree::Checkpoint;
 
 /// How far a partition has been read.
 pub(super) struct Progressed {
