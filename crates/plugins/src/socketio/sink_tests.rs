@@ -45,7 +45,6 @@ fn what_cannot_be_used_is_said_with_its_place() {
         (json!({"history": 0}), "history", "must be from 1 to 100000"),
         (json!({"max_series": 1001}), "max_series", "must be from 1 to 1000"),
         (json!({"title": " "}), "title", "a page needs a title"),
-        (json!({"token": ""}), "token", "the token is empty"),
         (json!({"interval": "0ms"}), "interval", "must be longer than nothing"),
         (json!({"colours": {"0": "red;}"}}), "colours.0", "`red;}` is not a CSS colour"),
         (json!({"legacy": {"keys": []}}), "legacy.keys", "without keys there is nothing to send"),
@@ -57,6 +56,10 @@ fn what_cannot_be_used_is_said_with_its_place() {
         assert_eq!((found.0.as_str(), found.1.as_str()), (path, message), "{with}");
     }
     assert!(serde_json::from_value::<SocketIoSink>(json!({"titel": "x"})).is_err());
+    for no_token in [json!(""), json!(null)] {
+        let error = serde_json::from_value::<SocketIoSink>(json!({ "token": no_token })).unwrap_err();
+        assert!(error.to_string().starts_with("expected a secret, and"), "{error}");
+    }
 }
 
 #[test]
