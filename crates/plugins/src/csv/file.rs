@@ -5,6 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use pipectl_framework::hash::fnv1a;
+
 /// How much of a file's beginning tells it from others.
 const HEAD_BYTES: usize = 1024;
 /// How much of what stands before a place does: the beginning alone stays the same where rows behind it are written anew.
@@ -120,11 +122,6 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
 
 #[cfg(not(unix))]
 fn identity(_: &Metadata) {}
-
-/// FNV-1a, 64 bits: stable over versions, for a check against mistakes only.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
-}
 
 #[cfg(test)]
 mod tests {

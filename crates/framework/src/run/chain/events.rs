@@ -102,7 +102,7 @@ impl Chain {
 
     /// Partitions are this chain's from now on: what was committed for them is taken up.
     async fn assigned(&mut self, assignments: Vec<Assignment>) -> Result<()> {
-        let mut matched =
+        let matched =
             assignments.iter().map(|assignment| self.matched(assignment)).collect::<Result<Vec<_>>>()?;
         let wanted: Vec<(Partition, InChangelog)> = assignments
             .iter()
@@ -111,7 +111,7 @@ impl Chain {
             .collect();
         let mut kept = self.kept(&wanted).await?;
         self.tell_of_windows(&matched);
-        for (assignment, matched) in assignments.into_iter().zip(matched.drain(..)) {
+        for (assignment, matched) in assignments.into_iter().zip(matched) {
             self.waiting.forget(std::slice::from_ref(&assignment.partition));
             // A plugin's source is announced anew after each failure; what it has committed stays known.
             let known = self.positions.remove(&assignment.partition);
