@@ -67,7 +67,8 @@ pub(crate) fn batch(
     let columns = RecordBatch::try_new(dead_schema(), columns).map_err(broken)?;
     let origin =
         Origin { partition: partition.clone(), offsets: rejects.iter().map(|r| r.offset).collect(), replay };
-    // A topic takes no letter of before 1970 or of the future, whatever its record's time is.
-    let times = rejects.iter().map(|r| r.time.unwrap_or(now).min(now).max(0));
+    // A topic takes no letter of before 1970, whatever its record's time is. One of the future keeps its time: what it is
+    // counted by must be the same when its record is read again.
+    let times = rejects.iter().map(|r| r.time.unwrap_or(now).max(0));
     Batch::new(columns, times.collect(), origin).map_err(broken)
 }

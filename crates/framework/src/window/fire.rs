@@ -160,7 +160,9 @@ impl WindowOperator {
     /// False where an end of the data has given this window's result, and no row has come since.
     fn is_new(&self, end: Millis) -> bool {
         let open = || self.partitions.values().filter(|a| a.closed_until.is_none_or(|closed| closed < end));
-        if open().any(|a| a.given.is_none_or(|given| given.until < end)) {
+        // Zeros are given without a row.
+        let zeros = |a: &Assigned| a.given.is_none_or(|given| given.until < end);
+        if self.settings.keep_seen && open().any(zeros) {
             return true;
         }
         let start = end.saturating_sub(self.grid.size());

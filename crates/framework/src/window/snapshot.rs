@@ -143,18 +143,20 @@ impl WindowOperator {
         let number = assigned.number;
         // A pane that was dropped since it was saved is still in the changelog.
         let dropped = assigned.restored.max(assigned.closed_until);
+        // The end of the data gave all that had been saved before it.
+        let all_given = assigned.saved.is_some_and(|saved| saved <= assigned.given_before());
         match saved::read(piece)? {
             Piece::Seen(keys) => {
                 keys.iter().for_each(|key| self.keys.load_seen(key.as_deref(), number));
                 return Ok(());
             }
             Piece::Pane { start, first_offset, keys } => {
-                self.load_pane(number, dropped, false, start, first_offset, keys)?;
+                self.load_pane(number, dropped, all_given, start, first_offset, keys)?;
             }
             Piece::GivenPane { start, first_offset, keys } => {
                 self.load_pane(number, dropped, true, start, first_offset, keys)?;
             }
-            Piece::Sessions(all) => self.load_sessions(number, false, all)?,
+            Piece::Sessions(all) => self.load_sessions(number, all_given, all)?,
             Piece::GivenSessions(all) => self.load_sessions(number, true, all)?,
         }
         if let Some(assigned) = self.partitions.get_mut(partition) {

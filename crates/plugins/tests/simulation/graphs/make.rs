@@ -223,8 +223,10 @@ impl Maker<'_> {
             ("escaped", "boolean"),
         ];
         let columns = columns.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect();
-        // Letters that may be there twice do not say what a window has counted.
-        let windows = rows.windows && !rows.loose;
+        // Letters that may be there twice do not say what a window has counted. What a file's source cannot read
+        // has the time of reading (docs/windows.md): a run that reads it again counts it at another time.
+        let has_a_time = rows.by.is_some() || step != "s";
+        let windows = rows.windows && !rows.loose && has_a_time;
         let rows = Rows { columns, dead: true, cuts: false, windows, ..rows.clone() };
         self.open.push(Open { references: vec![format!("{chain}.{step}.dead")], rows, must: true });
         "dead_letter"
