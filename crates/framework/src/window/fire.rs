@@ -348,7 +348,7 @@ impl WindowOperator {
     }
 
     /// The result over the rows of some partitions.
-    fn window_of(&mut self, end: Millis, purpose: Purpose, open: &[u32]) -> Result<Option<Batch>> {
+    pub(super) fn window_of(&mut self, end: Millis, purpose: Purpose, open: &[u32]) -> Result<Option<Batch>> {
         let start = end.saturating_sub(self.grid.size());
         let close = matches!(purpose, Purpose::Close | Purpose::End);
         let all = open.len() == self.partitions.len();

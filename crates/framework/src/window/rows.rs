@@ -407,14 +407,15 @@ impl WindowOperator {
 
     /// Gives a window again, whole: not before all rows are back that are read again.
     fn give_again(&mut self, end: Millis, out: &mut WindowOutput) -> Result<()> {
+        let mut taking_part = self.taking_part(end, Purpose::Again);
+        // Another row of it may have come while rows were read again.
+        taking_part.extend(self.deferred.remove(&end).unwrap_or_default());
+        taking_part.sort_unstable();
+        taking_part.dedup();
         if self.is_replaying() {
-            let taking_part = self.taking_part(end, Purpose::Again);
-            let deferred = self.deferred.entry(end).or_default();
-            deferred.extend(taking_part);
-            deferred.sort_unstable();
-            deferred.dedup();
+            self.deferred.insert(end, taking_part);
         } else {
-            out.results.extend(self.window(end, Purpose::Again)?);
+            out.results.extend(self.window_of(end, Purpose::Again, &taking_part)?);
         }
         Ok(())
     }
