@@ -7,7 +7,7 @@
 //!
 //! The keys that `zero_fill` keeps are written once each, whatever the windows' length: they would not come back by replay.
 //!
-//! A state is one run of bytes, in records of [`RECORD`]: its key is `[partition, step, part, number]` as JSON.
+//! A state is one run of bytes, in records of [`RECORD`] or of half of what the log takes: its key is `[partition, step, part, number]` as JSON.
 //! The head lists the parts, so that one that is gone whole is missed.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -26,8 +26,10 @@ use crate::clock::Millis;
 use crate::error::{Consequence, Error, Result};
 use crate::log::{Append, Log, ReadEvent, ReaderOptions, Records, Start, TopicSpec};
 
-/// The most bytes of a record; a log takes a million.
+/// The most bytes of a record, where the log takes so many.
 const RECORD: usize = 512 << 10;
+/// The least: a log that takes less says so when it is written to.
+const LEAST: usize = 256;
 /// How often the time of an offset is noted, to know how old the row at a position is.
 const SAMPLE: Duration = Duration::from_secs(1);
 /// The part that says as of which offset the others are.
@@ -59,6 +61,8 @@ pub(crate) struct Changelog {
     source: String,
     /// How many that are, once it is known to be there.
     partitions: Option<u32>,
+    /// The most bytes of a record.
+    record: usize,
     replay_rows: i64,
     replay_time: Duration,
     held: BTreeMap<Partition, Held>,
@@ -101,6 +105,7 @@ impl Changelog {
             topic: topic.into(),
             source,
             partitions: None,
+            record: RECORD,
             replay_rows: options.replay_rows,
             replay_time: options.replay_time,
             held: BTreeMap::new(),
@@ -131,18 +136,30 @@ impl Changelog {
             TopicSpec { name: self.source.clone(), partitions: None, create: false, compacted: false };
         let read = self.log.ensure_topics(&[source]).await?;
         let own = self.log.ensure_topics(&[self.spec(read.first().copied(), true)]).await?;
+        self.learn_largest().await?;
         Ok(self.found(&own))
     }
 
     /// The number of partitions of a topic that must be there: positions were committed with what is in it.
     async fn find(&mut self) -> Result<u32> {
         match self.log.ensure_topics(&[self.spec(None, false)]).await {
-            Ok(own) => Ok(self.found(&own)),
+            Ok(own) => {
+                self.learn_largest().await?;
+                Ok(self.found(&own))
+            }
             Err(error) if error.consequence() == Consequence::Fatal => {
                 Err(self.missing("the state of open windows"))
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Asks how large a record may be. Its key has room in the other half.
+    async fn learn_largest(&mut self) -> Result<()> {
+        if let Some(largest) = self.log.largest_record(&self.topic).await? {
+            self.record = RECORD.min(largest / 2).max(LEAST);
+        }
+        Ok(())
     }
 
     fn spec(&self, partitions: Option<u32>, create: bool) -> TopicSpec {
@@ -170,14 +187,24 @@ impl Changelog {
         now: Duration,
         wall: Millis,
     ) -> Result<Option<Append>> {
+        let keys = tree.save_keys(partition);
+        let low = tree.low(partition, next);
+        let held = self.held.entry(partition.clone()).or_default();
+        let far = held.is_far(low, next, now, self.replay_rows, self.replay_time);
+        let save = (far || (low < next && tree.wants_saving(partition))) && tree.can_save(partition);
+        if keys.is_empty() && !save && held.given_up.is_empty() {
+            return Ok(None);
+        }
+        let partitions = self.ensure().await?;
+        let most = self.record;
         let mut records: Vec<(Key, Option<Vec<u8>>)> = Vec::new();
         let held = self.held.entry(partition.clone()).or_default();
-        held.take_out(partition.index, &mut records)?;
-        for (step, piece) in tree.save_keys(partition) {
+        held.take_out(partition.index, most, &mut records)?;
+        for (step, piece) in keys {
             let count = held.parts.entry((step.clone(), KEYS.to_owned())).or_default();
             let mut bytes = Vec::new();
             join(std::slice::from_ref(&piece), &mut bytes);
-            for chunk in bytes.chunks(RECORD) {
+            for chunk in bytes.chunks(most) {
                 records.push((
                     Key(partition.index, step.clone(), KEYS.to_owned(), *count),
                     Some(chunk.to_vec()),
@@ -185,17 +212,14 @@ impl Changelog {
                 *count += 1;
             }
         }
-        let low = tree.low(partition, next);
-        let far = held.is_far(low, next, now, self.replay_rows, self.replay_time);
-        if (far || (low < next && tree.wants_saving(partition))) && tree.can_save(partition) {
-            held.write(tree, partition, next, &mut records)?;
+        if save {
+            held.write(tree, partition, next, most, &mut records)?;
         } else if !records.is_empty() && held.saved.is_none() {
-            held.write_head(partition.index, None, &mut records)?;
+            held.write_head(partition.index, None, most, &mut records)?;
         }
         if records.is_empty() {
             return Ok(None);
         }
-        let partitions = self.ensure().await?;
         let mut keys = Vec::with_capacity(records.len());
         for (key, _) in &records {
             let text = serde_json::to_vec(key);
@@ -334,7 +358,12 @@ impl Head {
 
 impl Held {
     /// Adds a tombstone for each record of the parts that are given up.
-    fn take_out(&mut self, partition: i32, records: &mut Vec<(Key, Option<Vec<u8>>)>) -> Result<()> {
+    fn take_out(
+        &mut self,
+        partition: i32,
+        most: usize,
+        records: &mut Vec<(Key, Option<Vec<u8>>)>,
+    ) -> Result<()> {
         let before = records.len();
         for step in std::mem::take(&mut self.given_up) {
             let parts = self.parts.extract_if(.., |(of, _), _| *of == step);
@@ -343,7 +372,7 @@ impl Held {
             }
         }
         // The head lists what is left.
-        if records.len() > before { self.write_head(partition, self.saved, records) } else { Ok(()) }
+        if records.len() > before { self.write_head(partition, self.saved, most, records) } else { Ok(()) }
     }
 
     /// True where so much would be read again, after a restart, that the state is worth writing.
@@ -358,12 +387,13 @@ impl Held {
         low < next && (next - low >= rows || age >= time)
     }
 
-    /// Adds the state as of `next`, and tombstones for what is no more.
+    /// Adds the state as of `next`, and tombstones for what is no more. A record has at most so many bytes.
     fn write(
         &mut self,
         tree: &mut Tree,
         partition: &Partition,
         next: i64,
+        most: usize,
         records: &mut Vec<(Key, Option<Vec<u8>>)>,
     ) -> Result<()> {
         let index = partition.index;
@@ -377,7 +407,7 @@ impl Held {
                     let mut bytes = Vec::new();
                     join(&pieces, &mut bytes);
                     let mut count = 0;
-                    for chunk in bytes.chunks(RECORD) {
+                    for chunk in bytes.chunks(most) {
                         records
                             .push((Key(index, name.0.clone(), name.1.clone(), count), Some(chunk.to_vec())));
                         count += 1;
@@ -400,7 +430,7 @@ impl Held {
         parts.extend(self.parts.remove_entry(&(String::new(), HEAD.to_owned())));
         self.parts = parts;
         self.saved = Some(next);
-        self.write_head(index, Some(next), records)
+        self.write_head(index, Some(next), most, records)
     }
 
     /// Adds the head, of the parts as they are now.
@@ -408,6 +438,7 @@ impl Held {
         &mut self,
         index: i32,
         as_of: Option<i64>,
+        most: usize,
         records: &mut Vec<(Key, Option<Vec<u8>>)>,
     ) -> Result<()> {
         let listed = self.parts.iter().filter(|((_, part), _)| part != HEAD);
@@ -416,7 +447,7 @@ impl Held {
             .map_err(|e| Error::fatal("the head of the changelog could not be written").caused_by(e))?;
         let key = |number| Key(index, String::new(), HEAD.to_owned(), number);
         let mut count = 0;
-        for chunk in bytes.chunks(RECORD) {
+        for chunk in bytes.chunks(most) {
             records.push((key(count), Some(chunk.to_vec())));
             count += 1;
         }

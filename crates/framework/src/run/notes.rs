@@ -204,10 +204,10 @@ impl Tree {
         self.named_windows().map(|(_, window)| window.low(partition, next)).min().unwrap_or(next).min(next)
     }
 
-    /// The position to commit for a partition that has been read up to `next`. `bounded` where the note is part of a log's
+    /// The position to commit for a partition that has been read up to `next`, not before `floor`. `bounded` where the note is part of a log's
     /// position, which has room for [`MAX_METADATA`] bytes.
-    pub(crate) fn position(&mut self, partition: &Partition, next: i64, bounded: bool) -> Noted {
-        let low = self.low(partition, next);
+    pub(crate) fn position(&mut self, partition: &Partition, next: i64, floor: i64, bounded: bool) -> Noted {
+        let low = self.low(partition, next).max(floor.min(next));
         let marks = self.marks();
         let room = if bounded { room(&marks) } else { usize::MAX };
         let (mut text, mut left_out) = (String::from("v4"), 0);

@@ -73,7 +73,10 @@ impl Chain {
         for (partition, progressed) in &mut self.positions {
             let position = if self.tree.has_windows() {
                 let bounded = self.home.is_some();
-                let noted = self.tree.position(partition, progressed.read.offset, bounded);
+                // Windows that were over before a restart may be back for a while; nobody reads their rows again.
+                let floor = progressed.committed.as_ref().map_or(i64::MIN, |committed| committed.offset);
+                let floor = if bounded { floor } else { i64::MIN };
+                let noted = self.tree.position(partition, progressed.read.offset, floor, bounded);
                 left_out += noted.left_out;
                 if bounded {
                     let (offset, metadata) = (noted.low, noted.text);

@@ -105,7 +105,7 @@ fn a_long_head_takes_several_records_and_leaves_none_behind() {
         held.parts.insert((STEP.to_owned(), format!("pane/{pane}")), 1);
     }
     let mut records = Vec::new();
-    held.write_head(3, Some(7), &mut records).unwrap_or_default();
+    held.write_head(3, Some(7), RECORD, &mut records).unwrap_or_default();
     assert!(records.len() > 1);
     let bytes: Vec<u8> = records.iter().filter_map(|(_, bytes)| bytes.clone()).flatten().collect();
     let head = Head::read(&bytes).unwrap_or_default();
@@ -113,6 +113,6 @@ fn a_long_head_takes_several_records_and_leaves_none_behind() {
     let count = records.len();
     held.parts.retain(|(_, part), _| part == HEAD || part == "pane/1");
     let mut records = Vec::new();
-    held.write_head(3, Some(8), &mut records).unwrap_or_default();
+    held.write_head(3, Some(8), RECORD, &mut records).unwrap_or_default();
     assert_eq!(records.iter().filter(|(_, bytes)| bytes.is_none()).count(), count - 1);
 }
