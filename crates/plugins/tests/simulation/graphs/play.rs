@@ -159,6 +159,9 @@ impl Play {
     }
 }
 
+/// For how long faults go on while a run is to come to its end.
+const LONGEST_FAULTS: Duration = Duration::from_secs(600);
+
 /// Plays it, and looks at what came of it.
 pub(crate) async fn play(world: &Arc<World>, play: &Play, random: &mut Random, folder: &Path) -> Found {
     std::fs::create_dir_all(folder.join("sub")).expect("a folder");
@@ -283,6 +286,9 @@ impl Stage<'_> {
             How::Once => {
                 world.count("run to the end");
                 self.topics(number, None).await;
+                // A transaction of many results may never come through all of them.
+                let of = world.clone();
+                world.later(LONGEST_FAULTS, async move { of.lock().faults = Faults::default() });
                 for _ in 0..20 {
                     let worker = self.start(&document, true);
                     if worker.join(world).await {
