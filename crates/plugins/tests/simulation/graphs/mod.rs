@@ -57,7 +57,7 @@ fn report(play: &play::Play, seed: u64, mut random: Random, print: bool) -> Repo
     runtime().block_on(async {
         let world = World::new(seed, print);
         if print {
-            println!("{}", play.show());
+            println!("{}\n{}", play.show(), play.rows());
         }
         play::play(&world, play, &mut random, folder.path()).await;
         let hash = world.hash();

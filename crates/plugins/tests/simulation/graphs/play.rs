@@ -136,6 +136,20 @@ impl Play {
         self
     }
 
+    /// The rows of each topic and file, a line each.
+    pub(crate) fn rows(&self) -> String {
+        let topics = self.topics.iter().map(|(name, _, portions)| (name, portions));
+        let files = self.files.iter().map(|(name, portions)| (name, portions));
+        let line = |name: &str, phase: usize, row: &Record| {
+            format!("{name}, phase {phase}, {}: {}\n", row.time - crate::scenario::START, row.value)
+        };
+        let of = |(name, portions): (&String, &Vec<Vec<Record>>)| {
+            let phases = portions.iter().enumerate();
+            phases.flat_map(|(n, rows)| rows.iter().map(move |row| line(name, n, row))).collect::<String>()
+        };
+        topics.chain(files).map(of).collect()
+    }
+
     pub(crate) fn show(&self) -> String {
         let mut text = format!("{}\n", self.yaml);
         let count = |portions: &[Vec<Record>]| portions.iter().map(Vec::len).collect::<Vec<_>>();
