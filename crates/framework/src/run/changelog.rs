@@ -178,6 +178,19 @@ impl Changelog {
         )
     }
 
+    /// Another worker has committed since this one was given the partition: it reads again what is committed.
+    fn has_gone_on(&self, partition: &Partition, as_of: i64, saved: i64) -> Error {
+        Error::abort(format!(
+            "topic `{}` has the state as of offset {as_of} of {partition}, later than the position, which says {saved}: \
+             another worker has gone on",
+            self.topic
+        ))
+        .remedy(
+            "nothing to do: this worker asks for the position again; where it stays so, the group's offsets were set back: \
+             set them to where they were, or begin these windows anew with `--reset-state CHAIN.STEP`",
+        )
+    }
+
     /// What must be written with the next commit for a partition that has been read up to `next`; `None` for nothing.
     pub(crate) async fn records(
         &mut self,
@@ -319,10 +332,13 @@ impl Changelog {
             }
         }
         let head = Head::read(&head);
-        if let Some(saved) = notes.saved
-            && head.as_ref().and_then(|head| head.as_of) != Some(saved)
-        {
-            return Err(missing(&format!("the state as of offset {saved}")));
+        let as_of = head.as_ref().and_then(|head| head.as_of);
+        if let Some(saved) = notes.saved {
+            match as_of {
+                Some(as_of) if as_of == saved => {}
+                Some(as_of) if as_of > saved => return Err(self.has_gone_on(partition, as_of, saved)),
+                _ => return Err(missing(&format!("the state as of offset {saved}"))),
+            }
         }
         let parts = head.as_ref().map_or(&[][..], |head| &head.parts[..]);
         let name = |step: &str, part: &str| (step.to_owned(), part.to_owned());
@@ -342,7 +358,7 @@ impl Changelog {
                 part == KEYS || parts.iter().any(|(s, p, _)| s == step && p == part)
             });
         }
-        held.saved = head.and_then(|head| head.as_of);
+        held.saved = as_of;
         self.held.insert(partition.clone(), held);
         Ok(kept)
     }

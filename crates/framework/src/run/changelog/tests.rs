@@ -84,6 +84,17 @@ async fn a_head_of_version_0_1_is_an_offset() {
 }
 
 #[tokio::test]
+async fn a_state_that_is_newer_than_the_position_is_another_workers() {
+    let error = load("7;", &[("pane/0", 0, "a"), ("head", 0, "8")]).await.unwrap_err();
+    assert_eq!(error.consequence(), Consequence::Abort);
+    assert_eq!(
+        error.to_string(),
+        "topic `log` has the state as of offset 8 of in[0], later than the position, which says 7: another worker has \
+         gone on"
+    );
+}
+
+#[tokio::test]
 async fn keys_that_are_gone_are_missed() {
     let keys = r#"{"as_of":null,"parts":[["count.window","keys",2]]}"#;
     let (head, one, two) = (("head", 0, keys), ("keys", 0, "a"), ("keys", 1, "b"));
