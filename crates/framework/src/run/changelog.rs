@@ -77,6 +77,8 @@ struct Held {
     saved: Option<i64>,
     /// When offsets were read, about.
     read: VecDeque<(i64, Duration)>,
+    /// True where it is known what the topic has.
+    is_known: bool,
     /// The steps whose parts are given up: they are taken out of the topic with the next commit.
     given_up: Vec<String>,
 }
@@ -209,6 +211,9 @@ impl Changelog {
             return Ok(None);
         }
         let partitions = self.ensure().await?;
+        if !self.held.get(partition).is_some_and(|held| held.is_known) {
+            self.look(partition, partitions).await?;
+        }
         let most = self.record;
         let mut records: Vec<(Key, Option<Vec<u8>>)> = Vec::new();
         let held = self.held.entry(partition.clone()).or_default();
@@ -262,7 +267,19 @@ impl Changelog {
             Some(partitions) => partitions,
             None => self.find().await?,
         };
-        let own = |(partition, _): &(Partition, InChangelog)| own_partition(partition, partitions);
+        let of: Vec<Partition> = wanted.iter().map(|(partition, _)| partition.clone()).collect();
+        let found = self.read(&of, partitions, &mut progress).await?;
+        wanted.iter().map(|(partition, notes)| self.kept(partition, notes, &found)).collect()
+    }
+
+    /// The last record of each key of these partitions.
+    async fn read(
+        &self,
+        wanted: &[Partition],
+        partitions: u32,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<BTreeMap<Key, Vec<u8>>> {
+        let own = |partition: &Partition| own_partition(partition, partitions);
         let options = ReaderOptions {
             topics: vec![self.topic.to_string()],
             partitions: Some(wanted.iter().map(own).collect()),
@@ -301,8 +318,23 @@ impl Changelog {
             }
         };
         reader.close().await?;
-        read?;
-        wanted.iter().map(|(partition, notes)| self.kept(partition, notes, &found)).collect()
+        read.map(|()| found)
+    }
+
+    /// Looks at what is there of a partition of which no position says anything: that of windows that were given up, or of
+    /// positions that are gone. It is taken out with the next commit, or what is written then would be read with it.
+    async fn look(&mut self, partition: &Partition, partitions: u32) -> Result<()> {
+        let found = self.read(std::slice::from_ref(partition), partitions, &mut |_| ()).await?;
+        let held = self.held.entry(partition.clone()).or_default();
+        for Key(_, step, part, number) in found.into_keys() {
+            let count = held.parts.entry((step.clone(), part)).or_default();
+            *count = (*count).max(number + 1);
+            if !step.is_empty() && !held.given_up.contains(&step) {
+                held.given_up.push(step);
+            }
+        }
+        held.is_known = true;
+        Ok(())
     }
 
     /// What was found of a partition, once it is known to be whole.
@@ -314,7 +346,7 @@ impl Changelog {
     ) -> Result<Kept> {
         let missing = |what: &str| self.missing(&format!("{what} of {partition}"));
         let index = partition.index;
-        let (mut held, mut kept) = (Held::default(), Kept::new());
+        let (mut held, mut kept) = (Held { is_known: true, ..Held::default() }, Kept::new());
         let mut head = Vec::new();
         let (first, behind) =
             (Key(index, String::new(), String::new(), 0), Key(index + 1, String::new(), String::new(), 0));
@@ -479,18 +511,14 @@ fn own_partition(partition: &Partition, partitions: u32) -> i32 {
 }
 
 /// Keeps the last record of each key of the wanted partitions.
-fn take(
-    records: &Records,
-    wanted: &[(Partition, InChangelog)],
-    found: &mut BTreeMap<Key, Vec<u8>>,
-) -> Result<()> {
+fn take(records: &Records, wanted: &[Partition], found: &mut BTreeMap<Key, Vec<u8>>) -> Result<()> {
     for (key, value) in records.keys.iter().zip(&records.values) {
         let key: Key = serde_json::from_slice(key.unwrap_or_default()).map_err(|e| {
             Error::fatal(format!("topic `{}` has a record that is not ours: {e}", records.partition.source))
                 .remedy("nothing else may write to the changelog; begin anew under another `name:`")
         })?;
         match value {
-            Some(value) if wanted.iter().any(|(partition, _)| partition.index == key.0) => {
+            Some(value) if wanted.iter().any(|partition| partition.index == key.0) => {
                 found.insert(key, value.to_vec());
             }
             Some(_) => {}

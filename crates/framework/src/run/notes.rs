@@ -33,6 +33,8 @@ pub(crate) struct Matched {
     pub(crate) reset_in_changelog: bool,
     /// The windows of which the note of the chain's others says nothing.
     pub(crate) new: Vec<String>,
+    /// The offset before which all rows have been dealt with, also where no window of the note is there any more.
+    pub(crate) dealt_with: Option<i64>,
 }
 
 /// What the notes of a position say of the changelog.
@@ -86,6 +88,13 @@ impl Notes {
         }
     }
 
+    fn dealt_with(&self) -> Option<i64> {
+        match self {
+            Self::Named(named) => named.values().map(|(_, restored)| restored.pos).max(),
+            Self::InOrder(all) => all.iter().map(|restored| restored.pos).max(),
+        }
+    }
+
     /// Gives each of `windows`, a name and what its state depends on, what is its own.
     ///
     /// # Errors
@@ -96,7 +105,7 @@ impl Notes {
         reset: &[String],
         partition: &Partition,
     ) -> Result<Matched> {
-        let mut matched = Matched::default();
+        let mut matched = Matched { dealt_with: self.dealt_with(), ..Matched::default() };
         let mut named = match self {
             Self::Named(named) => named,
             Self::InOrder(all) if all.len() == windows.len() => {
@@ -119,7 +128,7 @@ impl Notes {
             let restored = match named.remove(step) {
                 None => {
                     matched.new.push(step.clone());
-                    None
+                    matched.dealt_with.map(|pos| Restored { pos, ..Restored::default() })
                 }
                 Some((before, restored)) => match fingerprint.difference(before) {
                     None => Some(restored),
@@ -247,6 +256,11 @@ mod tests {
         parsed(text).matched(&windows, &reset, &Partition::new("t", 0)).map_err(|e| e.to_string())
     }
 
+    /// What a window begins with where rows before this offset have been dealt with.
+    fn after(pos: i64) -> Restored {
+        Restored { pos, ..Restored::default() }
+    }
+
     fn two() -> String {
         format!("v4|c.a#{};p7;w3;c2|c.b#{};p7;s5;k;g6,9;l2,1", mark('a'), mark('b'))
     }
@@ -263,7 +277,7 @@ mod tests {
         };
         let found = matched(&two(), &[("c.b", 'b'), ("c.new", 'c'), ("c.a", 'a')], &[]).unwrap();
         assert_eq!(found.windows[0].as_ref(), Some(&b));
-        assert_eq!((found.windows[1].as_ref(), found.new), (None, vec!["c.new".to_owned()]));
+        assert_eq!((found.windows[1].as_ref(), found.new), (Some(&after(7)), vec!["c.new".to_owned()]));
         assert_eq!(found.windows[2].as_ref().and_then(|a| a.watermark), Some(3));
     }
 

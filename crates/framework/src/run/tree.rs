@@ -282,29 +282,25 @@ impl Tree {
         Ok(())
     }
 
-    /// A partition that the source has been given, with what each window wants back, in their order. Gives, where windows
-    /// start again at an earlier offset, the offset up to which rows are read again.
+    /// A partition that the source has been given, with what each window wants back, in their order.
     pub(crate) fn assign(
         &mut self,
         partition: &Partition,
         from: Option<i64>,
         restored: Vec<Option<Restored>>,
-    ) -> Option<i64> {
+    ) {
         let mut restored = restored.into_iter();
-        let mut until = None;
         let now = self.clock.elapsed();
         let channels = self.channels;
         for window in windows(&mut self.nodes) {
             let restored = restored.next().flatten();
             let dealt_with = restored.as_ref().map(|r| r.pos);
-            until = until.max(dealt_with);
             Self::assign_window(window, partition, channels, restored, now);
             if from < dealt_with {
                 window.expect_replay(partition, now);
             }
         }
         self.assign_speakers(partition, now);
-        until
     }
 
     /// The keys that zero fill keeps and that are not in the changelog yet, each with its step.

@@ -25,11 +25,13 @@ pub(super) struct Progressed {
     /// A plugin's source cannot be asked for the position of a row in the middle: those after each batch since the oldest open
     /// pane, to choose from.
     pub(super) history: VecDeque<Position>,
+    /// The offset before which all rows had been dealt with before a restart.
+    pub(super) dealt_with: i64,
 }
 
 impl Progressed {
     pub(super) fn new(read: Position, committed: Option<Position>) -> Self {
-        Self { read, committed, note: None, history: VecDeque::new() }
+        Self { read, committed, note: None, history: VecDeque::new(), dealt_with: i64::MIN }
     }
 
     /// The last position that has no row of an open pane before it.
@@ -85,8 +87,12 @@ impl Chain {
                     notes.push((partition.clone(), Note { low: noted.low, windows: noted.text }));
                     progressed.before(noted.low)
                 }
-            } else {
+            } else if progressed.read.offset >= progressed.dealt_with {
+                progressed.note = None;
                 Some(progressed.read.clone())
+            } else {
+                // The chain had a window once. A position without its note says that nothing behind it has been dealt with.
+                None
             };
             positions.extend(position.filter(|p| spoke || progressed.committed.as_ref() != Some(p)));
         }

@@ -120,7 +120,8 @@ impl Chain {
                 self.input.skip(note.low);
             }
             let from = assignment.committed.as_ref().map(|p| p.offset).or(note.as_ref().map(|note| note.low));
-            if let Some(until) = self.tree.assign(&assignment.partition, from, matched.windows) {
+            self.tree.assign(&assignment.partition, from, matched.windows);
+            if let Some(until) = matched.dealt_with {
                 self.input.replay(&assignment.partition, until);
             }
             let reset = matched.reset;
@@ -145,7 +146,9 @@ impl Chain {
             if let Some(from) = reached.filter(|_| assignment.committed.is_none()) {
                 self.is_gone(Gone { partition: assignment.partition.clone(), from, to: assignment.start });
             }
-            let progressed = Progressed { note, ..Progressed::new(read, assignment.committed.or(committed)) };
+            let dealt_with = matched.dealt_with.unwrap_or(i64::MIN);
+            let committed = assignment.committed.or(committed);
+            let progressed = Progressed { note, dealt_with, ..Progressed::new(read, committed) };
             self.positions.insert(assignment.partition, progressed);
         }
         // More workers than partitions: some have none.
@@ -235,6 +238,10 @@ impl Chain {
             return Ok(BTreeMap::new());
         }
         let Some(changelog) = &mut self.changelog else {
+            // What is given up may stay where it is.
+            if wanted.iter().all(|(_, notes)| *notes == InChangelog::default()) {
+                return Ok(BTreeMap::new());
+            }
             let chain = &self.name;
             return Err(Error::fatal(format!(
                 "`{chain}` cannot go on: the state of its open windows is in a changelog, which it no longer keeps"

@@ -10,7 +10,7 @@ use crate::window::Restored;
 const STEP: &str = "count.window";
 
 /// A changelog of one partition that holds these records: part, number, bytes.
-async fn load(notes: &str, records: &[(&str, u32, &str)]) -> Result<Kept> {
+async fn with(records: &[(&str, u32, &str)]) -> Result<Changelog> {
     let log: Arc<dyn Log> = Arc::new(MemoryLog::default());
     let spec =
         |name: &str| TopicSpec { name: name.to_owned(), partitions: Some(1), create: true, compacted: false };
@@ -30,7 +30,12 @@ async fn load(notes: &str, records: &[(&str, u32, &str)]) -> Result<Kept> {
         writer.append(append).await?;
     }
     let options = RunOptions::new(Clock::manual(0));
-    let mut changelog = Changelog::new(0, log, "log".to_owned(), "in".to_owned(), &options);
+    Ok(Changelog::new(0, log, "log".to_owned(), "in".to_owned(), &options))
+}
+
+/// What it gives back for such a note.
+async fn load(notes: &str, records: &[(&str, u32, &str)]) -> Result<Kept> {
+    let mut changelog = with(records).await?;
     let partition = Partition::new("in", 0);
     let restored: Restored = format!("v2;9;;;{notes};").parse().map_err(Error::fatal)?;
     let matched = Matched { windows: vec![Some(restored)], ..Matched::default() };
@@ -106,6 +111,26 @@ async fn keys_that_are_gone_are_missed() {
         let said = names(load(";k", &records).await);
         assert!(said.starts_with("topic `log` does not have "), "{said}");
     }
+}
+
+/// Positions were set back, or a window was given up in a run that kept no changelog.
+#[tokio::test]
+async fn what_no_position_speaks_of_is_taken_out_before_anything_is_written() {
+    let (one, two, keys, head) =
+        (("pane/0", 0, "a"), ("pane/0", 1, "b"), ("keys", 0, "k"), ("head", 0, HEAD_OF_TWO));
+    let mut changelog = with(&[one, two, keys, head]).await.unwrap();
+    let partition = Partition::new("in", 0);
+    changelog.look(&partition, 1).await.unwrap();
+    let held = changelog.held.get_mut(&partition).unwrap();
+    let mut records = Vec::new();
+    held.take_out(0, RECORD, &mut records).unwrap();
+    let gone: Vec<String> = records
+        .iter()
+        .filter(|(_, value)| value.is_none())
+        .map(|(key, _)| format!("{}/{}", key.2, key.3))
+        .collect();
+    assert_eq!(gone, ["keys/0", "pane/0/0", "pane/0/1"]);
+    assert_eq!(held.parts.keys().map(|(_, part)| part.as_str()).collect::<Vec<_>>(), [HEAD]);
 }
 
 /// A list of parts that is longer than a record, then a short one.

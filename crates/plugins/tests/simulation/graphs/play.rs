@@ -120,10 +120,7 @@ impl Play {
     /// The same with a file that is edited between the runs.
     pub(crate) fn edited(mut self, random: &mut Random) -> Self {
         for phase in &mut self.phases {
-            let edits = [Edit::None, Edit::Reversed, Edit::Inserted];
-            // A window that is taken away while its state is in a changelog is refused, as it should be.
-            let few = if self.replay.is_some() { 2 } else { 3 };
-            phase.edit = random.pick(&edits[..few]);
+            phase.edit = random.pick(&[Edit::None, Edit::Reversed, Edit::Inserted]);
         }
         self
     }
@@ -172,6 +169,9 @@ impl Play {
         text
     }
 }
+
+/// The window of [`Edit::Inserted`].
+const INSERTED: &str = "x0.w";
 
 /// For how long faults go on while a run is to come to its end.
 const LONGEST_FAULTS: Duration = Duration::from_secs(600);
@@ -249,10 +249,15 @@ impl Stage<'_> {
         let gate = Gate(Some((self.world.clone(), process.clone())));
         let plan = program.plan(self.world, &process, &[]);
         let plan = watched(plan, &self.seen, process.number, &gate);
-        let tune = |options: RunOptions| match self.play.replay {
-            None => RunOptions { once, ..options },
-            Some((replay_rows, millis)) => {
-                RunOptions { once, replay_rows, replay_time: Duration::from_millis(millis), ..options }
+        // A run without the window that another had gives up its state, as an operator would.
+        let reset_state = vec![INSERTED.to_owned()];
+        let tune = |options: RunOptions| {
+            let options = RunOptions { once, reset_state: reset_state.clone(), ..options };
+            match self.play.replay {
+                None => options,
+                Some((replay_rows, millis)) => {
+                    RunOptions { replay_rows, replay_time: Duration::from_millis(millis), ..options }
+                }
             }
         };
         Worker::start_with(self.world, process, plan, Vec::new(), &tune)
