@@ -569,3 +569,52 @@ fn rows_of_a_file_without_times_count_once_over_several_ends() {
         }
     }
 }
+
+/// The last window of a chain is given up: its rows were dealt with all the same, and the copy beside it has them.
+#[test]
+fn a_copy_is_not_written_again_when_the_window_beside_it_is_given_up() {
+    for file in [false, true] {
+        let mut job = Job::new();
+        let source = match file {
+            true => {
+                "- { source: csv, id: s, time: { field: t, format: epoch_ms }, with: { path: rows.csv } }"
+            }
+            false => {
+                "- { source: kafka, id: s, with: { topic: in, format: { json: { fields: { id: integer, k: text } } } } }"
+            }
+        };
+        let more = |job: &Job, first: i64| {
+            let rows: Vec<_> = (first..first + 10).map(|id| row(id, "a", id)).collect();
+            if file {
+                let path = job.path().join("rows.csv");
+                let mut text = std::fs::read_to_string(&path).unwrap_or_else(|_| "id,k,t\n".to_owned());
+                text.extend(rows.iter().map(|(row, t)| format!("{},a,{t}\n", row["id"])));
+                std::fs::write(path, text).unwrap();
+            } else {
+                job.write(&rows);
+            }
+        };
+        let copy = format!("  rows:\n    {source}\n    - {{ sink: kafka, with: {{ topic: copy }} }}\n");
+        let both = format!(
+            "{copy}  counts:\n    - from: rows.s\n    - {{ window: count-by-key, id: w, with: {{ key: k, size: 1h }} }}\n    - {{ sink: kafka, with: {{ topic: out }} }}\n"
+        );
+        more(&job, 0);
+        job.runs(&both, End::Once);
+        let refused = job.run(&copy, End::Once).unwrap_err();
+        assert!(refused.contains("`counts.w`, which the file does not have"), "{refused}");
+        more(&job, 10);
+        job.reset = vec!["counts.w".to_owned()];
+        job.runs(&copy, End::Once);
+        job.reset.clear();
+        more(&job, 20);
+        job.runs(&copy, End::Once);
+        let ids: Vec<i64> = job
+            .topic("copy")
+            .iter()
+            .map(|row| {
+                row["id"].as_str().map_or_else(|| row["id"].as_i64().unwrap(), |id| id.parse().unwrap())
+            })
+            .collect();
+        assert_eq!(ids, (0..30).collect::<Vec<i64>>(), "file: {file}");
+    }
+}
