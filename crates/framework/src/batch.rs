@@ -312,6 +312,22 @@ impl Batch {
         }
     }
 
+    /// The rows before `row`, and those from it on, each with the times that were read with it. `row` is of another record than the
+    /// one before it.
+    pub(crate) fn split(&self, row: usize) -> (Self, Self) {
+        let (mut before, mut from) = (self.cut(0, row), self.cut(row, self.rows() - row));
+        if let (Some(read), Some(offset)) = (&self.read, self.origin.offsets.get(row)) {
+            let at = read.offsets.partition_point(|o| o < offset);
+            let part = |start: usize, length: usize| {
+                let times = read.times.slice(start, length).into();
+                Some(Arc::new(AsRead { times, offsets: read.offsets.slice(start, length) }))
+            };
+            before = before.of(part(0, at));
+            from = from.of(part(at, read.offsets.len() - at));
+        }
+        (before, from)
+    }
+
     /// The greatest event time of the batch; `None` where it is empty.
     pub fn max_time(&self) -> Option<Millis> {
         self.times.span().map(|span| span.greatest)

@@ -55,6 +55,9 @@ pub struct RunOptions {
     pub clock: Clock,
     /// The most rows in a batch of a source.
     pub batch_rows: usize,
+    /// About how many results of windows that overlap, or have zeros filled in, the rows that are taken in at once may make due: a
+    /// batch that would make more of them due is taken in by parts, and what is due is given between them.
+    pub results_at_once: usize,
     /// Other seeds draw other waits before a chain tries again: each worker should have its own, and is known by it where it has no folder.
     pub seed: u64,
     /// The longest that positions alone, without results, stay uncommitted.
@@ -78,6 +81,7 @@ impl RunOptions {
             once: false,
             clock,
             batch_rows: 8192,
+            results_at_once: 1 << 18,
             seed: 0,
             position_interval: Duration::from_secs(5),
             replay_rows: REPLAY_ROWS,

@@ -96,6 +96,20 @@ impl Tree {
         sinks.reduce(|first, other| if first.0.stricter(other.0) == first.0 { first } else { other })
     }
 
+    /// How many rows of a batch can be pushed before windows that are due give their results, so that about `most` of these are
+    /// held at once.
+    pub(crate) fn rows_at_once(&self, batch: &Batch, most: usize) -> usize {
+        // Nothing closes for rows that are read again.
+        if batch.origin().replay {
+            return batch.rows();
+        }
+        let windows = self.nodes.iter().filter_map(|node| match &node.body {
+            NodeBody::Window(window) => Some(window.rows_at_once(batch, most)),
+            _ => None,
+        });
+        windows.min().unwrap_or(batch.rows())
+    }
+
     /// Gives a batch to `to`, and what comes of it to the steps behind, down to the sinks.
     pub(crate) async fn push(&mut self, to: &[usize], batch: Batch, writers: &mut Writers) -> Result<()> {
         self.enqueue(to, batch);

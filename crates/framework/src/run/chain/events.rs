@@ -15,8 +15,18 @@ use crate::run::input::InputEvent;
 use crate::run::notes::{InChangelog, Matched, Notes};
 use crate::run::tree::{again, apply_policy};
 
+/// How much of a batch an event has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All of it, or its end.
+    Whole,
+    /// The rest is still to come.
+    Beginning,
+}
+
 impl Chain {
-    pub(super) async fn event(&mut self, event: InputEvent) -> Result<()> {
+    /// Takes an event in; of a batch, the beginning or all of it.
+    pub(super) async fn event(&mut self, event: InputEvent, extent: Extent) -> Result<()> {
         let now = self.now();
         if matches!(event, InputEvent::Batch { .. } | InputEvent::CaughtUp(_))
             && self.metrics.standing.retries()
@@ -54,10 +64,17 @@ impl Chain {
                     .positions
                     .entry(partition)
                     .or_insert_with(|| Progressed::new(position.clone(), None));
-                if windowed {
-                    progressed.history.push_back(position.clone());
+                match extent {
+                    // A plugin's source has no position in the middle of a batch: its windows know by offsets what they have.
+                    Extent::Beginning if self.home.is_none() => progressed.read.offset = position.offset,
+                    Extent::Beginning => progressed.read = position,
+                    Extent::Whole => {
+                        if windowed {
+                            progressed.history.push_back(position.clone());
+                        }
+                        progressed.read = position;
+                    }
                 }
-                progressed.read = position;
                 self.dirty = true;
             }
             InputEvent::Words { words, position, replay } => {

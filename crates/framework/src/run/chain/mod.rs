@@ -7,6 +7,7 @@ mod commit;
 mod events;
 mod exit;
 mod open;
+mod parts;
 mod turn;
 mod waiting;
 
@@ -432,22 +433,14 @@ impl Chain {
                 }
                 Wake::Event(InputEvent::End) => break self.finish().await,
                 Wake::Event(event) => {
-                    self.event(event).await?;
+                    self.take_in(event).await?;
                     if let Some(rest) = self.input.rest()? {
-                        self.event(rest).await?;
+                        self.take_in(rest).await?;
                     }
                 }
             }
             self.look_upstream();
-            // Windows that are due may give more than fits in one transaction.
-            while self.tree.tick(clock.elapsed(), &mut self.writers).await? == Ran::More {
-                if self.commit_due() {
-                    self.commit().await?;
-                }
-            }
-            if self.commit_due() {
-                self.commit().await?;
-            }
+            self.give_due().await?;
             self.show();
         }
     }
