@@ -449,16 +449,16 @@ impl Tree {
     }
 
     /// Windows behind these steps have rows whose times are those at which they are read.
-    pub(crate) fn close_at_end_behind(&mut self, steps: &[usize]) {
+    pub(crate) fn count_on_arrival_behind(&mut self, steps: &[usize]) {
         for step in steps {
             let Some(node) = self.nodes.get_mut(*step) else { continue };
             if let NodeBody::Window(window) = &mut node.body {
-                window.close_at_end();
+                window.count_on_arrival();
             }
             let outputs = &node.outputs;
             let behind: Vec<usize> =
                 [&outputs.main, &outputs.late, &outputs.dead].into_iter().flatten().copied().collect();
-            self.close_at_end_behind(&behind);
+            self.count_on_arrival_behind(&behind);
         }
     }
 

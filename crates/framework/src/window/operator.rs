@@ -77,6 +77,8 @@ pub(super) struct Assigned {
     pub(super) closed_until: Option<Millis>,
     /// The offset up to which its rows had been dealt with before it was assigned.
     pub(super) dealt_with: i64,
+    /// Rows that are read again before this offset are in windows that were closed: see [`Restored::own_low`].
+    pub(super) own_low: i64,
     /// The greatest watermark that its rows were held against: it stays where the watermark goes back for another partition.
     pub(super) reached: Option<Millis>,
     /// True while rows are read again; they do not move the watermark, or windows could close before the last of them is back.
@@ -252,10 +254,12 @@ impl WindowOperator {
         self
     }
 
-    /// The rows' times are those at which they are read: after the end of the data no row is read again, as it would count in
-    /// another window.
-    pub fn close_at_end(&mut self) {
+    /// The rows' times are those at which they are read: a row counts when it arrives, as with `time: processing`, and after the
+    /// end of the data none is read again, as it would count in another window. What else the chain reads may have times of
+    /// another kind, which say nothing of these.
+    pub fn count_on_arrival(&mut self) {
         self.closes_at_end = true;
+        self.settings.time = TimeMode::Processing;
     }
 
     /// What its state depends on.
@@ -295,7 +299,7 @@ impl WindowOperator {
 
     /// Rows of `partition` will come; `restored` is what was committed for it.
     pub fn assign(&mut self, partition: Partition, restored: Option<Restored>, now: Duration) {
-        let Restored { pos, watermark, closed_until, saved, keys_saved, first, given, late } =
+        let Restored { pos, watermark, closed_until, saved, own_low, keys_saved, first, given, late } =
             restored.unwrap_or_default();
         self.running = None;
         self.watermark.assign(partition.clone(), watermark, now);
@@ -309,6 +313,7 @@ impl WindowOperator {
             number,
             closed_until,
             dealt_with: pos,
+            own_low: own_low.unwrap_or(i64::MIN),
             reached: watermark,
             replaying: false,
             held: None,

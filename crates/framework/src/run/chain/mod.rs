@@ -195,11 +195,11 @@ impl Chain {
         let clock = environment.options.clock.clone();
         let mut tree = Tree::new(plan.nodes, steps[1..].to_vec(), clock);
         if !plan.source.times_recur {
-            tree.windows().for_each(WindowOperator::close_at_end);
+            tree.windows().for_each(WindowOperator::count_on_arrival);
         }
         if matches!(plan.source.bound.body, SourceBody::Custom(..)) {
             // A record that its source could not use has the time at which it was read.
-            tree.close_at_end_behind(&plan.source.outputs.dead);
+            tree.count_on_arrival_behind(&plan.source.outputs.dead);
         }
         let written = tree.connections().into_iter().map(|c| environment.connections[c].1.describe());
         let commit_interval = written.map(|log| log.commit_interval).max().unwrap_or(COMMIT_INTERVAL);
