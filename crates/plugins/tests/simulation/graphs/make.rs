@@ -489,9 +489,10 @@ impl Maker<'_> {
             let name = self.from(&open);
             return self.steps(&name, "from", open.rows);
         }
-        // Dead letters of two steps may come together.
-        let other = self.open.iter().position(|other| other.rows.dead && other.rows.tree == open.rows.tree);
-        if open.rows.dead
+        // Dead letters of two steps may come together. Late rows are looked at with their window, each by themselves.
+        let of_dead = |open: &Open| open.references.iter().all(|reference| reference.ends_with(".dead"));
+        let other = self.open.iter().position(|other| of_dead(other) && other.rows.tree == open.rows.tree);
+        if of_dead(&open)
             && let Some(other) = other
             && self.random.chance(300)
         {
@@ -502,7 +503,9 @@ impl Maker<'_> {
         // Its sink says what came.
         let name = self.from(&open);
         self.sink(&name, &open.rows);
-        if self.budget > 0 && self.random.chance(if open.rows.dead { 600 } else { 200 }) {
+        // What may be there twice says nothing of how often another reader has it.
+        let again = !open.rows.loose && self.budget > 0;
+        if again && self.random.chance(if open.rows.dead { 600 } else { 200 }) {
             let name = self.from(&open);
             let mut rows = open.rows;
             if rows.windows {

@@ -227,12 +227,7 @@ impl Oracle<'_> {
             return None;
         }
         if let Some(topic) = self.observers.get(references) {
-            let (mut rows, _) = records(self.topic(topic), None);
-            // What may be there twice says nothing of how often another reader has it.
-            if self.left.loose.contains(topic) {
-                let mut seen = BTreeSet::new();
-                rows.retain(|row| seen.insert(row.name()));
-            }
+            let (rows, _) = records(self.topic(topic), None);
             return Some(Stream { rows, partitions: 0, outside: false, window: None });
         }
         let mut joined = Stream { rows: Vec::new(), partitions: 0, outside: false, window: None };
