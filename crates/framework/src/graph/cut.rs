@@ -164,7 +164,7 @@ impl Planner<'_> {
         let schema = Arc::new(Schema::new(columns.iter().map(|c| fields[*c].clone()).collect::<Vec<_>>()));
         // What is counted together is in one partition.
         let partitions = if key.is_empty() { Some(1) } else { keys.partitions };
-        let writer = Repartition::new(&topic, columns, key, &schema);
+        let writer = Repartition::new(&topic, columns, key, &schema, &first.input.schema);
         let speaker = Speaker::new(settings.idle, settings.max_skew);
         let reader = LogSource {
             connection,

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use super::tree::Tree;
 use crate::batch::Partition;
 use crate::error::{Error, Result};
-use crate::graph::NOTE_OF_A_WINDOW;
+use crate::graph::{NOTE_OF_A_WINDOW, NodeBody};
 use crate::log::MAX_METADATA;
 use crate::window::{Fingerprint, Restored};
 
@@ -194,6 +194,16 @@ pub(crate) struct Noted {
 }
 
 impl Tree {
+    /// What all workers of the chain must count alike, by name: its windows, and by what rows are sent to those behind a topic.
+    pub(super) fn agreed(&self) -> BTreeMap<String, String> {
+        let windows = self.marks().into_iter().map(|(name, fingerprint)| (name, fingerprint.to_string()));
+        let sent = self.nodes.iter().filter_map(|node| match &node.body {
+            NodeBody::Repartition(_, by, _) => Some((format!("{}.{}", node.chain, node.id), by.mark())),
+            _ => None,
+        });
+        windows.chain(sent).collect()
+    }
+
     /// The windows, each with what its state depends on.
     pub(super) fn marks(&self) -> Vec<(String, Fingerprint)> {
         self.named_windows().map(|(place, window)| (place, window.fingerprint())).collect()
