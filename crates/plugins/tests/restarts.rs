@@ -7,6 +7,8 @@
     reason = "a test fails by panicking; its modules are its own"
 )]
 
+#[path = "restarts/renamed.rs"]
+mod renamed;
 mod support;
 
 use std::collections::BTreeMap;

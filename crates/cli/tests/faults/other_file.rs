@@ -21,11 +21,11 @@ impl Counts {
         format!("{of}{}", self.suffix)
     }
 
-    /// A worker that counts in `window`, behind `steps`, with a folder for its name that nobody else has.
-    fn start(&self, window: &str, steps: &str) -> (Pipeline, Running) {
+    /// The file: it counts in `window`, behind `steps`.
+    fn file(&self, window: &str, steps: &str) -> String {
         let Self { suffix, cluster } = self;
         let brokers = &cluster.brokers;
-        let pipeline = Pipeline::new(&format!(
+        format!(
             "name: other{suffix}
 connections: {{ kafka: {{ brokers: '{brokers}' }} }}
 pipelines:
@@ -43,7 +43,12 @@ pipelines:
     - sink: kafka
       with: {{ topic: counts{suffix} }}
 "
-        ));
+        )
+    }
+
+    /// A worker with such a file, with a folder for its name that nobody else has.
+    fn start(&self, window: &str, steps: &str) -> (Pipeline, Running) {
+        let pipeline = Pipeline::new(&self.file(window, steps));
         let mut command = pipeline.command(&["run", "pipeline.yaml"]);
         command.env("XDG_STATE_HOME", pipeline.folder.path().join("state"));
         let running = Running::new(command.spawn().unwrap());
@@ -97,4 +102,29 @@ fn of_workers_that_start_at_once_those_with_one_file_go_on_at_most() {
         let ended = if alive { running.stop() } else { running.end() };
         assert!(ended.code == Some(4) || (alive && ended.code == Some(0)), "{}", ended.said);
     }
+}
+
+#[test]
+fn a_chain_and_a_window_that_are_renamed_go_on_where_they_stood() {
+    let Some(counts) = Counts::find() else { return };
+    let file = counts.file("size: 50m, zero_fill: seen", "");
+    let renamed = file
+        .replace("  rows:\n    - source: kafka\n", "  lines:\n    - source: kafka\n      was: rows\n")
+        .replace("  counts:\n    - from: rows.in\n", "  totals:\n    - from: lines.in\n      was: counts\n")
+        .replace("id: win\n", "id: all\n      was: win\n");
+    assert_eq!(renamed.matches("was:").count(), 3);
+    for (round, file) in [file, renamed.clone(), renamed].iter().enumerate() {
+        counts.write(0..3);
+        let ended = Pipeline::new(file).once();
+        assert_eq!(ended.code, Some(0), "{}", ended.said);
+        assert_eq!(counts.copied(), 6 * (round + 1));
+    }
+    // The last of each window; a second window may have begun meanwhile.
+    let mut last = std::collections::BTreeMap::new();
+    for result in records(&counts.cluster.brokers, &counts.name("counts")) {
+        let result: serde_json::Value = serde_json::from_str(&result).unwrap();
+        let of = (result["window_start"].as_i64(), result["key"].as_str().unwrap().to_owned());
+        last.insert(of, result["count"].as_i64().unwrap());
+    }
+    assert_eq!(last.values().sum::<i64>(), 18, "{last:?}");
 }

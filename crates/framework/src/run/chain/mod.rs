@@ -160,7 +160,7 @@ impl Chain {
         };
         let mixed = plan.source.repartitioned.is_some();
         let durable = log.as_ref().is_some_and(|l| l.describe().durable);
-        let name = format!("{}.{}", environment.pipeline, plan.name);
+        let name = format!("{}.{}", environment.pipeline, plan.kept_as);
         let mut group = match &plan.source.bound.body {
             SourceBody::Log(settings) if !plan.per_instance => {
                 Some(Group::new(settings.group.as_ref().unwrap_or(&name)))
@@ -179,7 +179,7 @@ impl Chain {
         let keeper = match (&plan.source.bound.body, plan.keeps_position_in(&environment.connections)) {
             (SourceBody::Custom(_, source), Some(connection)) => {
                 let log = environment.connections[connection].1.clone();
-                Some(Keeper::new(connection, log, &environment.pipeline, &plan.name, source))
+                Some(Keeper::new(connection, log, &environment.pipeline, &plan.kept_as, source))
             }
             _ => None,
         };
