@@ -14,7 +14,7 @@ use pipectl_framework::error::Result;
 use pipectl_framework::log::conformance::{Harness, cases};
 use pipectl_framework::log::memory::MemoryOptions;
 use pipectl_framework::log::{
-    Append, GroupPositions, Log, LogReader, Position, ReadEvent, ReaderOptions, Start, TopicSpec,
+    Append, Group, GroupPositions, Log, LogReader, Position, ReadEvent, ReaderOptions, Start, TopicSpec,
     WriterOptions,
 };
 use pipectl_plugins::disk::DiskLog;
@@ -64,7 +64,7 @@ async fn reader(log: &DiskLog, group: Option<&str>) -> Result<Box<dyn LogReader>
     let options = ReaderOptions {
         topics: vec!["t".into()],
         partitions: None,
-        group: group.map(str::to_owned),
+        group: group.map(Group::new),
         start: Start::Earliest,
         max_records: 100,
         max_bytes: 1 << 20,

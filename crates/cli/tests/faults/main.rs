@@ -7,6 +7,7 @@
 //! | `connection` | addresses where no Kafka answers; needs none |
 //! | `missing` | topics that are not there, or not any more; needs `PIPECTL_TEST_KAFKA` |
 //! | `ids` | a transactional id or a group that somebody else uses; needs `PIPECTL_TEST_KAFKA` |
+//! | `other_file` | workers of one pipeline with other files; needs `PIPECTL_TEST_KAFKA` |
 //! | `too_large` | rows that are larger than their topic takes; needs `PIPECTL_TEST_KAFKA` |
 //! | `lost` | records that are gone, topics that are made anew, partitions that are added; needs `PIPECTL_TEST_KAFKA` |
 //! | `security` | TLS, passwords and ACLs; needs `PIPECTL_TEST_KAFKA_SECURE` |
@@ -26,6 +27,7 @@ mod connection;
 mod ids;
 mod lost;
 mod missing;
+mod other_file;
 mod secrets;
 mod security;
 mod support;

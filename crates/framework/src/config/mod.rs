@@ -16,6 +16,7 @@ mod set;
 mod shape;
 mod step;
 mod suggest;
+mod was;
 mod yaml;
 
 pub(crate) use de::serde_problem;

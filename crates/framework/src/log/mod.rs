@@ -18,7 +18,7 @@ pub mod memory;
 pub mod partitioner;
 
 use std::any::Any;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ use async_trait::async_trait;
 
 use crate::batch::Partition;
 use crate::clock::Millis;
-use crate::error::Result;
+use crate::error::{Consequence, Error, Result};
 
 /// A batch of records of one partition, in the order of their offsets: columns of the same length.
 #[derive(Debug, Clone)]
@@ -176,13 +176,49 @@ pub struct ReaderOptions {
     pub partitions: Option<Vec<i32>>,
     /// The consumer group that shares the partitions and keeps the positions; `None` reads all partitions, alone, and
     /// commits nothing.
-    pub group: Option<String>,
+    pub group: Option<Group>,
     /// Where to start without a committed position.
     pub start: Start,
     /// The most records in one [`ReadEvent::Records`].
     pub max_records: usize,
     /// The most bytes of keys and values held ahead of the chain.
     pub max_bytes: usize,
+}
+
+/// A consumer group, as one of its members joins it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The name.
+    pub name: String,
+    /// The windows that this member's rows are counted in, by name, each with a mark of what its state depends on. A name has
+    /// letters, digits, `-`, `_` and `.`, a mark letters and digits. Members whose marks of one window differ would each
+    /// count a part of the rows in windows of their own: who comes second is refused, before it is given a record.
+    pub windows: BTreeMap<String, String>,
+}
+
+impl Group {
+    /// A group of this name, for a member that counts in no window.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), windows: BTreeMap::new() }
+    }
+
+    /// A window that `other`, another member, counts otherwise.
+    pub fn differs(&self, other: &BTreeMap<String, String>) -> Option<&str> {
+        let differs =
+            |(name, mark): &(&String, &String)| other.get(*name).is_some_and(|other| other != *mark);
+        self.windows.iter().find(differs).map(|(name, _)| name.as_str())
+    }
+
+    /// What a member is refused with, where `other`, in words, counts `window` otherwise.
+    pub fn refused(&self, window: &str, other: &str) -> Error {
+        let group = &self.name;
+        let message =
+            format!("{other} counts the window `{window}` otherwise, in the same consumer group, `{group}`");
+        Error::new(Consequence::Refused, message).remedy(
+            "run the same file everywhere, or stop the workers of the other file first; docs/changing.md says what may \
+             be changed while others run",
+        )
+    }
 }
 
 /// Who writes.
@@ -322,6 +358,9 @@ pub trait Log: Send + Sync + fmt::Debug {
     }
 
     /// Opens a reader. It joins its group at once; its first event is an `Assigned` once the group has settled.
+    ///
+    /// # Errors
+    /// `Refused`, from here or from the reader's first event, where another member counts a window otherwise: see [`Group`].
     async fn reader(&self, options: ReaderOptions) -> Result<Box<dyn LogReader>>;
 
     /// Opens a writer. With a transactional id, every earlier writer with that id is fenced and its open transaction

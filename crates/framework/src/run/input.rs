@@ -11,7 +11,7 @@ use crate::batch::{AsRead, Batch, Origin, Partition};
 use crate::error::{Consequence, Error, Result};
 use crate::graph::{Piece, piece, time_of};
 use crate::log::{
-    Assignment, Gone, Log, LogReader, Membership, Position, ReadEvent, ReaderOptions, Records, Start,
+    Assignment, Gone, Group, Log, LogReader, Membership, Position, ReadEvent, ReaderOptions, Records, Start,
 };
 use crate::plugin::{
     Decoder, LogSource, Progress, Rejects, RowMap, Source, SourceBody, SourceContext, SourceEvent,
@@ -79,7 +79,7 @@ pub(crate) struct CustomInput {
 pub(crate) struct TopicInput {
     log: Arc<dyn Log>,
     settings: LogSource,
-    group: Option<String>,
+    group: Option<Group>,
     reader: Option<Box<dyn LogReader>>,
     rejects: Rejects,
     /// Offsets below this have been dealt with before a restart; they only rebuild open panes.
@@ -98,7 +98,7 @@ impl Input {
         body: SourceBody,
         stamper: Option<Stamper>,
         log: Option<Arc<dyn Log>>,
-        group: Option<String>,
+        group: Option<Group>,
         mixed: bool,
     ) -> Result<Self> {
         let reading = match body {

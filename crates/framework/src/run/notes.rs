@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use super::tree::Tree;
 use crate::batch::Partition;
 use crate::error::{Error, Result};
-use crate::graph::NOTE_OF_A_WINDOW;
+use crate::graph::{NOTE_OF_A_WINDOW, NodeBody};
 use crate::log::MAX_METADATA;
 use crate::window::{Fingerprint, Restored};
 
@@ -203,14 +203,24 @@ pub(crate) struct Noted {
 }
 
 impl Tree {
-    /// The windows, each with what its state depends on.
+    /// What all workers of the chain must count alike, by name: its windows, and by what rows are sent to those behind a topic.
+    pub(super) fn agreed(&self) -> BTreeMap<String, String> {
+        let windows = self.marks().into_iter().map(|(name, fingerprint)| (name, fingerprint.to_string()));
+        let sent = self.nodes.iter().filter_map(|node| match &node.body {
+            NodeBody::Repartition(_, by, _) => Some((node.kept_as.clone(), by.mark())),
+            _ => None,
+        });
+        windows.chain(sent).collect()
+    }
+
+    /// The windows, each with what its state depends on, by the names under which that is kept.
     pub(super) fn marks(&self) -> Vec<(String, Fingerprint)> {
-        self.named_windows().map(|(place, window)| (place, window.fingerprint())).collect()
+        self.kept_windows().map(|(name, window)| (name.to_owned(), window.fingerprint())).collect()
     }
 
     /// From where on a partition that has been read up to `next` is read again.
     pub(crate) fn low(&self, partition: &Partition, next: i64) -> i64 {
-        self.named_windows().map(|(_, window)| window.low(partition, next)).min().unwrap_or(next).min(next)
+        self.kept_windows().map(|(_, window)| window.low(partition, next)).min().unwrap_or(next).min(next)
     }
 
     /// The position to commit for a partition that has been read up to `next`, not before `floor`. `bounded` where the note is part of a log's

@@ -319,10 +319,10 @@ impl Tree {
 
     /// The keys that zero fill keeps and that are not in the changelog yet, each with its step.
     pub(crate) fn save_keys(&mut self, partition: &Partition) -> Vec<(String, Vec<u8>)> {
-        let saved = |(place, window): (String, &mut WindowOperator)| {
-            window.save_keys(partition).map(|piece| (place, piece))
+        let saved = |(name, window): (&str, &mut WindowOperator)| {
+            window.save_keys(partition).map(|piece| (name.to_owned(), piece))
         };
-        placed_windows(&mut self.nodes).filter_map(saved).collect()
+        kept_windows(&mut self.nodes).filter_map(saved).collect()
     }
 
     /// True where the windows hold all that was read of a partition.
@@ -332,16 +332,16 @@ impl Tree {
 
     /// The state of the windows, rows before `next` having been pushed; each part with its step.
     pub(crate) fn save(&mut self, partition: &Partition, next: i64) -> Vec<(String, SavedPart)> {
-        placed_windows(&mut self.nodes)
-            .flat_map(|(place, window)| {
-                window.save(partition, next).into_iter().map(move |part| (place.clone(), part))
+        kept_windows(&mut self.nodes)
+            .flat_map(|(name, window)| {
+                window.save(partition, next).into_iter().map(move |part| (name.to_owned(), part))
             })
             .collect()
     }
 
     /// Takes in what was saved of a step's window. What a step left that is there no more is passed over.
     pub(crate) fn load(&mut self, partition: &Partition, step: &str, piece: &[u8]) -> Result<()> {
-        match placed_windows(&mut self.nodes).find(|(place, _)| place == step) {
+        match kept_windows(&mut self.nodes).find(|(name, _)| *name == step) {
             Some((_, window)) => window.load(partition, piece).map_err(|e| e.at(step)),
             None => Ok(()),
         }
@@ -462,12 +462,18 @@ impl Tree {
         }
     }
 
-    /// The same, each with where its step stands.
-    pub(super) fn named_windows(&self) -> impl Iterator<Item = (String, &WindowOperator)> {
+    /// The same, each with the name under which its state is kept.
+    pub(super) fn kept_windows(&self) -> impl Iterator<Item = (&str, &WindowOperator)> {
         self.nodes.iter().filter_map(|node| match &node.body {
-            NodeBody::Window(window) => Some((format!("{}.{}", node.chain, node.id), &**window)),
+            NodeBody::Window(window) => Some((node.kept_as.as_str(), &**window)),
             _ => None,
         })
+    }
+
+    /// The names under which the state of this step, `CHAIN.STEP`, is kept.
+    pub(super) fn kept_names(&self, step: &str) -> impl Iterator<Item = String> {
+        let is_it = move |node: &&Node| step == format!("{}.{}", node.chain, node.id);
+        self.nodes.iter().filter(is_it).map(|node| node.kept_as.clone())
     }
 
     pub(crate) fn has_windows(&self) -> bool {
@@ -583,10 +589,10 @@ fn windows(nodes: &mut [Node]) -> impl Iterator<Item = &mut WindowOperator> {
     })
 }
 
-/// The windows, each with where its step stands.
-fn placed_windows(nodes: &mut [Node]) -> impl Iterator<Item = (String, &mut WindowOperator)> {
+/// The windows, each with the name under which its state is kept.
+fn kept_windows(nodes: &mut [Node]) -> impl Iterator<Item = (&str, &mut WindowOperator)> {
     nodes.iter_mut().filter_map(|node| match &mut node.body {
-        NodeBody::Window(window) => Some((format!("{}.{}", node.chain, node.id), &mut **window)),
+        NodeBody::Window(window) => Some((node.kept_as.as_str(), &mut **window)),
         _ => None,
     })
 }

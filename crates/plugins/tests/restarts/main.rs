@@ -8,6 +8,7 @@
 )]
 
 mod job;
+mod renamed;
 #[path = "../support/mod.rs"]
 mod support;
 

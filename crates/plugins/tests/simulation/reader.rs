@@ -130,7 +130,7 @@ impl SimulatedReader {
         let seat = Arc::new(Seat {
             place: Mutex::new(Place::Here(inner)),
             number: AtomicU64::new(number),
-            group: options.group.clone(),
+            group: options.group.as_ref().map(|group| group.name.clone()),
         });
         log.process.seated(&seat);
         let expelled = log.process.expulsions();

@@ -28,8 +28,13 @@ impl MemoryReader {
             options.topics.iter().map(|name| state.topic(name)).collect::<Result<Vec<usize>>>()?;
         topics.sort_unstable();
         topics.dedup();
+        if let Some(group) = &options.group {
+            state.agrees(group)?;
+        }
+        let (group, windows) = options.group.map(|group| (group.name, group.windows)).unzip();
         let id = state.join(Member {
-            group: options.group,
+            group,
+            windows: windows.unwrap_or_default(),
             topics,
             partitions: options.partitions,
             start: options.start,

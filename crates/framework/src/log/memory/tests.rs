@@ -11,8 +11,8 @@ use super::{MemoryLog, MemoryOptions};
 use crate::batch::Partition;
 use crate::error::{Consequence, Result};
 use crate::log::{
-    Append, GroupPositions, Log, LogReader, LogWriter, Position, ReadEvent, ReaderOptions, Start, TopicSpec,
-    WriterOptions,
+    Append, Group, GroupPositions, Log, LogReader, LogWriter, Position, ReadEvent, ReaderOptions, Start,
+    TopicSpec, WriterOptions,
 };
 
 mod kept;
@@ -37,7 +37,7 @@ async fn reader(log: &MemoryLog, topic: &str, group: Option<&str>) -> Box<dyn Lo
     let options = ReaderOptions {
         topics: vec![topic.to_owned()],
         partitions: None,
-        group: group.map(str::to_owned),
+        group: group.map(Group::new),
         start: Start::Earliest,
         max_records: 100,
         max_bytes: 1 << 20,

@@ -184,8 +184,11 @@ impl Chain {
         let notes = text.map(|text| Notes::parse(text, &assignment.partition)).transpose()?.flatten();
         match notes {
             Some(notes) => {
-                let reset = &self.environment.options.reset_state;
-                notes.matched(&self.tree.marks(), reset, &assignment.partition)
+                let mut reset = self.environment.options.reset_state.clone();
+                reset.extend(
+                    self.environment.options.reset_state.iter().flat_map(|s| self.tree.kept_names(s)),
+                );
+                notes.matched(&self.tree.marks(), &reset, &assignment.partition)
             }
             None if text.is_some() || self.is_under_way(assignment) => {
                 let new = self.tree.marks().into_iter().map(|(step, _)| step).collect();

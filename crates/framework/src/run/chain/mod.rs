@@ -37,7 +37,7 @@ use crate::batch::Partition;
 use crate::config::Retry;
 use crate::error::{Consequence, Error, Part, Result};
 use crate::graph::{ChainPlan, OnError, Outputs, Repartitioned};
-use crate::log::{Gone, Log};
+use crate::log::{Gone, Group, Log};
 use crate::metrics::{ChainFigures, ChainMetrics, Doing, State, StepMetrics};
 use crate::plugin::SourceBody;
 use crate::window::{Ran, WindowOperator};
@@ -161,10 +161,10 @@ impl Chain {
         };
         let mixed = plan.source.repartitioned.is_some();
         let durable = log.as_ref().is_some_and(|l| l.describe().durable);
-        let name = format!("{}.{}", environment.pipeline, plan.name);
-        let group = match &plan.source.bound.body {
+        let name = format!("{}.{}", environment.pipeline, plan.kept_as);
+        let mut group = match &plan.source.bound.body {
             SourceBody::Log(settings) if !plan.per_instance => {
-                Some(settings.group.clone().unwrap_or_else(|| name.clone()))
+                Some(Group::new(settings.group.as_ref().unwrap_or(&name)))
             }
             _ => None,
         };
@@ -180,7 +180,7 @@ impl Chain {
         let keeper = match (&plan.source.bound.body, plan.keeps_position_in(&environment.connections)) {
             (SourceBody::Custom(_, source), Some(connection)) => {
                 let log = environment.connections[connection].1.clone();
-                Some(Keeper::new(connection, log, &environment.pipeline, &plan.name, source))
+                Some(Keeper::new(connection, log, &environment.pipeline, &plan.kept_as, source))
             }
             _ => None,
         };
@@ -194,6 +194,9 @@ impl Chain {
         };
         let clock = environment.options.clock.clone();
         let mut tree = Tree::new(plan.nodes, steps[1..].to_vec(), clock);
+        if let Some(group) = &mut group {
+            group.windows = tree.agreed();
+        }
         if !plan.source.times_recur {
             tree.windows().for_each(WindowOperator::count_on_arrival);
         }

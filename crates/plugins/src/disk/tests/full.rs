@@ -12,8 +12,8 @@ use pipectl_framework::error::{Consequence, Result};
 use pipectl_framework::graph::{PlanOptions, plan};
 use pipectl_framework::log::memory::MemoryOptions;
 use pipectl_framework::log::{
-    Append, GroupPositions, Log, LogReader, LogWriter, Position, ReadEvent, ReaderOptions, Start, TopicSpec,
-    WriterOptions,
+    Append, Group, GroupPositions, Log, LogReader, LogWriter, Position, ReadEvent, ReaderOptions, Start,
+    TopicSpec, WriterOptions,
 };
 use pipectl_framework::plugin::{Partition, Registry};
 use pipectl_framework::run::{Run, RunOptions};
@@ -45,7 +45,7 @@ async fn reader(log: &DiskLog, topic: &str, group: Option<&str>) -> Result<Box<d
     let options = ReaderOptions {
         topics: vec![topic.into()],
         partitions: None,
-        group: group.map(str::to_owned),
+        group: group.map(Group::new),
         start: Start::Earliest,
         max_records: 1000,
         max_bytes: 1 << 20,

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::assignment::{ReadContext, Standing, committed, list_of};
 use super::blocking;
-use super::consumer::{KnownGroups, Order, Setup, run};
+use super::consumer::{KnownGroups, Order, Setup, run, strangers};
 use super::errors::error;
 use super::handoff::{Handoff, Item};
 use super::settings::KafkaSettings;
@@ -119,12 +119,16 @@ impl KafkaReader {
         let handoff = Arc::new(Handoff::new(max_bytes.max(1)));
         let in_group = options.group.is_some();
         let all_topics: Arc<[Arc<str>]> = topics.iter().map(Arc::clone).collect();
-        let config =
-            settings.consumer(options.group.as_deref().unwrap_or(NO_GROUP), max_bytes / topics.len());
+        let group = options.group.as_ref();
+        let name = group.map(|group| group.name.as_str());
+        let mut config = settings.consumer(name.unwrap_or(NO_GROUP), max_bytes / topics.len());
+        if let Some(group) = group {
+            strangers::sign(&mut config, group);
+        }
         let mut consumers = Vec::with_capacity(topics.len());
         for (number, topic) in topics.into_iter().enumerate() {
             let consumer: BaseConsumer<ReadContext> = config
-                .create_with_context(ReadContext::new(&settings.brokers, options.group.as_deref()))
+                .create_with_context(ReadContext::new(&settings.brokers, name))
                 .map_err(|e| error(&format!("cannot read topic `{topic}`"), e))?;
             let consumer = Arc::new(consumer);
             let (orders, taken) = channel();

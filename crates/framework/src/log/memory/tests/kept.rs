@@ -172,7 +172,7 @@ async fn in_doubt(happened: bool) -> (Vec<u64>, i64) {
     let again = ReaderOptions {
         topics: vec!["in".into()],
         partitions: None,
-        group: Some("g".into()),
+        group: Some(Group::new("g")),
         start: Start::Earliest,
         max_records: 100,
         max_bytes: 1 << 20,
