@@ -67,6 +67,10 @@ pub(crate) fn tell(notice: &Notice, troubles: &mut Troubles, status: &Status, te
                 "window `{step}` is new: its first windows hold only what is read from here on"
             );
         }
+        Notice::Held { chain, held } => {
+            let (place, help) = (&held.place, &held.remedy);
+            tracing::warn!(chain, place, help, "{place} waits: {}", held.why);
+        }
         Notice::StandsBy { chain } => tracing::info!(chain, "stands by: another worker runs this chain"),
         Notice::TakesOver { chain } => tracing::info!(chain, "runs here now"),
         Notice::Recovered { chain } => tracing::info!(chain, "works again"),
@@ -101,6 +105,9 @@ fn told(notice: &Notice, terminal: &Terminal) -> String {
         }
         Notice::WindowBegins { chain, step } => {
             format!("{chain}: window `{step}` is new: its first windows hold only what is read from here on")
+        }
+        Notice::Held { chain, held } => {
+            format!("warning: {chain}: {} waits: {}\n  = help: {}", held.place, held.why, held.remedy)
         }
         Notice::StandsBy { chain } => format!("{chain}: stands by: another worker runs this chain"),
         Notice::TakesOver { chain } => format!("{chain}: runs here now"),

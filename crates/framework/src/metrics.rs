@@ -24,7 +24,7 @@ pub struct StepMetrics {
     pub late: AtomicU64,
     /// Rows that could not be used, skipped or sent to the `dead` output.
     pub dead: AtomicU64,
-    /// Rows held: in open panes, or written and not yet durable.
+    /// Rows held: in open panes, written and not yet durable, or, at a source, not whole at the end of the data.
     pub in_flight: AtomicU64,
     /// Rows that the step made (a window's results); not part of the balance.
     pub made: AtomicU64,

@@ -23,6 +23,7 @@
 mod changed_file;
 mod cluster;
 mod connection;
+mod half_row;
 mod ids;
 mod lost;
 mod missing;

@@ -42,6 +42,7 @@ use crate::error::{Consequence, Error, Result};
 use crate::graph::{Plan, REPLAY_ROWS, REPLAY_TIME};
 use crate::log::{Gone, Log};
 use crate::metrics::{ChainFigures, ChainMetrics, State, StepMetrics};
+use crate::plugin::Held;
 
 pub use self::fail_point::FailPoint;
 use self::worker::Worker;
@@ -176,6 +177,13 @@ pub enum Notice {
         chain: String,
         /// The window, as `CHAIN.STEP`.
         step: String,
+    },
+    /// The last record of a source is not whole: it was not given, and waits for its rest.
+    Held {
+        /// The chain.
+        chain: String,
+        /// Which.
+        held: Held,
     },
     /// Another worker runs this chain; this one waits for its turn.
     StandsBy {

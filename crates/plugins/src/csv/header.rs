@@ -18,6 +18,8 @@ pub(super) struct Head {
     pub(super) top: Place,
     /// The place behind the first record: where the rows begin, if it is a header.
     pub(super) behind: Place,
+    /// False where the first record has no line end.
+    pub(super) whole: bool,
 }
 
 /// Reads the first record of `input`, which stands at its beginning. Blank lines before it do not count.
@@ -49,12 +51,18 @@ pub(super) fn read_head(mut input: impl Read, delimiter: u8, max_line: usize) ->
         }
         let rest = bytes.get(start..).unwrap_or_default();
         if rest.is_empty() && ended {
-            return Ok(Head { cells: None, top: place(bom), behind: place(start) });
+            return Ok(Head { cells: None, top: place(bom), behind: place(start), whole: true });
         }
         match parse(rest, delimiter, &mut cells) {
             Parsed::Record(length) if length <= max_line + 2 => {
+                let whole = !(ended && start + length == bytes.len());
                 let cells = (0..cells.len()).map(|i| cells.get(i).to_vec()).collect();
-                return Ok(Head { cells: Some(cells), top: place(bom), behind: place(start + length) });
+                return Ok(Head {
+                    cells: Some(cells),
+                    top: place(bom),
+                    behind: place(start + length),
+                    whole,
+                });
             }
             Parsed::Broken(_) => {
                 return Err(io::Error::other("text stands behind a closing quote in its first record"));

@@ -34,7 +34,7 @@ use serde::Deserialize;
 use crate::replay::{Replay, Speed};
 use file::WatchedFile;
 use header::{Head, read_head};
-use reader::Dialect;
+use reader::{Dialect, LastLine};
 use source::{CsvSource, Settings};
 
 /// The longest `max_line`, in bytes.
@@ -63,6 +63,9 @@ struct Csv {
     /// Whether to begin again at the end, for ever. Default: false. Under `--once` the file is read once all the same.
     #[serde(default)]
     repeat: bool,
+    /// What becomes of a last line without its end: `wait`, it is read by a later run once it has one, or `row`, it is a row
+    /// like any other. Default: `wait` where the run keeps the file's position, and `row` elsewhere.
+    last_line: Option<LastLine>,
     /// The longest record; a longer one is rejected. It bounds memory, and how far an unclosed quote is followed. Default: 1MiB.
     #[serde(default = "one_mebibyte")]
     max_line: ByteSize,
@@ -101,6 +104,14 @@ impl SourcePlugin for Csv {
             return Err(Problem::new("max_line", "a record may have from 1B to 64MiB"));
         }
         let max_line = self.max_line.0 as usize;
+        if self.repeat && self.last_line == Some(LastLine::Wait) {
+            return Err(Problem::new(
+                "last_line",
+                "the last line of a file that is repeated has nothing to wait for",
+            )
+            .label("the file begins again at its end")
+            .help("take away `last_line`, or `repeat`"));
+        }
         let path = context.path(&self.path);
         let head = look(&path, &self.path, delimiter, max_line)?;
         let has_header = self.header.unwrap_or(self.columns.is_none());
@@ -109,7 +120,14 @@ impl SourcePlugin for Csv {
             Dialect { delimiter, columns: columns.into(), max_line, name: Arc::from(self.path.as_str()) };
         let header = if has_header { head.cells } else { None };
         let name = context.file_name(&self.path);
-        let settings = Settings { path, name: name.as_str().into(), dialect, header, repeat: self.repeat };
+        let settings = Settings {
+            path,
+            name: name.as_str().into(),
+            dialect,
+            header,
+            repeat: self.repeat,
+            last_line: self.last_line,
+        };
         let source = CsvSource::new(settings, Replay::new(self.rate, self.speed));
         Ok(BoundSource::custom(name, source.schema(), !self.repeat, source))
     }

@@ -392,7 +392,18 @@ impl Chain {
         self.commit().await?;
         self.does(Doing::Closing);
         self.writers.close().await?;
+        if left == Left::Done {
+            self.hold();
+        }
         Ok(left)
+    }
+
+    /// Tells and counts what the source has found and not given.
+    fn hold(&mut self) {
+        let Some(held) = self.input.held() else { return };
+        StepMetrics::add(&self.steps[0].rows_in, 1);
+        StepMetrics::add(&self.steps[0].in_flight, 1);
+        self.notify(Notice::Held { chain: self.name.clone(), held });
     }
 
     async fn drive(&mut self) -> Result<Left> {
