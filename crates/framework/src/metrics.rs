@@ -69,6 +69,13 @@ impl StepMetrics {
         self.reasons.lock().map(|reasons| reasons.clone()).unwrap_or_default()
     }
 
+    /// How many rows came in, where none of them could be used, with the kind of reason that was given most often.
+    pub(crate) fn nothing_used(&self) -> Option<(u64, String)> {
+        let Balance { rows_in, dead, in_flight, .. } = self.balance();
+        let most = self.reasons().into_iter().max_by_key(|(_, rows)| *rows);
+        most.filter(|_| dead > 0 && dead + in_flight == rows_in).map(|(reason, _)| (dead, reason))
+    }
+
     /// Goes back to earlier figures: what came after them was thrown away and is read again.
     pub(crate) fn restore(&self, balance: &Balance, reasons: &BTreeMap<String, u64>) {
         if let Ok(mut own) = self.reasons.lock() {

@@ -27,6 +27,7 @@ mod half_row;
 mod ids;
 mod lost;
 mod missing;
+mod no_use;
 mod secrets;
 mod security;
 mod support;

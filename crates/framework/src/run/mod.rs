@@ -178,6 +178,17 @@ pub enum Notice {
         /// The window, as `CHAIN.STEP`.
         step: String,
     },
+    /// A step could use none of the rows that came in to it.
+    NothingUsed {
+        /// The chain.
+        chain: String,
+        /// The step, as `CHAIN.STEP`.
+        step: String,
+        /// How many came in.
+        rows: u64,
+        /// The kind of reason that was given most often.
+        reason: String,
+    },
     /// The last record of a source is not whole: it was not given, and waits for its rest.
     Held {
         /// The chain.

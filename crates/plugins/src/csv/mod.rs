@@ -22,6 +22,7 @@ mod reader;
 mod record;
 mod source;
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -50,9 +51,9 @@ struct Csv {
     header: Option<bool>,
     /// The columns' names, for a file without a header; with `header: true` they stand in place of those in the file.
     columns: Option<Vec<String>>,
-    /// What stands between two cells: one ASCII character. Default: `,`; `"\t"` for tabs.
-    #[serde(default = "comma")]
-    delimiter: char,
+    /// What stands between two cells: one ASCII character, such as `"\t"` for tabs. Default: what a first line `sep=;` names, as
+    /// spreadsheets write it, and `,` where there is none.
+    delimiter: Option<char>,
     /// How many rows to give a second, such as `10/s`, `600/m`; row `i` is then stamped `start + i / rate`. Default: `max`, as fast
     /// as they can be read, each stamped with the time it is read.
     rate: Option<Rate>,
@@ -69,10 +70,6 @@ struct Csv {
     /// The longest record; a longer one is rejected. It bounds memory, and how far an unclosed quote is followed. Default: 1MiB.
     #[serde(default = "one_mebibyte")]
     max_line: ByteSize,
-}
-
-fn comma() -> char {
-    ','
 }
 
 fn one_mebibyte() -> ByteSize {
@@ -93,13 +90,7 @@ impl SourcePlugin for Csv {
     const CAPABILITIES: &'static [Capability] = &[Capability::Replayable, Capability::Bounded];
 
     fn bind(self, context: &BindContext<'_>) -> Result<BoundSource, Problem> {
-        let delimiter = match u8::try_from(self.delimiter) {
-            Ok(byte) if byte.is_ascii() && !b"\"\r\n".contains(&byte) => byte,
-            _ => {
-                return Err(Problem::new("delimiter", format!("{:?} cannot be a delimiter", self.delimiter))
-                    .help("write one ASCII character that is no quote and no line end, such as `;`"));
-            }
-        };
+        let delimiter = self.delimiter.map(|written| delimiter_of("delimiter", written)).transpose()?;
         if !(1..=MOST_MAX_LINE).contains(&self.max_line.0) {
             return Err(Problem::new("max_line", "a record may have from 1B to 64MiB"));
         }
@@ -114,6 +105,17 @@ impl SourcePlugin for Csv {
         }
         let path = context.path(&self.path);
         let head = look(&path, &self.path, delimiter, max_line)?;
+        let delimiter = match (delimiter, head.delimiter) {
+            (Some(written), Some(named)) if char::from(written) != named => {
+                let problem = Problem::new("delimiter", format!("`{}` is delimited by {named:?}", self.path));
+                return Err(problem
+                    .label(format!("its first line is `sep={named}`"))
+                    .help("take `delimiter` away, or the first line of the file"));
+            }
+            (Some(written), _) => written,
+            (None, Some(named)) => delimiter_of("path", named)?,
+            (None, None) => b',',
+        };
         let has_header = self.header.unwrap_or(self.columns.is_none());
         let columns = self.names(has_header, &head)?;
         let dialect =
@@ -133,8 +135,17 @@ impl SourcePlugin for Csv {
     }
 }
 
+/// A delimiter, which is written in `place` or in the file that stands there.
+fn delimiter_of(place: &str, written: char) -> Result<u8, Problem> {
+    match u8::try_from(written) {
+        Ok(byte) if byte.is_ascii() && !b"\"\r\n".contains(&byte) => Ok(byte),
+        _ => Err(Problem::new(place, format!("{written:?} cannot be a delimiter"))
+            .help("write one ASCII character that is no quote and no line end, such as `;`")),
+    }
+}
+
 /// Reads the first record of the file.
-fn look(path: &Path, written: &str, delimiter: u8, max_line: usize) -> Result<Head, Problem> {
+fn look(path: &Path, written: &str, delimiter: Option<u8>, max_line: usize) -> Result<Head, Problem> {
     let cannot = |why: String| Problem::new("path", format!("cannot read `{written}`")).label(why);
     let metadata = std::fs::metadata(path)
         .map_err(|e| cannot(e.to_string()).help(format!("looked for {}", path.display())))?;
@@ -142,7 +153,10 @@ fn look(path: &Path, written: &str, delimiter: u8, max_line: usize) -> Result<He
         return Err(cannot("it is not a regular file".to_owned()));
     }
     let file = WatchedFile::open(path.to_owned(), Arc::from(written)).map_err(|e| cannot(e.to_string()))?;
-    read_head(file, delimiter, max_line).map_err(|e| cannot(e.to_string()))
+    read_head(file, delimiter, max_line).map_err(|e| {
+        let problem = cannot(e.to_string());
+        if e.kind() == ErrorKind::InvalidData { problem.help("save it as UTF-8") } else { problem }
+    })
 }
 
 impl Csv {
@@ -190,7 +204,8 @@ impl Csv {
             Some((_, name)) => {
                 Err(Problem::new("path", format!("the header of `{}` has `{name}` twice", self.path))
                     .label(format!("the header is: {}", first.map_or(String::new(), show)))
-                    .help("a file without a header is read by giving its `columns: [...]`"))
+                    .help("where this is the header, give the columns names of your own: `header: true` and `columns: [...]`")
+                    .help("where the file has no header, name its columns: `columns: [...]`"))
             }
         }
     }

@@ -90,8 +90,9 @@ impl CsvSource {
         let Settings { path, dialect, header, .. } = &self.settings;
         let failed = |e: std::io::Error| Error::fatal(format!("{}: {e}", dialect.name));
         let mut file = WatchedFile::open(path.clone(), dialect.name.clone()).map_err(failed)?;
-        let head = read_head(&mut file, dialect.delimiter, dialect.max_line).map_err(failed)?;
-        if header.is_some() && *header != head.cells {
+        let head = read_head(&mut file, Some(dialect.delimiter), dialect.max_line).map_err(failed)?;
+        let named = head.delimiter.is_some_and(|named| named != char::from(dialect.delimiter));
+        if named || (header.is_some() && *header != head.cells) {
             return Err(Error::fatal(format!(
                 "the header of {} has changed since it was checked",
                 dialect.name

@@ -8,6 +8,7 @@
 )]
 
 mod half;
+mod odd;
 #[path = "../support/mod.rs"]
 mod support;
 
