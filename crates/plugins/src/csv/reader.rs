@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 use memchr::memchr;
-use pipectl_framework::plugin::SourceReject;
+use pipectl_framework::plugin::{SourceReject, cut_between_characters};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -21,8 +21,6 @@ use crate::columns::TextColumn;
 const CHUNK: usize = 128 * 1024;
 /// A batch ends when so much of the file has gone into it, so that long rows do not make it large.
 const BATCH_BYTES: u64 = 8 << 20;
-/// How much of a rejected record is kept.
-const RAW_BYTES: usize = 1024;
 
 /// How the file is written.
 #[derive(Debug, Clone)]
@@ -450,7 +448,7 @@ impl<R: Read + Seek> Reader<R> {
             offset: at.row as i64,
             place: format!("{}:{}", self.dialect.name, at.line),
             reason,
-            raw: raw.get(..raw.len().min(RAW_BYTES).min(self.dialect.max_line)).unwrap_or_default().to_vec(),
+            raw: cut_between_characters(raw, self.dialect.max_line).to_vec(),
         }
     }
 
