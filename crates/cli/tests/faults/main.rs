@@ -24,10 +24,12 @@
 mod changed_file;
 mod cluster;
 mod connection;
+mod half_row;
 mod ids;
 mod lost;
 mod missing;
 mod other_file;
+mod no_use;
 mod secrets;
 mod security;
 mod support;

@@ -18,6 +18,24 @@ pub fn dead_schema() -> SchemaRef {
     ]))
 }
 
+/// The first `most` bytes at most; fewer where a character of UTF-8 would be cut in two.
+pub fn cut_between_characters(bytes: &[u8], most: usize) -> &[u8] {
+    let Some(whole) = bytes.get(..most).filter(|_| bytes.len() > most) else { return bytes };
+    // A character has at most four bytes, and those behind its first begin with the bits `10`.
+    let first =
+        (most.saturating_sub(3)..=most).rev().find(|at| bytes.get(*at).is_some_and(|b| b & 0xC0 != 0x80));
+    let length = |first: usize| match bytes.get(first) {
+        Some(0xC2..=0xDF) => 2,
+        Some(0xE0..=0xEF) => 3,
+        Some(0xF0..=0xF4) => 4,
+        _ => 1,
+    };
+    match first {
+        Some(first) if first < most && first + length(first) > most => bytes.get(..first).unwrap_or_default(),
+        _ => whole,
+    }
+}
+
 /// One row that a step cannot use, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {

@@ -14,7 +14,7 @@ use crate::log::{
     Assignment, Gone, Group, Log, LogReader, Membership, Position, ReadEvent, ReaderOptions, Records, Start,
 };
 use crate::plugin::{
-    Decoder, LogSource, Progress, Rejects, RowMap, Source, SourceBody, SourceContext, SourceEvent,
+    Decoder, Held, LogSource, Progress, Rejects, RowMap, Source, SourceBody, SourceContext, SourceEvent,
     SourceReject, Stamper,
 };
 use crate::time::Word;
@@ -277,6 +277,14 @@ impl Input {
         }
     }
 
+    /// A record of a plugin's source that is not whole.
+    pub(crate) fn held(&self) -> Option<Held> {
+        match &self.reading {
+            Reading::Custom(custom) => custom.source.held(),
+            Reading::Topic(_) => None,
+        }
+    }
+
     pub(crate) fn progress(&self) -> Option<Progress> {
         match &self.reading {
             Reading::Custom(custom) => custom.source.progress(),
@@ -526,7 +534,8 @@ mod tests {
         let partition = Partition::new("file", 0);
         let body = SourceBody::Custom(Box::new(Paced(VecDeque::new())), partition.clone());
         let mut input = Input::new(body, None, None, None, false).unwrap();
-        let context = SourceContext { clock: Clock::manual(0), once: false, batch_rows: 1 };
+        let context =
+            SourceContext { clock: Clock::manual(0), once: false, batch_rows: 1, keeps_position: false };
         input.open(&context, None).await.unwrap();
         input.replay(&partition, 3);
         let mut seen = Vec::new();

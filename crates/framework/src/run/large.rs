@@ -7,13 +7,14 @@ use std::sync::Arc;
 use arrow_array::{Array, BinaryArray, BooleanArray};
 use arrow_select::filter::filter;
 
+use super::dead::CUT_SHORT;
 use super::encoded::Checked;
 use super::tree::Tree;
 use crate::clock::Millis;
 use crate::error::{Error, Part, Result};
 use crate::graph::NodeBody;
 use crate::log::Log;
-use crate::plugin::{Rejects, SourceReject};
+use crate::plugin::{Rejects, SourceReject, cut_between_characters};
 
 /// The most bytes that a dead letter keeps of such a record: the letter must be small enough for any topic.
 const KEPT: usize = 1024;
@@ -130,8 +131,8 @@ fn said(time: Millis) -> String {
 /// Cuts the last `count` dead letters short.
 pub(super) fn cut(dead: &mut [SourceReject], count: usize) {
     for letter in dead.iter_mut().rev().take(count).filter(|letter| letter.raw.len() > KEPT) {
-        letter.raw.truncate(KEPT);
-        letter.reason.push_str("; the record is cut short here");
+        letter.raw.truncate(cut_between_characters(&letter.raw, KEPT).len());
+        letter.reason.push_str(CUT_SHORT);
     }
 }
 

@@ -42,6 +42,7 @@ use crate::error::{Consequence, Error, Result};
 use crate::graph::{Plan, REPLAY_ROWS, REPLAY_TIME};
 use crate::log::{Gone, Log};
 use crate::metrics::{ChainFigures, ChainMetrics, State, StepMetrics};
+use crate::plugin::Held;
 
 pub use self::fail_point::FailPoint;
 use self::worker::Worker;
@@ -180,6 +181,24 @@ pub enum Notice {
         chain: String,
         /// The window, as `CHAIN.STEP`.
         step: String,
+    },
+    /// A step could use none of the rows that came in to it.
+    NothingUsed {
+        /// The chain.
+        chain: String,
+        /// The step, as `CHAIN.STEP`.
+        step: String,
+        /// How many came in.
+        rows: u64,
+        /// The kind of reason that was given most often.
+        reason: String,
+    },
+    /// The last record of a source is not whole: it was not given, and waits for its rest.
+    Held {
+        /// The chain.
+        chain: String,
+        /// Which.
+        held: Held,
     },
     /// Another worker runs this chain; this one waits for its turn.
     StandsBy {

@@ -12,6 +12,22 @@ const HEAD_BYTES: usize = 1024;
 /// How much of what stands before a place does: the beginning alone stays the same where rows behind it are written anew.
 const TAIL_BYTES: usize = 1024;
 
+/// What stands in a file behind a place up to which it was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// The place is at the beginning of a line.
+    None,
+    /// It is at the end of a line that has got its line end since, of so many bytes.
+    End(u64),
+    /// It is in a line that does not go on yet.
+    Nothing,
+    /// It is in a line that goes on with these bytes.
+    More(Vec<u8>),
+}
+
+/// How much of the rest of a line is shown.
+const SHOWN: u64 = 20;
+
 /// A regular file. Reading it fails by name where it is cut short, or is not the one at its path any more at its end.
 #[derive(Debug)]
 pub(super) struct WatchedFile {
@@ -70,6 +86,27 @@ impl WatchedFile {
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(self.cut_short(file.metadata()?.len())),
             Err(e) => Err(e),
         }
+    }
+
+    /// What stands behind the byte `at`, up to which rows were given: a last line may have been one of them before it had its end.
+    pub(super) fn rest_of_line(&self, at: u64) -> io::Result<Rest> {
+        let Some(before) = at.checked_sub(1) else { return Ok(Rest::None) };
+        let mut bytes = Vec::new();
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(before))?;
+        let read = file.take(SHOWN + 1).read_to_end(&mut bytes);
+        file.seek(SeekFrom::Start(self.at))?;
+        read?;
+        Ok(match bytes.get(..) {
+            None | Some([] | [b'\n', ..]) => Rest::None,
+            Some([_] | [_, b'\r']) => Rest::Nothing,
+            Some([_, b'\n', ..]) => Rest::End(1),
+            Some([_, b'\r', b'\n', ..]) => Rest::End(2),
+            Some([_, rest @ ..]) => {
+                let line = rest.split(|b| matches!(b, b'\n' | b'\r')).next().unwrap_or_default();
+                Rest::More(line.to_vec())
+            }
+        })
     }
 
     fn cut_short(&self, len: u64) -> io::Error {

@@ -22,6 +22,7 @@ mod reader;
 mod record;
 mod source;
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ use serde::Deserialize;
 use crate::replay::{Replay, Speed};
 use file::WatchedFile;
 use header::{Head, read_head};
-use reader::Dialect;
+use reader::{Dialect, LastLine};
 use source::{CsvSource, Settings};
 
 /// The longest `max_line`, in bytes.
@@ -50,9 +51,9 @@ struct Csv {
     header: Option<bool>,
     /// The columns' names, for a file without a header; with `header: true` they stand in place of those in the file.
     columns: Option<Vec<String>>,
-    /// What stands between two cells: one ASCII character. Default: `,`; `"\t"` for tabs.
-    #[serde(default = "comma")]
-    delimiter: char,
+    /// What stands between two cells: one ASCII character, such as `"\t"` for tabs. Default: what a first line `sep=;` names, as
+    /// spreadsheets write it, and `,` where there is none.
+    delimiter: Option<char>,
     /// How many rows to give a second, such as `10/s`, `600/m`; row `i` is then stamped `start + i / rate`. Default: `max`, as fast
     /// as they can be read, each stamped with the time it is read.
     rate: Option<Rate>,
@@ -63,13 +64,12 @@ struct Csv {
     /// Whether to begin again at the end, for ever. Default: false. Under `--once` the file is read once all the same.
     #[serde(default)]
     repeat: bool,
+    /// What becomes of a last line without its end: `wait`, it is read by a later run once it has one, or `row`, it is a row
+    /// like any other. Default: `wait` where the run keeps the file's position, and `row` elsewhere.
+    last_line: Option<LastLine>,
     /// The longest record; a longer one is rejected. It bounds memory, and how far an unclosed quote is followed. Default: 1MiB.
     #[serde(default = "one_mebibyte")]
     max_line: ByteSize,
-}
-
-fn comma() -> char {
-    ','
 }
 
 fn one_mebibyte() -> ByteSize {
@@ -90,33 +90,62 @@ impl SourcePlugin for Csv {
     const CAPABILITIES: &'static [Capability] = &[Capability::Replayable, Capability::Bounded];
 
     fn bind(self, context: &BindContext<'_>) -> Result<BoundSource, Problem> {
-        let delimiter = match u8::try_from(self.delimiter) {
-            Ok(byte) if byte.is_ascii() && !b"\"\r\n".contains(&byte) => byte,
-            _ => {
-                return Err(Problem::new("delimiter", format!("{:?} cannot be a delimiter", self.delimiter))
-                    .help("write one ASCII character that is no quote and no line end, such as `;`"));
-            }
-        };
+        let delimiter = self.delimiter.map(|written| delimiter_of("delimiter", written)).transpose()?;
         if !(1..=MOST_MAX_LINE).contains(&self.max_line.0) {
             return Err(Problem::new("max_line", "a record may have from 1B to 64MiB"));
         }
         let max_line = self.max_line.0 as usize;
+        if self.repeat && self.last_line == Some(LastLine::Wait) {
+            return Err(Problem::new(
+                "last_line",
+                "the last line of a file that is repeated has nothing to wait for",
+            )
+            .label("the file begins again at its end")
+            .help("take away `last_line`, or `repeat`"));
+        }
         let path = context.path(&self.path);
         let head = look(&path, &self.path, delimiter, max_line)?;
+        let delimiter = match (delimiter, head.delimiter) {
+            (Some(written), Some(named)) if char::from(written) != named => {
+                let problem = Problem::new("delimiter", format!("`{}` is delimited by {named:?}", self.path));
+                return Err(problem
+                    .label(format!("its first line is `sep={named}`"))
+                    .help("take `delimiter` away, or the first line of the file"));
+            }
+            (Some(written), _) => written,
+            (None, Some(named)) => delimiter_of("path", named)?,
+            (None, None) => b',',
+        };
         let has_header = self.header.unwrap_or(self.columns.is_none());
         let columns = self.names(has_header, &head)?;
         let dialect =
             Dialect { delimiter, columns: columns.into(), max_line, name: Arc::from(self.path.as_str()) };
         let header = if has_header { head.cells } else { None };
         let name = context.file_name(&self.path);
-        let settings = Settings { path, name: name.as_str().into(), dialect, header, repeat: self.repeat };
+        let settings = Settings {
+            path,
+            name: name.as_str().into(),
+            dialect,
+            header,
+            repeat: self.repeat,
+            last_line: self.last_line,
+        };
         let source = CsvSource::new(settings, Replay::new(self.rate, self.speed));
         Ok(BoundSource::custom(name, source.schema(), !self.repeat, source))
     }
 }
 
+/// A delimiter, which is written in `place` or in the file that stands there.
+fn delimiter_of(place: &str, written: char) -> Result<u8, Problem> {
+    match u8::try_from(written) {
+        Ok(byte) if byte.is_ascii() && !b"\"\r\n".contains(&byte) => Ok(byte),
+        _ => Err(Problem::new(place, format!("{written:?} cannot be a delimiter"))
+            .help("write one ASCII character that is no quote and no line end, such as `;`")),
+    }
+}
+
 /// Reads the first record of the file.
-fn look(path: &Path, written: &str, delimiter: u8, max_line: usize) -> Result<Head, Problem> {
+fn look(path: &Path, written: &str, delimiter: Option<u8>, max_line: usize) -> Result<Head, Problem> {
     let cannot = |why: String| Problem::new("path", format!("cannot read `{written}`")).label(why);
     let metadata = std::fs::metadata(path)
         .map_err(|e| cannot(e.to_string()).help(format!("looked for {}", path.display())))?;
@@ -124,7 +153,10 @@ fn look(path: &Path, written: &str, delimiter: u8, max_line: usize) -> Result<He
         return Err(cannot("it is not a regular file".to_owned()));
     }
     let file = WatchedFile::open(path.to_owned(), Arc::from(written)).map_err(|e| cannot(e.to_string()))?;
-    read_head(file, delimiter, max_line).map_err(|e| cannot(e.to_string()))
+    read_head(file, delimiter, max_line).map_err(|e| {
+        let problem = cannot(e.to_string());
+        if e.kind() == ErrorKind::InvalidData { problem.help("save it as UTF-8") } else { problem }
+    })
 }
 
 impl Csv {
@@ -172,7 +204,8 @@ impl Csv {
             Some((_, name)) => {
                 Err(Problem::new("path", format!("the header of `{}` has `{name}` twice", self.path))
                     .label(format!("the header is: {}", first.map_or(String::new(), show)))
-                    .help("a file without a header is read by giving its `columns: [...]`"))
+                    .help("where this is the header, give the columns names of your own: `header: true` and `columns: [...]`")
+                    .help("where the file has no header, name its columns: `columns: [...]`"))
             }
         }
     }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 use memchr::memchr;
-use pipectl_framework::plugin::SourceReject;
+use pipectl_framework::plugin::{SourceReject, cut_between_characters};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use super::marks::Marks;
 use super::record::{Cells, Parsed, parse};
@@ -19,8 +21,6 @@ use crate::columns::TextColumn;
 const CHUNK: usize = 128 * 1024;
 /// A batch ends when so much of the file has gone into it, so that long rows do not make it large.
 const BATCH_BYTES: u64 = 8 << 20;
-/// How much of a rejected record is kept.
-const RAW_BYTES: usize = 1024;
 
 /// How the file is written.
 #[derive(Debug, Clone)]
@@ -33,6 +33,16 @@ pub(super) struct Dialect {
     pub(super) max_line: usize,
     /// The file's name for messages.
     pub(super) name: Arc<str>,
+}
+
+/// What becomes of a last record whose end is not in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum LastLine {
+    /// It is not given: the rest of it comes later.
+    Wait,
+    /// It is a row like any other.
+    Row,
 }
 
 /// A place in the file, between two records.
@@ -91,6 +101,19 @@ enum Left {
     Part,
 }
 
+/// How far the input has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Data {
+    /// More may come.
+    Comes,
+    /// Nothing more comes.
+    Ended,
+    /// The same, and a line end has been put behind the last line, which has none in the file and is a row.
+    EndedAndAdded,
+    /// The same, in a last line that is too long, and waits for its end.
+    EndedInLongLine,
+}
+
 /// Reads records from `R`.
 #[derive(Debug)]
 pub(super) struct Reader<R> {
@@ -102,10 +125,8 @@ pub(super) struct Reader<R> {
     /// `buffer[start..end]` has been read and not used.
     start: usize,
     end: usize,
-    /// Nothing more comes from the input. A line end has been put behind the last line if it had none.
-    ended: bool,
-    /// That line end is not in the file.
-    added: bool,
+    last_line: LastLine,
+    data: Data,
     marks: Marks,
     /// The next delimiter, newline and quote in `marks`.
     next: [usize; 3],
@@ -117,7 +138,13 @@ pub(super) struct Reader<R> {
 
 impl<R: Read + Seek> Reader<R> {
     /// A reader that begins at `at`.
-    pub(super) fn new(mut input: R, dialect: Dialect, wanted: Vec<usize>, at: Place) -> io::Result<Self> {
+    pub(super) fn new(
+        mut input: R,
+        dialect: Dialect,
+        wanted: Vec<usize>,
+        last_line: LastLine,
+        at: Place,
+    ) -> io::Result<Self> {
         input.seek(SeekFrom::Start(at.byte))?;
         let mut marks = Marks::default();
         marks.scan(&[], dialect.delimiter, dialect.columns.len());
@@ -128,8 +155,8 @@ impl<R: Read + Seek> Reader<R> {
             buffer: vec![0; CHUNK],
             start: 0,
             end: 0,
-            ended: false,
-            added: false,
+            last_line,
+            data: Data::Comes,
             marks,
             next: [0; 3],
             cells: Cells::default(),
@@ -140,8 +167,19 @@ impl<R: Read + Seek> Reader<R> {
 
     /// Where the next record stands.
     pub(super) fn place(&self) -> Place {
-        let added = u64::from(self.added && self.start == self.end);
+        let added = u64::from(self.data == Data::EndedAndAdded && self.start == self.end);
         Place { byte: self.at.byte - added, line: self.at.line - added, ..self.at }
+    }
+
+    /// Why the last record was not given, where it waits for its end.
+    pub(super) fn held(&self) -> Option<&'static str> {
+        let rest = self.buffer.get(self.start..self.end).unwrap_or_default();
+        match (self.data, rest) {
+            _ if self.last_line == LastLine::Row => None,
+            (Data::Comes, _) | (Data::Ended | Data::EndedAndAdded, []) => None,
+            (_, [.., b'\n']) => Some(NOT_CLOSED),
+            _ => Some("the last line has no end yet"),
+        }
     }
 
     /// What is read from.
@@ -151,14 +189,14 @@ impl<R: Read + Seek> Reader<R> {
 
     /// The bytes of memory that are held.
     #[cfg(test)]
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn memory(&self) -> usize {
         self.buffer.capacity()
     }
 
     /// Goes on at `at`.
     pub(super) fn seek(&mut self, at: Place) -> io::Result<()> {
         self.input.seek(SeekFrom::Start(at.byte))?;
-        (self.start, self.end, self.ended, self.added, self.at) = (0, 0, false, false, at);
+        (self.start, self.end, self.data, self.at) = (0, 0, Data::Comes, at);
         self.scan();
         Ok(())
     }
@@ -197,7 +235,9 @@ impl<R: Read + Seek> Reader<R> {
                 return Ok((rows, false));
             }
             if self.end - self.start > self.dialect.max_line + 1 {
-                self.skip_line(&mut rows)?;
+                if !self.skip_line(&mut rows)? {
+                    return Ok((rows, true));
+                }
             } else if !self.fill()? {
                 return Ok((rows, true));
             }
@@ -312,17 +352,19 @@ impl<R: Read + Seek> Reader<R> {
             Parsed::Open if full => {
                 Odd::Broken(end + 1, format!("a quote is not closed within {max_line} bytes"))
             }
-            Parsed::Open if self.ended => {
-                Odd::Broken(end + 1, "a quote is not closed before the end of the file".to_owned())
+            Parsed::Open if self.data != Data::Comes && self.last_line == LastLine::Row => {
+                Odd::Broken(end + 1, NOT_CLOSED.to_owned())
             }
             Parsed::Part if full => Odd::Broken(end + 1, too_long(max_line)),
             Parsed::Open | Parsed::Part => Odd::Part,
         }
     }
 
-    /// Rejects the line at the start of the buffer, of which no end is in sight, and goes on behind it.
-    fn skip_line(&mut self, rows: &mut Growing) -> io::Result<()> {
-        rows.reject(self.reject(self.at, self.start..self.end, too_long(self.dialect.max_line)));
+    /// Rejects the line at the start of the buffer, of which no end is in sight, and goes on behind it. False where the file
+    /// ends before it, and it waits.
+    fn skip_line(&mut self, rows: &mut Growing) -> io::Result<bool> {
+        let line = self.at;
+        let reject = self.reject(line, self.start..self.end, too_long(self.dialect.max_line));
         self.at.row += 1;
         loop {
             let rest = self.buffer.get(self.start..self.end).unwrap_or_default();
@@ -334,17 +376,25 @@ impl<R: Read + Seek> Reader<R> {
                 self.at.line += 1;
                 self.compact();
                 self.scan();
-                return Ok(());
+                rows.reject(reject);
+                return Ok(true);
             }
-            if !self.fill()? {
-                return Ok(());
+            if self.fill()? {
+                continue;
             }
+            if self.last_line == LastLine::Row {
+                rows.reject(reject);
+                return Ok(true);
+            }
+            self.seek(line)?;
+            self.data = Data::EndedInLongLine;
+            return Ok(false);
         }
     }
 
     /// Reads more; false where there is nothing more and nothing left over.
     fn fill(&mut self) -> io::Result<bool> {
-        if self.ended {
+        if self.data != Data::Comes {
             return Ok(false);
         }
         self.compact();
@@ -359,8 +409,9 @@ impl<R: Read + Seek> Reader<R> {
             }
         };
         if read == 0 {
-            self.ended = true;
-            if self.end == 0 {
+            self.data = Data::Ended;
+            if self.end == 0 || self.last_line == LastLine::Wait {
+                self.scan();
                 return Ok(false);
             }
             if self.buffer.get(self.end - 1) != Some(&b'\n') {
@@ -368,7 +419,7 @@ impl<R: Read + Seek> Reader<R> {
                     *next = b'\n';
                 }
                 self.end += 1;
-                self.added = true;
+                self.data = Data::EndedAndAdded;
             }
         }
         self.end += read;
@@ -397,7 +448,7 @@ impl<R: Read + Seek> Reader<R> {
             offset: at.row as i64,
             place: format!("{}:{}", self.dialect.name, at.line),
             reason,
-            raw: raw.get(..raw.len().min(RAW_BYTES).min(self.dialect.max_line)).unwrap_or_default().to_vec(),
+            raw: cut_between_characters(raw, self.dialect.max_line).to_vec(),
         }
     }
 
@@ -418,6 +469,7 @@ enum Odd {
     Broken(usize, String),
 }
 
+const NOT_CLOSED: &str = "a quote is not closed before the end of the file";
 const BEHIND_QUOTE: &str = "text stands behind a closing quote";
 
 fn too_long(max_line: usize) -> String {

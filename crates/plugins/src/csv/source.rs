@@ -9,13 +9,13 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use pipectl_framework::log::Position;
 use pipectl_framework::plugin::{
-    Batch, Error, Origin, Partition, Progress, Result, Source, SourceContext, SourceEvent,
+    Batch, Error, Held, Origin, Partition, Progress, Result, Source, SourceContext, SourceEvent,
 };
 
-use super::file::WatchedFile;
+use super::file::{Rest, WatchedFile};
 use super::header::read_head;
 use super::position;
-use super::reader::{Dialect, Place, Reader, Rows};
+use super::reader::{Dialect, LastLine, Place, Reader, Rows};
 use crate::replay::{Due, Replay};
 
 /// What planning found out about the file.
@@ -28,6 +28,8 @@ pub(super) struct Settings {
     /// The names in the file's header; `None` where it has none.
     pub(super) header: Option<Vec<Vec<u8>>>,
     pub(super) repeat: bool,
+    /// What the file says of a last line without its end.
+    pub(super) last_line: Option<LastLine>,
 }
 
 /// The `csv` source.
@@ -53,6 +55,17 @@ struct Opened {
     pass: Option<u64>,
     /// The runner knows that nothing is due yet.
     caught_up: bool,
+    /// There is nothing to read.
+    nothing: Option<Nothing>,
+}
+
+/// Why there is nothing to read in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nothing {
+    /// Its header has no end, and waits for it.
+    InHeader,
+    /// It ends in a line that an earlier run gave as a row.
+    InRow,
 }
 
 impl CsvSource {
@@ -73,12 +86,13 @@ impl CsvSource {
     }
 
     /// Finds the place to begin at.
-    fn begin(&self, position: Option<&Position>) -> Result<(WatchedFile, Place, Begin)> {
+    fn begin(&self, position: Option<&Position>, last_line: LastLine) -> Result<(WatchedFile, Place, Begin)> {
         let Settings { path, dialect, header, .. } = &self.settings;
         let failed = |e: std::io::Error| Error::fatal(format!("{}: {e}", dialect.name));
         let mut file = WatchedFile::open(path.clone(), dialect.name.clone()).map_err(failed)?;
-        let head = read_head(&mut file, dialect.delimiter, dialect.max_line).map_err(failed)?;
-        if header.is_some() && *header != head.cells {
+        let head = read_head(&mut file, Some(dialect.delimiter), dialect.max_line).map_err(failed)?;
+        let named = head.delimiter.is_some_and(|named| named != char::from(dialect.delimiter));
+        if named || (header.is_some() && *header != head.cells) {
             return Err(Error::fatal(format!(
                 "the header of {} has changed since it was checked",
                 dialect.name
@@ -86,14 +100,35 @@ impl CsvSource {
             .remedy("let nothing rewrite the file while it is read, and run again"));
         }
         let body = if header.is_some() { head.behind } else { head.top };
-        let (at, after) = match position {
+        let (place, after) = match position {
             None => (body, None),
             Some(position) => position::read(&file, position.offset, &position.metadata).map_err(|what| {
                 Error::fatal(format!("{} {what}", dialect.name))
                     .remedy("put the old file back, or give the chain another name to read this one from its beginning")
             })?,
         };
-        Ok((file, body, Begin { at, after }))
+        let rest = if place.byte > body.byte { file.rest_of_line(place.byte) } else { Ok(Rest::None) };
+        let (at, nothing) = match rest.map_err(failed)? {
+            _ if header.is_some() && !head.whole => {
+                (place, (last_line == LastLine::Wait).then_some(Nothing::InHeader))
+            }
+            Rest::None => (place, None),
+            Rest::End(bytes) => (Place { byte: place.byte + bytes, line: place.line + 1, ..place }, None),
+            Rest::Nothing => (place, Some(Nothing::InRow)),
+            Rest::More(bytes) => {
+                let Place { line, .. } = place;
+                return Err(Error::fatal(format!(
+                    "{}:{line}: this line was given as a row before it had its end, and goes on with `{}`",
+                    dialect.name,
+                    bytes.escape_ascii()
+                ))
+                .remedy(
+                    "`last_line: wait` gives no line before its end is there; give the pipeline another name to read \
+                     the file from its beginning",
+                ));
+            }
+        };
+        Ok((file, body, Begin { at, after, nothing }))
     }
 
     /// The rows as a batch, with the position behind them.
@@ -127,18 +162,22 @@ impl CsvSource {
 struct Begin {
     at: Place,
     after: Option<i64>,
+    nothing: Option<Nothing>,
 }
 
 #[async_trait]
 impl Source for CsvSource {
     async fn open(&mut self, context: &SourceContext, position: Option<&Position>) -> Result<()> {
         self.opened = None;
-        let (file, body, Begin { at, after }) = self.begin(position)?;
+        let waits = context.keeps_position && !self.settings.repeat;
+        let last_line = self.settings.last_line.unwrap_or(if waits { LastLine::Wait } else { LastLine::Row });
+        let (file, body, Begin { at, after, nothing }) = self.begin(position, last_line)?;
         let dialect = self.settings.dialect.clone();
-        let reader = Reader::new(file, dialect, self.wanted.clone(), at).map_err(failed)?;
+        let reader = Reader::new(file, dialect, self.wanted.clone(), last_line, at).map_err(failed)?;
         self.replay.start(&context.clock, at.row, after);
         let pass = (at.byte == body.byte).then_some(at.row);
-        self.opened = Some(Opened { reader, context: context.clone(), body, pass, caught_up: false });
+        self.opened =
+            Some(Opened { reader, context: context.clone(), body, pass, caught_up: false, nothing });
         Ok(())
     }
 
@@ -149,6 +188,9 @@ impl Source for CsvSource {
             let Some(opened) = &mut self.opened else {
                 return Err(Error::fatal("the csv source was read before it was opened"));
             };
+            if opened.nothing.is_some() {
+                return Ok(SourceEvent::End);
+            }
             let clock = &opened.context.clock;
             match self.replay.due(clock, opened.reader.place().row, opened.context.batch_rows) {
                 Due::At(_) if !opened.caught_up => {
@@ -174,6 +216,22 @@ impl Source for CsvSource {
                 }
             }
         }
+    }
+
+    fn held(&self) -> Option<Held> {
+        let opened = self.opened.as_ref()?;
+        let (line, why) = match opened.nothing {
+            Some(Nothing::InHeader) => (1, "the header has no end yet"),
+            Some(Nothing::InRow) => return None,
+            None => (opened.reader.place().line, opened.reader.held()?),
+        };
+        Some(Held {
+            place: format!("{}:{line}", self.settings.dialect.name),
+            why: format!("{why}; a later run reads it once it is whole"),
+            remedy: "nothing where somebody writes the file still; `last_line: row` at the source where it is whole as \
+                     it is"
+                .to_owned(),
+        })
     }
 
     fn progress(&self) -> Option<Progress> {

@@ -14,7 +14,7 @@ use crate::columns::TextColumn;
 use arrow_array::BinaryArray;
 use arrow_array::cast::AsArray;
 use arrow_schema::DataType;
-use pipectl_framework::plugin::{Batch, Error, Input, Problem, Result};
+use pipectl_framework::plugin::{Batch, Error, Input, Problem, Result, cut_between_characters};
 
 pub(crate) use json::{RowWriter, Times, rfc3339};
 
@@ -69,7 +69,7 @@ fn type_name(data_type: &DataType) -> &'static str {
 
 /// Text of a record for a message: short, and on one line.
 fn excerpt(bytes: &[u8]) -> String {
-    let shown = bytes.get(..bytes.len().min(80)).unwrap_or_default();
+    let shown = cut_between_characters(bytes, 80);
     let dots = if shown.len() < bytes.len() { "..." } else { "" };
     format!("{:?}{dots}", String::from_utf8_lossy(shown))
 }

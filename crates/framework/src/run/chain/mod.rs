@@ -396,7 +396,29 @@ impl Chain {
         self.commit().await?;
         self.does(Doing::Closing);
         self.writers.close().await?;
+        if left == Left::Done {
+            self.hold();
+            self.tell_what_was_of_no_use();
+        }
         Ok(left)
+    }
+
+    /// Names the steps that could use nothing: a run with `on_error: skip` would end as if there had been no data.
+    fn tell_what_was_of_no_use(&self) {
+        let figures = &self.environment.figures[self.environment.index];
+        for (id, metrics) in &figures.steps {
+            let Some((rows, reason)) = metrics.nothing_used() else { continue };
+            let step = if id.contains('.') { id.clone() } else { format!("{}.{id}", self.name) };
+            self.notify(Notice::NothingUsed { chain: self.name.clone(), step, rows, reason });
+        }
+    }
+
+    /// Tells and counts what the source has found and not given.
+    fn hold(&mut self) {
+        let Some(held) = self.input.held() else { return };
+        StepMetrics::add(&self.steps[0].rows_in, 1);
+        StepMetrics::add(&self.steps[0].in_flight, 1);
+        self.notify(Notice::Held { chain: self.name.clone(), held });
     }
 
     async fn drive(&mut self) -> Result<Left> {

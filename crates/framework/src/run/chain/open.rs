@@ -28,6 +28,7 @@ impl Chain {
             clock: options.clock.clone(),
             once: options.once,
             batch_rows: options.batch_rows,
+            keeps_position: self.keeper.is_some(),
         };
         let sink_context =
             SinkContext { clock: options.clock.clone(), figures: self.environment.figures.clone() };
