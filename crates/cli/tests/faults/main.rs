@@ -8,6 +8,7 @@
 //! | `missing` | topics that are not there, or not any more; needs `PIPECTL_TEST_KAFKA` |
 //! | `ids` | a transactional id or a group that somebody else uses; needs `PIPECTL_TEST_KAFKA` |
 //! | `too_large` | rows that are larger than their topic takes; needs `PIPECTL_TEST_KAFKA` |
+//! | `refused` | rows that the brokers refuse by rules of their own, results that lie ahead; needs `PIPECTL_TEST_KAFKA` |
 //! | `lost` | records that are gone, topics that are made anew, partitions that are added; needs `PIPECTL_TEST_KAFKA` |
 //! | `security` | TLS, passwords and ACLs; needs `PIPECTL_TEST_KAFKA_SECURE` |
 //! | `secrets` | passwords in what is said |
@@ -26,6 +27,7 @@ mod connection;
 mod ids;
 mod lost;
 mod missing;
+mod refused;
 mod secrets;
 mod security;
 mod support;

@@ -16,6 +16,7 @@
 pub mod conformance;
 pub mod memory;
 pub mod partitioner;
+mod refused;
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -30,6 +31,8 @@ use async_trait::async_trait;
 use crate::batch::Partition;
 use crate::clock::Millis;
 use crate::error::Result;
+
+pub use self::refused::Refused;
 
 /// A batch of records of one partition, in the order of their offsets: columns of the same length.
 #[derive(Debug, Clone)]
@@ -407,6 +410,12 @@ pub trait LogWriter: Send {
 
     /// Throws away everything appended since the last commit.
     async fn abort(&mut self) -> Result<()>;
+
+    /// The records that the log refused by rules of its own since the writer was opened. To be asked for after [`abort`](Self::abort): the
+    /// chain sends everything again without them, and the sink's `on_error` says what becomes of them.
+    fn refused(&mut self) -> Vec<Refused> {
+        Vec::new()
+    }
 
     /// Lets everything go, within two seconds; what was not committed is aborted.
     async fn close(self: Box<Self>) -> Result<()>;

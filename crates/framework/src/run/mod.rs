@@ -20,6 +20,7 @@ mod large;
 mod notes;
 mod passed;
 mod patience;
+mod refused;
 mod rising;
 mod topics;
 mod tree;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::encoded::Checked;
 use super::large::Limits;
 use super::passed::Passed;
+use super::refused::{OfTopic, RefusedRecords};
 use super::writers::Writers;
 use super::{FailPoint, dead, large};
 use crate::batch::{Batch, Partition, Times};
@@ -14,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::Retry;
 use crate::error::{Error, Part, Result};
 use crate::graph::{Node, NodeBody, OnError};
-use crate::log::Append;
+use crate::log::{Append, Refused};
 use crate::metrics::StepMetrics;
 use crate::plugin::{Encoded, LogSink, Rejects, SinkContext, SourceReject};
 use crate::window::{Ran, Restored, SavedPart, WindowOperator, WindowOutput};
@@ -33,6 +34,8 @@ pub(crate) struct Tree {
     rejects: Rejects,
     /// For each node what its topic takes, as far as is known.
     pub(super) limits: Vec<Limits>,
+    /// What the logs have refused.
+    refused: RefusedRecords,
     windowed: WindowOutput,
     /// True where rows reached a sink since the last commit.
     pub(super) wrote: bool,
@@ -49,6 +52,7 @@ impl Tree {
             work: Vec::new(),
             rejects: Rejects::default(),
             limits: Vec::new(),
+            refused: RefusedRecords::default(),
             windowed: WindowOutput::default(),
             wrote: false,
         }
@@ -142,9 +146,10 @@ impl Tree {
             return Ok(());
         }
         let limits = self.limits.get(index).copied().unwrap_or_default();
-        let (_, large) = encoded(sink, limits, batch, &mut self.rejects)?;
+        let refused = self.refused.of(&sink.topic);
+        let (_, large) = encoded(sink, limits, refused, batch, &mut self.rejects)?;
         let mut dead = dead::of_rows(batch, self.rejects.rows());
-        large::cut(&mut dead, large);
+        large::cut(&mut dead, self.rejects.rows(), &large);
         self.rejected(index, &batch.origin().partition, &dead, true)
     }
 
@@ -194,7 +199,8 @@ impl Tree {
             NodeBody::Repartition(..) => self.repartition(index, &batch, writers).await,
             NodeBody::Topic(connection, sink) => {
                 let limits = self.limits.get(index).copied().unwrap_or_default();
-                let (encoded, large) = encoded(sink, limits, &batch, &mut self.rejects)?;
+                let refused = self.refused.of(&sink.topic);
+                let (encoded, large) = encoded(sink, limits, refused, &batch, &mut self.rejects)?;
                 let rejected = self.rejects.rows().len();
                 let append = Append {
                     topic: sink.topic.as_str().into(),
@@ -211,7 +217,7 @@ impl Tree {
                 }
                 let mut dead = dead::of_rows(&batch, self.rejects.rows());
                 if self.nodes[index].on_error == OnError::DeadLetter {
-                    large::cut(&mut dead, large);
+                    large::cut(&mut dead, self.rejects.rows(), &large);
                 }
                 self.rejected(index, &partition, &dead, false)
             }
@@ -386,7 +392,12 @@ impl Tree {
 
     /// The end of a bounded input: every open window gives its result. Its rows count as gone on.
     pub(crate) async fn finish(&mut self, writers: &mut Writers) -> Result<Ran> {
-        if self.each_window(writers, WindowOperator::finish).await? == Ran::More {
+        let wall = self.clock.now();
+        let finish = |window: &mut WindowOperator, out: &mut WindowOutput| {
+            window.hear_clock(wall);
+            window.finish(out)
+        };
+        if self.each_window(writers, finish).await? == Ran::More {
             return Ok(Ran::More);
         }
         for (node, metrics) in self.nodes.iter().zip(&self.metrics) {
@@ -473,6 +484,11 @@ impl Tree {
         self.wrote
     }
 
+    /// Takes these records out when they come again, as their log refuses them. True where one of them was not known.
+    pub(crate) fn refuse(&mut self, refused: Vec<Refused>) -> bool {
+        self.refused.add(refused)
+    }
+
     /// Makes what the plugins' own sinks hold durable.
     pub(crate) async fn flush(&mut self) -> Result<()> {
         for (index, node) in self.nodes.iter_mut().enumerate() {
@@ -486,6 +502,7 @@ impl Tree {
     /// Counts what was written as durable.
     pub(crate) fn committed(&mut self) {
         self.wrote = false;
+        self.refused.committed();
         for (node, metrics) in self.nodes.iter().zip(&self.metrics) {
             if matches!(node.body, NodeBody::Sink(_) | NodeBody::Topic(..) | NodeBody::Repartition(..)) {
                 let durable = metrics.in_flight.swap(0, Relaxed);
@@ -548,17 +565,18 @@ pub(crate) fn again(
     }
 }
 
-/// The records of a batch that the sink's topic takes, and how many rows were rejected as theirs it does not.
+/// The records of a batch that the sink's topic takes, and the rows whose records are too large for it.
 fn encoded(
     sink: &mut LogSink,
     limits: Limits,
+    refused: Option<OfTopic<'_>>,
     batch: &Batch,
     rejects: &mut Rejects,
-) -> Result<(Encoded, usize)> {
+) -> Result<(Encoded, Vec<usize>)> {
     rejects.clear();
     let encoded = sink.encoder.encode(batch, rejects)?;
     let mut checked = Checked::new(encoded, batch.rows(), rejects, &sink.format)?;
-    let large = large::take_out(&mut checked, limits, &sink.topic, rejects)?;
+    let large = large::take_out(&mut checked, limits, refused, &sink.topic, rejects)?;
     Ok((checked.records, large))
 }
 
