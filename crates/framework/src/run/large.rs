@@ -14,7 +14,7 @@ use crate::clock::Millis;
 use crate::error::{Error, Part, Result};
 use crate::graph::NodeBody;
 use crate::log::Log;
-use crate::plugin::{Reject, Rejects, SourceReject};
+use crate::plugin::{Reject, Rejects, SourceReject, head};
 
 /// The most bytes that a dead letter keeps of such a record: the letter must be small enough for any topic.
 const KEPT: usize = 1024;
@@ -139,7 +139,8 @@ fn said(time: Millis) -> String {
 pub(super) fn cut(dead: &mut [SourceReject], rejects: &[Reject], large: &[usize]) {
     let letters = dead.iter_mut().zip(rejects).filter(|(_, reject)| large.contains(&reject.row));
     for letter in letters.map(|(letter, _)| letter).filter(|letter| letter.raw.len() > KEPT) {
-        letter.raw.truncate(KEPT);
+        let kept = head(&letter.raw, KEPT).len();
+        letter.raw.truncate(kept);
         letter.reason.push_str("; the record is cut short here");
     }
 }

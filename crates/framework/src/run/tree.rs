@@ -1,8 +1,11 @@
 //! The steps behind a source: pushes batches through them and keeps each step's record balance.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+
+use arrow_array::BooleanArray;
 
 use super::encoded::Checked;
 use super::large::Limits;
@@ -17,7 +20,7 @@ use crate::error::{Error, Part, Result};
 use crate::graph::{Node, NodeBody, OnError};
 use crate::log::{Append, Refused};
 use crate::metrics::StepMetrics;
-use crate::plugin::{Encoded, LogSink, Rejects, SinkContext, SourceReject};
+use crate::plugin::{Encoded, LogSink, Rejects, Sink, SinkContext, SourceReject};
 use crate::window::{Ran, Restored, SavedPart, WindowOperator, WindowOutput};
 
 /// How many of a step's unusable records are logged one by one before it goes quiet.
@@ -141,10 +144,15 @@ impl Tree {
     /// may count those.
     fn endpoint_again(&mut self, index: usize, batch: &Batch) -> Result<()> {
         let node = &mut self.nodes[index];
-        let NodeBody::Topic(_, sink) = &mut node.body else { return Ok(()) };
         if node.outputs.dead.is_empty() {
             return Ok(());
         }
+        if let NodeBody::Sink(sink) = &mut node.body {
+            unusable(&mut **sink, batch, &mut self.rejects, &node.plugin)?;
+            let dead = dead::of_rows(batch, self.rejects.rows());
+            return self.rejected(index, &batch.origin().partition, &dead, true);
+        }
+        let NodeBody::Topic(_, sink) = &mut node.body else { return Ok(()) };
         let limits = self.limits.get(index).copied().unwrap_or_default();
         let refused = self.refused.of(&sink.topic);
         let (_, large) = encoded(sink, limits, refused, batch, &mut self.rejects)?;
@@ -165,14 +173,7 @@ impl Tree {
                 // Cheap: columns are shared, and a rejected row is shown as it came in.
                 let before = batch.clone();
                 let given = transform.apply(batch, &mut self.rejects)?.made_of(&before);
-                let rejected = self.rejects.settle(rows).map_err(|row| {
-                    let mistake = format!(
-                        "the transform `{}` rejected row {row} of {rows}, counted from 0",
-                        node.plugin
-                    );
-                    Error::fatal(mistake)
-                        .remedy("this is a mistake in the plugin: report it to whoever wrote it")
-                })?;
+                let rejected = settled(&mut self.rejects, rows, "transform", &node.plugin)?;
                 if !replay {
                     let passed = Passed::of(&before, &given, &rejected);
                     StepMetrics::add(&metrics.rows_out, passed.out);
@@ -191,10 +192,16 @@ impl Tree {
                 self.emit(index, &partition, Some(&batch), replay)
             }
             NodeBody::Sink(sink) => {
-                sink.write(&batch).await?;
-                self.wrote = true;
-                StepMetrics::add(&metrics.in_flight, rows as u64);
-                Ok(())
+                let rejected = unusable(&mut **sink, &batch, &mut self.rejects, &node.plugin)?;
+                let usable = (!rejected.is_empty()).then(|| without(&batch, &rejected)).transpose()?;
+                let usable = usable.as_ref().unwrap_or(&batch);
+                if !usable.is_empty() {
+                    sink.write(usable).await?;
+                    self.wrote = true;
+                }
+                StepMetrics::add(&metrics.in_flight, usable.rows() as u64);
+                let dead = dead::of_rows(&batch, self.rejects.rows());
+                self.rejected(index, &partition, &dead, false)
             }
             NodeBody::Repartition(..) => self.repartition(index, &batch, writers).await,
             NodeBody::Topic(connection, sink) => {
@@ -578,6 +585,32 @@ fn encoded(
     let mut checked = Checked::new(encoded, batch.rows(), rejects, &sink.format)?;
     let large = large::take_out(&mut checked, limits, refused, &sink.topic, rejects)?;
     Ok((checked.records, large))
+}
+
+/// The rows of a batch that a sink of a plugin's own cannot write.
+fn unusable(
+    sink: &mut dyn Sink,
+    batch: &Batch,
+    rejects: &mut Rejects,
+    plugin: &str,
+) -> Result<HashSet<usize>> {
+    rejects.clear();
+    sink.unusable(batch, rejects)?;
+    settled(rejects, batch.rows(), "sink", plugin)
+}
+
+/// The rows that a plugin rejected, each once; an error where there is no such row.
+fn settled(rejects: &mut Rejects, rows: usize, kind: &str, plugin: &str) -> Result<HashSet<usize>> {
+    rejects.settle(rows).map_err(|row| {
+        let mistake = format!("the {kind} `{plugin}` rejected row {row} of {rows}, counted from 0");
+        Error::fatal(mistake).remedy("this is a mistake in the plugin: report it to whoever wrote it")
+    })
+}
+
+/// A batch without some of its rows.
+fn without(batch: &Batch, rejected: &HashSet<usize>) -> Result<Batch> {
+    let stay: BooleanArray = (0..batch.rows()).map(|row| Some(!rejected.contains(&row))).collect();
+    batch.filter(&stay).map_err(|e| Error::fatal("rejected rows could not be left out").caused_by(e))
 }
 
 fn of_sink(error: Error, index: usize, chain: &str, id: &str) -> Error {

@@ -107,11 +107,8 @@ impl Give<'_> {
             return Ok(None);
         }
         let columns = RecordBatch::try_new(self.schema.clone(), columns).map_err(broken)?;
-        let origin = Origin {
-            partition: Partition::new("window", 0),
-            offsets: vec![slots.end; rows].into(),
-            replay: false,
-        };
+        let origin =
+            Origin { partition: window_partition(), offsets: vec![slots.end; rows].into(), replay: false };
         Batch::new(columns, given.into(), origin).map(Some).map_err(broken)
     }
 
@@ -156,6 +153,11 @@ impl Give<'_> {
             error.at(format!("key `{}` in {window}", key.join("`, `")))
         }
     }
+}
+
+/// The partition that results come from; their offset is the end of their window.
+pub(crate) fn window_partition() -> Partition {
+    Partition::new("window", 0)
 }
 
 fn times(times: Vec<Millis>) -> ArrayRef {

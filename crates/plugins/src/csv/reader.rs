@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 use memchr::memchr;
-use pipectl_framework::plugin::SourceReject;
+use pipectl_framework::plugin::{SourceReject, head};
 
 use super::marks::Marks;
 use super::record::{Cells, Parsed, parse};
@@ -397,7 +397,7 @@ impl<R: Read + Seek> Reader<R> {
             offset: at.row as i64,
             place: format!("{}:{}", self.dialect.name, at.line),
             reason,
-            raw: raw.get(..raw.len().min(RAW_BYTES).min(self.dialect.max_line)).unwrap_or_default().to_vec(),
+            raw: head(raw, RAW_BYTES.min(self.dialect.max_line)).to_vec(),
         }
     }
 

@@ -7,6 +7,7 @@
 //! | [`pairs`] | the counts of one window, `[{"0":5},{"2":1}]` | a row per pair: `key`, `count` |
 
 mod json;
+mod non_finite;
 mod pairs;
 mod text;
 
@@ -17,6 +18,7 @@ use arrow_schema::DataType;
 use pipectl_framework::plugin::{Batch, Error, Input, Problem, Result};
 
 pub(crate) use json::{RowWriter, Times, rfc3339};
+pub(crate) use non_finite::NonFinite;
 
 /// The column that records take their keys from.
 #[derive(Debug, Clone)]
