@@ -6,6 +6,7 @@
 //! | `changed_file` | files that are not what they were at the last commit; on Kafka with `PIPECTL_TEST_KAFKA`, and on the log on disk |
 //! | `connection` | addresses where no Kafka answers; needs none |
 //! | `missing` | topics that are not there, or not any more; needs `PIPECTL_TEST_KAFKA` |
+//! | `no_time` | records without a timestamp; needs `PIPECTL_TEST_KAFKA` |
 //! | `ids` | a transactional id or a group that somebody else uses; needs `PIPECTL_TEST_KAFKA` |
 //! | `too_large` | rows that are larger than their topic takes; needs `PIPECTL_TEST_KAFKA` |
 //! | `refused` | rows that the brokers refuse by rules of their own, results that lie ahead; needs `PIPECTL_TEST_KAFKA` |
@@ -27,6 +28,7 @@ mod connection;
 mod ids;
 mod lost;
 mod missing;
+mod no_time;
 mod refused;
 mod secrets;
 mod security;

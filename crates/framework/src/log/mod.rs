@@ -34,6 +34,9 @@ use crate::error::Result;
 
 pub use self::refused::Refused;
 
+/// The timestamp of a record that has none.
+pub const NO_TIME: Millis = Millis::MIN;
+
 /// A batch of records of one partition, in the order of their offsets: columns of the same length.
 #[derive(Debug, Clone)]
 pub struct Records {
@@ -41,7 +44,7 @@ pub struct Records {
     pub partition: Partition,
     /// The offset of each record, rising.
     pub offsets: ScalarBuffer<i64>,
-    /// The timestamp of each record.
+    /// The timestamp of each record; [`NO_TIME`] where it has none.
     pub timestamps: ScalarBuffer<Millis>,
     /// The keys; null where a record has none.
     pub keys: BinaryArray,

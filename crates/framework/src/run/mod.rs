@@ -25,6 +25,7 @@ mod rising;
 mod topics;
 mod tree;
 mod turn;
+mod untimed;
 mod watched;
 mod worker;
 mod writers;
