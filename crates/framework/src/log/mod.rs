@@ -16,6 +16,7 @@
 pub mod conformance;
 pub mod memory;
 pub mod partitioner;
+mod refused;
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +32,11 @@ use crate::batch::Partition;
 use crate::clock::Millis;
 use crate::error::{Consequence, Error, Result};
 
+pub use self::refused::Refused;
+
+/// The timestamp of a record that has none.
+pub const NO_TIME: Millis = Millis::MIN;
+
 /// A batch of records of one partition, in the order of their offsets: columns of the same length.
 #[derive(Debug, Clone)]
 pub struct Records {
@@ -38,7 +44,7 @@ pub struct Records {
     pub partition: Partition,
     /// The offset of each record, rising.
     pub offsets: ScalarBuffer<i64>,
-    /// The timestamp of each record.
+    /// The timestamp of each record; [`NO_TIME`] where it has none.
     pub timestamps: ScalarBuffer<Millis>,
     /// The keys; null where a record has none.
     pub keys: BinaryArray,
@@ -446,6 +452,12 @@ pub trait LogWriter: Send {
 
     /// Throws away everything appended since the last commit.
     async fn abort(&mut self) -> Result<()>;
+
+    /// The records that the log refused by rules of its own since the writer was opened. To be asked for after [`abort`](Self::abort): the
+    /// chain sends everything again without them, and the sink's `on_error` says what becomes of them.
+    fn refused(&mut self) -> Vec<Refused> {
+        Vec::new()
+    }
 
     /// Lets everything go, within two seconds; what was not committed is aborted.
     async fn close(self: Box<Self>) -> Result<()>;

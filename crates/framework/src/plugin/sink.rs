@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::{BindContext, Capability, Encoder, Input, Reads};
+use super::{BindContext, Capability, Encoder, Input, Reads, Rejects};
 use crate::batch::Batch;
 use crate::clock::Clock;
 use crate::config::Problem;
@@ -28,6 +28,15 @@ pub trait Sink: Send {
     /// # Errors
     /// `Retry`: called again after a back-off. `Fatal`: ends the run.
     async fn open(&mut self, context: &SinkContext) -> Result<()>;
+
+    /// Rejects the rows of a batch that cannot be written: the step's `on_error` says what becomes of those, and [`write`](Self::write) gets the others.
+    /// Writes nothing. It looks at the rows alone: those that are read again after a restart are rejected again. Without it all rows are written.
+    ///
+    /// # Errors
+    /// As `write`.
+    fn unusable(&mut self, _batch: &Batch, _rejects: &mut Rejects) -> Result<()> {
+        Ok(())
+    }
 
     /// Called for each batch; may hold rows back until `flush`. Not called again before it has returned: a slow sink slows the
     /// chain (backpressure).

@@ -211,7 +211,7 @@ impl SourceReject {
                     } else {
                         records.values.value(r.row).to_vec()
                     },
-                    time: records.timestamps.get(r.row).copied(),
+                    time: records.timestamps.get(r.row).copied().filter(|time| *time != crate::log::NO_TIME),
                 }
             })
             .collect()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_buffer::ScalarBuffer;
 
 use super::channels::channel;
-use super::dead;
+use super::{dead, untimed};
 use crate::batch::{AsRead, Batch, Origin, Partition};
 use crate::error::{Consequence, Error, Result};
 use crate::graph::{Piece, piece, time_of};
@@ -87,6 +87,8 @@ pub(crate) struct TopicInput {
     pending: VecDeque<Records>,
     /// True for a repartition topic.
     mixed: bool,
+    /// True where a field says the time of a row, whatever that of its record is.
+    stamped: bool,
     /// What the reader told while it was opened.
     first: Option<ReadEvent>,
     /// Without a group: where each partition stood by the last commit. Nothing else keeps it, so it is gone with the process.
@@ -120,6 +122,7 @@ impl Input {
                 replay_until: HashMap::new(),
                 pending: VecDeque::new(),
                 mixed,
+                stamped: stamper.is_some(),
                 first: None,
                 stood: HashMap::new(),
             }),
@@ -398,7 +401,18 @@ impl TopicInput {
         let (records, replay) = self.split_replay(records);
         let decoder = self.settings.decoder.as_mut();
         match said {
-            None => decode(decoder, &mut self.rejects, &records, replay),
+            None if self.stamped => decode(decoder, &mut self.rejects, &records, replay),
+            None => {
+                let next = records.offsets.last().map(|last| last + 1);
+                let (records, untimed) = untimed::take_out(records)?;
+                let mut event = decode(decoder, &mut self.rejects, &records, replay)?;
+                if let InputEvent::Batch { rejects, position, .. } = &mut event {
+                    rejects.extend(untimed);
+                    rejects.sort_by_key(|reject| reject.offset);
+                    position.offset = next.unwrap_or(position.offset);
+                }
+                Ok(event)
+            }
             Some(Piece::Words(words)) => {
                 let offset = records.offsets.last().map_or(0, |last| last + 1);
                 let position =

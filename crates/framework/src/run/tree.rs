@@ -1,12 +1,16 @@
 //! The steps behind a source: pushes batches through them and keeps each step's record balance.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use arrow_array::BooleanArray;
+
 use super::encoded::Checked;
 use super::large::Limits;
 use super::passed::Passed;
+use super::refused::{OfTopic, RefusedRecords};
 use super::writers::Writers;
 use super::{FailPoint, dead, large};
 use crate::batch::{Batch, Partition, Times};
@@ -14,9 +18,9 @@ use crate::clock::Clock;
 use crate::config::Retry;
 use crate::error::{Error, Part, Result};
 use crate::graph::{Node, NodeBody, OnError};
-use crate::log::Append;
+use crate::log::{Append, Refused};
 use crate::metrics::StepMetrics;
-use crate::plugin::{Encoded, LogSink, Rejects, SinkContext, SourceReject};
+use crate::plugin::{Encoded, LogSink, Rejects, Sink, SinkContext, SourceReject};
 use crate::window::{Ran, Restored, SavedPart, WindowOperator, WindowOutput};
 
 /// How many of a step's unusable records are logged one by one before it goes quiet.
@@ -33,6 +37,8 @@ pub(crate) struct Tree {
     rejects: Rejects,
     /// For each node what its topic takes, as far as is known.
     pub(super) limits: Vec<Limits>,
+    /// What the logs have refused.
+    refused: RefusedRecords,
     windowed: WindowOutput,
     /// True where rows reached a sink since the last commit.
     pub(super) wrote: bool,
@@ -49,6 +55,7 @@ impl Tree {
             work: Vec::new(),
             rejects: Rejects::default(),
             limits: Vec::new(),
+            refused: RefusedRecords::default(),
             windowed: WindowOutput::default(),
             wrote: false,
         }
@@ -151,14 +158,20 @@ impl Tree {
     /// may count those.
     fn endpoint_again(&mut self, index: usize, batch: &Batch) -> Result<()> {
         let node = &mut self.nodes[index];
-        let NodeBody::Topic(_, sink) = &mut node.body else { return Ok(()) };
         if node.outputs.dead.is_empty() {
             return Ok(());
         }
+        if let NodeBody::Sink(sink) = &mut node.body {
+            unusable(&mut **sink, batch, &mut self.rejects, &node.plugin)?;
+            let dead = dead::of_rows(batch, self.rejects.rows());
+            return self.rejected(index, &batch.origin().partition, &dead, true);
+        }
+        let NodeBody::Topic(_, sink) = &mut node.body else { return Ok(()) };
         let limits = self.limits.get(index).copied().unwrap_or_default();
-        let (_, large) = encoded(sink, limits, batch, &mut self.rejects)?;
+        let refused = self.refused.of(&sink.topic);
+        let (_, large) = encoded(sink, limits, refused, batch, &mut self.rejects)?;
         let mut dead = dead::of_rows(batch, self.rejects.rows());
-        large::cut(&mut dead, large);
+        large::cut(&mut dead, self.rejects.rows(), &large);
         self.rejected(index, &batch.origin().partition, &dead, true)
     }
 
@@ -174,14 +187,7 @@ impl Tree {
                 // Cheap: columns are shared, and a rejected row is shown as it came in.
                 let before = batch.clone();
                 let given = transform.apply(batch, &mut self.rejects)?.made_of(&before);
-                let rejected = self.rejects.settle(rows).map_err(|row| {
-                    let mistake = format!(
-                        "the transform `{}` rejected row {row} of {rows}, counted from 0",
-                        node.plugin
-                    );
-                    Error::fatal(mistake)
-                        .remedy("this is a mistake in the plugin: report it to whoever wrote it")
-                })?;
+                let rejected = settled(&mut self.rejects, rows, "transform", &node.plugin)?;
                 if !replay {
                     let passed = Passed::of(&before, &given, &rejected);
                     StepMetrics::add(&metrics.rows_out, passed.out);
@@ -200,15 +206,22 @@ impl Tree {
                 self.emit(index, &partition, Some(&batch), replay)
             }
             NodeBody::Sink(sink) => {
-                sink.write(&batch).await?;
-                self.wrote = true;
-                StepMetrics::add(&metrics.in_flight, rows as u64);
-                Ok(())
+                let rejected = unusable(&mut **sink, &batch, &mut self.rejects, &node.plugin)?;
+                let usable = (!rejected.is_empty()).then(|| without(&batch, &rejected)).transpose()?;
+                let usable = usable.as_ref().unwrap_or(&batch);
+                if !usable.is_empty() {
+                    sink.write(usable).await?;
+                    self.wrote = true;
+                }
+                StepMetrics::add(&metrics.in_flight, usable.rows() as u64);
+                let dead = dead::of_rows(&batch, self.rejects.rows());
+                self.rejected(index, &partition, &dead, false)
             }
             NodeBody::Repartition(..) => self.repartition(index, &batch, writers).await,
             NodeBody::Topic(connection, sink) => {
                 let limits = self.limits.get(index).copied().unwrap_or_default();
-                let (encoded, large) = encoded(sink, limits, &batch, &mut self.rejects)?;
+                let refused = self.refused.of(&sink.topic);
+                let (encoded, large) = encoded(sink, limits, refused, &batch, &mut self.rejects)?;
                 let rejected = self.rejects.rows().len();
                 let append = Append {
                     topic: sink.topic.as_str().into(),
@@ -225,7 +238,7 @@ impl Tree {
                 }
                 let mut dead = dead::of_rows(&batch, self.rejects.rows());
                 if self.nodes[index].on_error == OnError::DeadLetter {
-                    large::cut(&mut dead, large);
+                    large::cut(&mut dead, self.rejects.rows(), &large);
                 }
                 self.rejected(index, &partition, &dead, false)
             }
@@ -396,7 +409,12 @@ impl Tree {
 
     /// The end of a bounded input: every open window gives its result. Its rows count as gone on.
     pub(crate) async fn finish(&mut self, writers: &mut Writers) -> Result<Ran> {
-        if self.each_window(writers, WindowOperator::finish).await? == Ran::More {
+        let wall = self.clock.now();
+        let finish = |window: &mut WindowOperator, out: &mut WindowOutput| {
+            window.hear_clock(wall);
+            window.finish(out)
+        };
+        if self.each_window(writers, finish).await? == Ran::More {
             return Ok(Ran::More);
         }
         for (node, metrics) in self.nodes.iter().zip(&self.metrics) {
@@ -489,6 +507,11 @@ impl Tree {
         self.wrote
     }
 
+    /// Takes these records out when they come again, as their log refuses them. True where one of them was not known.
+    pub(crate) fn refuse(&mut self, refused: Vec<Refused>) -> bool {
+        self.refused.add(refused)
+    }
+
     /// Makes what the plugins' own sinks hold durable.
     pub(crate) async fn flush(&mut self) -> Result<()> {
         for (index, node) in self.nodes.iter_mut().enumerate() {
@@ -502,6 +525,7 @@ impl Tree {
     /// Counts what was written as durable.
     pub(crate) fn committed(&mut self) {
         self.wrote = false;
+        self.refused.committed();
         for (node, metrics) in self.nodes.iter().zip(&self.metrics) {
             if matches!(node.body, NodeBody::Sink(_) | NodeBody::Topic(..) | NodeBody::Repartition(..)) {
                 let durable = metrics.in_flight.swap(0, Relaxed);
@@ -564,18 +588,45 @@ pub(crate) fn again(
     }
 }
 
-/// The records of a batch that the sink's topic takes, and how many rows were rejected as theirs it does not.
+/// The records of a batch that the sink's topic takes, and the rows whose records are too large for it.
 fn encoded(
     sink: &mut LogSink,
     limits: Limits,
+    refused: Option<OfTopic<'_>>,
     batch: &Batch,
     rejects: &mut Rejects,
-) -> Result<(Encoded, usize)> {
+) -> Result<(Encoded, Vec<usize>)> {
     rejects.clear();
     let encoded = sink.encoder.encode(batch, rejects)?;
     let mut checked = Checked::new(encoded, batch.rows(), rejects, &sink.format)?;
-    let large = large::take_out(&mut checked, limits, &sink.topic, rejects)?;
+    let large = large::take_out(&mut checked, limits, refused, &sink.topic, rejects)?;
     Ok((checked.records, large))
+}
+
+/// The rows of a batch that a sink of a plugin's own cannot write.
+fn unusable(
+    sink: &mut dyn Sink,
+    batch: &Batch,
+    rejects: &mut Rejects,
+    plugin: &str,
+) -> Result<HashSet<usize>> {
+    rejects.clear();
+    sink.unusable(batch, rejects)?;
+    settled(rejects, batch.rows(), "sink", plugin)
+}
+
+/// The rows that a plugin rejected, each once; an error where there is no such row.
+fn settled(rejects: &mut Rejects, rows: usize, kind: &str, plugin: &str) -> Result<HashSet<usize>> {
+    rejects.settle(rows).map_err(|row| {
+        let mistake = format!("the {kind} `{plugin}` rejected row {row} of {rows}, counted from 0");
+        Error::fatal(mistake).remedy("this is a mistake in the plugin: report it to whoever wrote it")
+    })
+}
+
+/// A batch without some of its rows.
+fn without(batch: &Batch, rejected: &HashSet<usize>) -> Result<Batch> {
+    let stay: BooleanArray = (0..batch.rows()).map(|row| Some(!rejected.contains(&row))).collect();
+    batch.filter(&stay).map_err(|e| Error::fatal("rejected rows could not be left out").caused_by(e))
 }
 
 fn of_sink(error: Error, index: usize, chain: &str, id: &str) -> Error {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::error::{Error, Part, Result};
-use crate::log::{Append, GroupPositions, Log, LogWriter, WriterOptions};
+use crate::log::{Append, GroupPositions, Log, LogWriter, Refused, WriterOptions};
 
 /// The longest that a transaction may stay open before the log aborts it (`transaction.timeout.ms`). Ours live for milliseconds; a
 /// worker that stands still longer than this is fenced.
@@ -21,6 +21,8 @@ const LARGEST_TRANSACTION: usize = 8 << 20;
 pub(crate) struct Writers {
     open: Vec<(usize, Box<dyn LogWriter>)>,
     bytes: usize,
+    /// What the logs refused by rules of their own, of what was abandoned.
+    refused: Vec<Refused>,
     /// When the open transaction began, at the earliest.
     began: Option<Instant>,
 }
@@ -100,10 +102,16 @@ impl Writers {
             if let Err(error) = writer.abort().await {
                 tracing::debug!("abort: {error}");
             }
+            self.refused.extend(writer.refused());
             if let Err(error) = writer.close().await {
                 tracing::debug!("close: {error}");
             }
         }
+    }
+
+    /// The records that the logs refused by rules of their own, of what was abandoned.
+    pub(crate) fn take_refused(&mut self) -> Vec<Refused> {
+        std::mem::take(&mut self.refused)
     }
 
     /// Lets the writers go after the last commit.

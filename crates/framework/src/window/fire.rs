@@ -48,6 +48,7 @@ impl WindowOperator {
     /// # Errors
     /// `Fatal` where the aggregate cannot give its result.
     pub fn tick(&mut self, now: Duration, wall: Millis, out: &mut WindowOutput) -> Result<Ran> {
+        self.clock = Some(wall);
         if std::mem::take(&mut self.nothing_to_wait_for) {
             self.sessions_are_back();
         }
@@ -91,6 +92,11 @@ impl WindowOperator {
             self.drop_all(out);
         }
         Ok(Ran::All)
+    }
+
+    /// Says what time it is before [`finish`](Self::finish): a result that lies ahead has this time.
+    pub(crate) fn hear_clock(&mut self, wall: Millis) {
+        self.clock = Some(wall);
     }
 
     /// Drops every row, as all of them have been given: a later run reads none of them again.
@@ -363,6 +369,7 @@ impl WindowOperator {
             schema: &self.schema,
             open,
             early: purpose == Purpose::Early,
+            clock: self.clock,
         };
         let keys = &mut self.keys;
         if close && all && self.grid.slide() < self.grid.size() {

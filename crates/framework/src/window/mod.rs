@@ -32,5 +32,6 @@ mod tests;
 pub use fingerprint::Fingerprint;
 pub use operator::{Ran, WindowOperator, WindowOutput};
 pub use restored::{Given, Restored};
+pub(crate) use result::{MOST_AHEAD, window_partition};
 pub use settings::{Emit, KeyNames, Shape, TimeMode, WindowKeys, WindowSettings, ZeroFill, ZeroFillName};
 pub use snapshot::SavedPart;

@@ -132,6 +132,8 @@ pub struct WindowOperator {
     wall: Option<Millis>,
     /// When it was that.
     wall_at: Duration,
+    /// The clock when it was last heard of: a result that lies ahead has this time. See [`result_time`](super::result::result_time).
+    pub(super) clock: Option<Millis>,
     pub(super) running: Option<Running>,
     /// True where the rows' times are those of this run: read again, they would be in other windows.
     pub(super) closes_at_end: bool,
@@ -225,6 +227,7 @@ impl WindowOperator {
             next_number: 0,
             wall: None,
             wall_at: Duration::ZERO,
+            clock: None,
             running: None,
             closes_at_end,
             ending: None,

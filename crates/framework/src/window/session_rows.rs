@@ -188,6 +188,7 @@ impl WindowOperator {
             schema: &self.schema,
             open: &[],
             early,
+            clock: self.clock,
         };
         for same_end in given.chunk_by(|a, b| a.end == b.end) {
             let keys: Vec<u32> = same_end.iter().map(|s| s.group).collect();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 use memchr::memchr;
-use pipectl_framework::plugin::{SourceReject, cut_between_characters};
+use pipectl_framework::plugin::{SourceReject, head};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -448,7 +448,7 @@ impl<R: Read + Seek> Reader<R> {
             offset: at.row as i64,
             place: format!("{}:{}", self.dialect.name, at.line),
             reason,
-            raw: cut_between_characters(raw, self.dialect.max_line).to_vec(),
+            raw: head(raw, self.dialect.max_line).to_vec(),
         }
     }
 

@@ -149,6 +149,7 @@ impl Chain {
             }
         }
         self.tree.committed();
+        self.refusals = 0;
         self.checkpoint = Checkpoint::take(self.steps.iter());
         self.dirty = false;
         self.last_commit = self.now();
@@ -195,8 +196,8 @@ impl Chain {
         Ok(())
     }
 
-    /// Throws away everything since the last commit.
-    pub(super) async fn roll_back(&mut self) {
+    /// Throws away everything since the last commit. True where a log has refused records of it that it was not known to refuse.
+    pub(super) async fn roll_back(&mut self) -> bool {
         self.does(Doing::RollingBack);
         let (writers, input, name) = (&mut self.writers, &mut self.input, &self.name);
         // At once: an abort may take as long as the log does to answer, and the group waits for a reader that still holds partitions.
@@ -218,5 +219,6 @@ impl Chain {
         }
         self.checkpoint.restore(self.steps.iter());
         self.dirty = false;
+        self.tree.refuse(self.writers.take_refused())
     }
 }

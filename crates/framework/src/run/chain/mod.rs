@@ -45,6 +45,10 @@ use crate::window::{Ran, WindowOperator};
 /// The shortest time between two commits of a chain that writes to no log.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How often in a row a chain sends again at once what a log has refused records of. More often it is a fault like others, as where each try
+/// writes other records.
+const REFUSALS: u32 = 100;
+
 /// Everything around a chain that it shares with the others of its run.
 pub(crate) struct Environment {
     pub(crate) pipeline: String,
@@ -128,6 +132,8 @@ struct Chain {
     left_out: Option<usize>,
     /// Whether its partitions count as read to their end.
     waiting: Waiting,
+    /// How often since the last commit a log has refused records.
+    refusals: u32,
 }
 
 /// Why a chain that was open is not driven on.
@@ -236,6 +242,7 @@ impl Chain {
             told: Vec::new(),
             left_out: None,
             waiting: Waiting::default(),
+            refusals: 0,
             environment,
         })
     }
@@ -251,8 +258,14 @@ impl Chain {
                     continue;
                 }
                 Err(error) => {
-                    self.roll_back().await;
+                    let refused = self.roll_back().await;
                     StepMetrics::add(&self.metrics.aborts, 1);
+                    // They are known now, and everything else is sent again at once.
+                    if refused && passing(&error) && self.refusals < REFUSALS {
+                        self.refusals += 1;
+                        tracing::debug!(chain = self.name, "sends again without what was refused: {error}");
+                        continue;
+                    }
                     error
                 }
             };

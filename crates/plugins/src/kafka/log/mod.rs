@@ -9,6 +9,7 @@
 //! | `topics`, `limits` | topics that must be there, and how large a record each takes |
 //! | `reader`, `handoff`, `consumer`, `assignment`, `columns` | reading: the chain's end, the queue, and the thread that polls |
 //! | `writer`, `producer` | writing: the chain's end, and the thread that produces and commits |
+//! | `refusals` | records that the brokers refuse one by one, with the rule |
 //!
 //! librdkafka's calls block (transactional ones for up to their time-out), and its callbacks run inside its polls. So each
 //! consumer and each producer has a thread of its own, and the chain awaits a queue.
@@ -23,6 +24,7 @@ mod limits;
 mod producer;
 mod reader;
 mod reason;
+mod refusals;
 pub(crate) mod settings;
 mod topics;
 mod writer;
@@ -98,7 +100,7 @@ impl Log for KafkaLog {
     }
 
     async fn writer(&self, options: WriterOptions) -> Result<Box<dyn LogWriter>> {
-        Ok(Box::new(writer::KafkaWriter::open(&self.settings, &options, self.limits.least()).await?))
+        Ok(Box::new(writer::KafkaWriter::open(&self.settings, &options, &self.limits).await?))
     }
 }
 
