@@ -30,6 +30,13 @@ pub(crate) fn load(registry: &Registry, file: &File) -> Result<(Plan, Vec<Diagno
             "a pipeline file is a few kilobytes; is this the right file?",
         ));
     }
+    if let Some((encoding, text)) = utf_16(&bytes) {
+        let place = Place { file: SourceFile::new(&name, text), start: 0, end: 1 };
+        return Err(vec![
+            Diagnostic::error(place, format!("the file is {encoding}, not UTF-8"))
+                .help(format!("save it as UTF-8, or convert it: `iconv -f {encoding} -t UTF-8 {name}`")),
+        ]);
+    }
     let text = String::from_utf8(bytes).map_err(|e| not_utf8(&name, &e))?;
     let source = SourceFile::new(&name, text);
     let document = Document::parse(&source, &file.set, &|name| std::env::var(name).ok())?;
@@ -42,6 +49,21 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     OnDisk::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The text of a file in UTF-16, and what that is called: it begins with a mark, or every other byte is zero in most of what it says.
+fn utf_16(bytes: &[u8]) -> Option<(&'static str, String)> {
+    let zeros = |first: usize| bytes.iter().skip(first).step_by(2).filter(|byte| **byte == 0).count();
+    let mostly = |zeros: usize| bytes.len() >= 4 && zeros * 4 > bytes.len();
+    let (encoding, skipped, unit): (_, _, fn([u8; 2]) -> u16) = match bytes {
+        [0xff, 0xfe, ..] => ("UTF-16LE", 2, u16::from_le_bytes),
+        [0xfe, 0xff, ..] => ("UTF-16BE", 2, u16::from_be_bytes),
+        _ if mostly(zeros(1)) && zeros(0) == 0 => ("UTF-16LE", 0, u16::from_le_bytes),
+        _ if mostly(zeros(0)) && zeros(1) == 0 => ("UTF-16BE", 0, u16::from_be_bytes),
+        _ => return None,
+    };
+    let units = bytes.get(skipped..)?.as_chunks().0.iter().map(|pair| unit(*pair));
+    Some((encoding, char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()))
 }
 
 /// At the line that has the byte, as far as it can be read.

@@ -8,8 +8,10 @@ use arrow_schema::SchemaRef;
 use chrono::DateTime;
 use pipectl_framework::log::Records;
 use pipectl_framework::plugin::{Decoded, Decoder, Error, Rejects, Result, RowMap};
-use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Unexpected, Visitor};
+use serde::{Deserialize as _, Deserializer as _};
+
+use serde_json::value::RawValue;
 
 use super::FieldType;
 use crate::columns::TextColumn;
@@ -225,7 +227,56 @@ impl<'de> DeserializeSeed<'de> for ReadValue<'_> {
     type Value = Slot;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, json: D) -> std::result::Result<Slot, D::Error> {
-        json.deserialize_any(self)
+        if self.field_type != FieldType::Integer {
+            return json.deserialize_any(self);
+        }
+        // A number as it is written: `-0` is an integer, which serde_json gives as a float, and one beyond 64 bits is named.
+        let written = <&RawValue>::deserialize(json)?.get();
+        if written == "null" {
+            return Ok(Slot::Null);
+        }
+        written.parse().map(Slot::Integer).map_err(|_| {
+            let expected = format_args!("expected an integer of 64 bits for the field `{}`", self.name);
+            match Written::of(written) {
+                Written::Whole => D::Error::custom(format_args!("{written} is beyond 64 bits: {expected}")),
+                kind => D::Error::custom(format_args!("{expected}, found {kind}")),
+            }
+        })
+    }
+}
+
+/// A value as it is written, for messages.
+enum Written<'a> {
+    /// A number of digits.
+    Whole,
+    Other(&'a str),
+    List,
+    Object,
+}
+
+impl<'a> Written<'a> {
+    fn of(json: &'a str) -> Self {
+        let digits = json.strip_prefix('-').unwrap_or(json);
+        match json.as_bytes().first() {
+            Some(b'[') => Self::List,
+            Some(b'{') => Self::Object,
+            _ if digits.bytes().all(|byte| byte.is_ascii_digit()) => Self::Whole,
+            _ => Self::Other(json),
+        }
+    }
+}
+
+impl fmt::Display for Written<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole => f.write_str("a number"),
+            Self::Other(json) => match json.char_indices().nth(40) {
+                Some((end, _)) => write!(f, "{}...", json.get(..end).unwrap_or_default()),
+                None => f.write_str(json),
+            },
+            Self::List => f.write_str("a list"),
+            Self::Object => f.write_str("an object"),
+        }
     }
 }
 

@@ -98,11 +98,40 @@ fn missing_is_null_and_unknown_is_passed_over() {
 }
 
 #[test]
+fn every_integer_of_64_bits_is_one() {
+    for (written, value) in [
+        ("-0", "0"),
+        ("0", "0"),
+        ("-1", "-1"),
+        ("9223372036854775807", "9223372036854775807"),
+        ("-9223372036854775808", "-9223372036854775808"),
+        (" \n7\t", "7"),
+        ("null", "null"),
+    ] {
+        let got = read(&format!("{{\"i\":{written}}}"));
+        assert_eq!(got, Ok(format!(r#"{{"t":null,"i":{value},"n":null,"b":null,"at":null}}"#)), "{written}");
+    }
+}
+
+#[test]
 fn nothing_is_converted_silently() {
     for (record, reason) in [
-        (r#"{"i":"5"}"#, "invalid type: string \"5\", expected an integer of 64 bits for the field `i`"),
-        (r#"{"i":5.0}"#, "invalid type: floating point `5.0`, expected an integer"),
-        (r#"{"i":9223372036854775808}"#, "invalid value: integer `9223372036854775808`, expected an integer"),
+        (r#"{"i":"5"}"#, "expected an integer of 64 bits for the field `i`, found \"5\" at line 1"),
+        (r#"{"i":5.0}"#, "expected an integer of 64 bits for the field `i`, found 5.0 at line 1"),
+        (r#"{"i":-0.0}"#, "expected an integer of 64 bits for the field `i`, found -0.0"),
+        (r#"{"i":1e2}"#, "expected an integer of 64 bits for the field `i`, found 1e2"),
+        (r#"{"i":true}"#, "expected an integer of 64 bits for the field `i`, found true"),
+        (r#"{"i":[5]}"#, "expected an integer of 64 bits for the field `i`, found a list"),
+        (r#"{"i":{"i":5}}"#, "expected an integer of 64 bits for the field `i`, found an object"),
+        (
+            r#"{"i":9223372036854775808}"#,
+            "9223372036854775808 is beyond 64 bits: expected an integer of 64 bits for the field `i`",
+        ),
+        (
+            r#"{"i":-9223372036854775809}"#,
+            "-9223372036854775809 is beyond 64 bits: expected an integer of 64 bits for the field `i`",
+        ),
+        (r#"{"i":123456789012345678901234567890}"#, "123456789012345678901234567890 is beyond 64 bits"),
         (r#"{"t":5}"#, "invalid type: integer `5`, expected text for the field `t`"),
         (r#"{"b":0}"#, "invalid type: integer `0`, expected true or false for the field `b`"),
         (r#"{"at":"yesterday"}"#, "invalid value: string \"yesterday\", expected milliseconds since 1970"),
