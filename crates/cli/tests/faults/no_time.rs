@@ -28,8 +28,8 @@ fn a_record_without_a_timestamp_is_for_on_error_unless_a_field_says_its_time() {
     {
         let suffix = suffix();
         let (input, out) = (format!("in{suffix}"), format!("out{suffix}"));
-        cluster.create(&input, 1, &[]);
-        cluster.create(&out, 1, &[]);
+        cluster.create(&input, 1, &[("retention.ms", "-1")]);
+        cluster.create(&out, 1, &[("retention.ms", "-1")]);
         write(&cluster.brokers, &input);
         let pipeline = Pipeline::new(&format!(
             "name: untimed{suffix}

@@ -69,7 +69,7 @@ impl WindowOperator {
     /// it with the same rows. Nothing closes, as time does not move: a later run goes on with these windows, and gives
     /// again, whole, those that get more rows.
     ///
-    /// Where the rows' times are those of this run (`time: processing`, [`count_on_arrival`](Self::count_on_arrival)), their rows are
+    /// Where the rows' times are those of this run (`time: processing`, [`close_at_end`](Self::close_at_end)), their rows are
     /// dropped after that: read again they would count in other windows.
     ///
     /// # Errors

@@ -257,11 +257,16 @@ impl WindowOperator {
         self
     }
 
-    /// The rows' times are those at which they are read: a row counts when it arrives, as with `time: processing`, and after the
-    /// end of the data none is read again, as it would count in another window. What else the chain reads may have times of
-    /// another kind, which say nothing of these.
-    pub fn count_on_arrival(&mut self) {
+    /// The rows' times are those of this run: after the end of the data none is read again, as it would count in another window,
+    /// and after a restart only those of windows that were open.
+    pub fn close_at_end(&mut self) {
         self.closes_at_end = true;
+    }
+
+    /// The rows' times are those at which they are read, and what else the chain reads has times of another kind, which say
+    /// nothing of these: a row counts when it arrives, as with `time: processing`.
+    pub fn count_on_arrival(&mut self) {
+        self.close_at_end();
         self.settings.time = TimeMode::Processing;
     }
 

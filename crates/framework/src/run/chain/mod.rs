@@ -204,7 +204,7 @@ impl Chain {
             group.windows = tree.agreed();
         }
         if !plan.source.times_recur {
-            tree.windows().for_each(WindowOperator::count_on_arrival);
+            tree.windows().for_each(WindowOperator::close_at_end);
         }
         if matches!(plan.source.bound.body, SourceBody::Custom(..)) {
             // A record that its source could not use has the time at which it was read.
