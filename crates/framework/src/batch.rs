@@ -233,6 +233,14 @@ impl Batch {
         self.read.as_ref().map_or(&self.times, |read| &read.times)
     }
 
+    /// The times and the offsets of all rows that were read.
+    pub(crate) fn read(&self) -> (&Times, &ScalarBuffer<i64>) {
+        match &self.read {
+            Some(read) => (&read.times, &read.offsets),
+            None => (&self.times, &self.origin.offsets),
+        }
+    }
+
     /// Says that a step has made these rows of those.
     #[must_use]
     pub(crate) fn made_of(self, before: &Self) -> Self {

@@ -22,6 +22,8 @@ pub struct StepMetrics {
     pub filtered: AtomicU64,
     /// Rows that came after their window had closed.
     pub late: AtomicU64,
+    /// The least `out_of_orderness`, in milliseconds, with which none of the late rows would have been late; 0 where none was.
+    pub late_by: AtomicU64,
     /// Rows that could not be used, skipped or sent to the `dead` output.
     pub dead: AtomicU64,
     /// Rows held: in open panes, written and not yet durable, or, at a source, not whole at the end of the data.

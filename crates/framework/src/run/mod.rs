@@ -17,6 +17,7 @@ mod fail_point;
 mod input;
 mod keeper;
 mod large;
+mod late;
 mod notes;
 mod passed;
 mod patience;

@@ -6,9 +6,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use arrow_array::BooleanArray;
+use arrow_buffer::ScalarBuffer;
 
 use super::encoded::Checked;
 use super::large::Limits;
+use super::late::Told;
 use super::passed::Passed;
 use super::refused::{OfTopic, RefusedRecords};
 use super::writers::Writers;
@@ -40,6 +42,8 @@ pub(crate) struct Tree {
     /// What the logs have refused.
     refused: RefusedRecords,
     windowed: WindowOutput,
+    /// What was told of late rows, for each node.
+    pub(super) told_late: Vec<Told>,
     /// True where rows reached a sink since the last commit.
     pub(super) wrote: bool,
 }
@@ -48,6 +52,7 @@ impl Tree {
     /// `metrics` are those of the nodes, in their order.
     pub(crate) fn new(nodes: Vec<Node>, metrics: Vec<Arc<StepMetrics>>, clock: Clock) -> Self {
         Self {
+            told_late: nodes.iter().map(|_| Told::default()).collect(),
             nodes,
             metrics,
             clock,
@@ -141,7 +146,7 @@ impl Tree {
         Ok(())
     }
 
-    fn place(&self, index: usize) -> String {
+    pub(super) fn place(&self, index: usize) -> String {
         format!("{}.{}", self.nodes[index].chain, self.nodes[index].id)
     }
 
@@ -258,6 +263,9 @@ impl Tree {
         StepMetrics::add(&metrics.rows_out, output.closed_rows);
         // Rows of open panes come in again after a restart; all others were done with before.
         StepMetrics::add(&metrics.rows_in, output.again_rows);
+        if let Some(pushed) = pushed {
+            output.late.iter().for_each(|late| self.tell_of_late(index, late, pushed));
+        }
         let outputs = std::mem::take(&mut self.nodes[index].outputs);
         let late: usize = output.late.iter().map(Batch::rows).sum();
         StepMetrics::add(&metrics.late, late as u64);
@@ -381,10 +389,17 @@ impl Tree {
     }
 
     /// A batch with rows of these times has been pushed.
-    pub(crate) fn observe(&mut self, partition: &Partition, times: &Times, now: Duration) {
+    pub(crate) fn observe(
+        &mut self,
+        partition: &Partition,
+        times: &Times,
+        offsets: &ScalarBuffer<i64>,
+        now: Duration,
+    ) {
         let wall = self.clock.now();
         for window in windows(&mut self.nodes) {
             window.observe(partition, times, now, wall);
+            window.saw(partition, times, offsets, wall);
         }
         self.observe_speakers(partition, times, now, wall);
     }

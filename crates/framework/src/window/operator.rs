@@ -9,6 +9,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use super::fingerprint::Fingerprint;
 use super::fire::Ending;
 use super::keys::KeyTable;
+use super::movers::Movers;
 use super::restored::{Given, Restored};
 use super::sessions::Sessions;
 use super::settings::{Shape, TimeMode, WindowSettings};
@@ -134,6 +135,7 @@ pub struct WindowOperator {
     wall_at: Duration,
     /// The clock when it was last heard of: a result that lies ahead has this time. See [`result_time`](super::result::result_time).
     pub(super) clock: Option<Millis>,
+    pub(super) movers: Movers,
     pub(super) running: Option<Running>,
     /// True where the rows' times are those of this run: read again, they would be in other windows.
     pub(super) closes_at_end: bool,
@@ -228,6 +230,7 @@ impl WindowOperator {
             wall: None,
             wall_at: Duration::ZERO,
             clock: None,
+            movers: Movers::default(),
             running: None,
             closes_at_end,
             ending: None,
@@ -365,8 +368,10 @@ impl WindowOperator {
     /// No more rows of `partition` will come; its part of every pane is dropped.
     pub fn revoke(&mut self, partition: &Partition) {
         self.watermark.revoke(partition);
+        self.forget_mover(partition);
         for channel in self.channels.remove(partition).unwrap_or_default() {
             self.watermark.revoke(&channel);
+            self.forget_mover(&channel);
         }
         let Some(assigned) = self.partitions.remove(partition) else { return };
         self.running = None;

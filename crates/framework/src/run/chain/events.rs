@@ -36,7 +36,8 @@ impl Chain {
         match event {
             InputEvent::Batch { batch, rejects, position } => {
                 self.caught_up(&batch.origin().partition, false);
-                let times = batch.read_times().clone();
+                let (times, offsets) = batch.read();
+                let (times, offsets) = (times.clone(), offsets.clone());
                 let replay = batch.origin().replay;
                 let channel = batch.has_channel().then(|| batch.channel().clone());
                 if !replay {
@@ -55,8 +56,8 @@ impl Chain {
                 }
                 // After the push: a row is not late because of a later one in its own batch.
                 match channel {
-                    None => self.tree.observe(&partition, &times, now),
-                    Some(channel) if !replay => self.tree.observe(&channel, &times, now),
+                    None => self.tree.observe(&partition, &times, &offsets, now),
+                    Some(channel) if !replay => self.tree.observe(&channel, &times, &offsets, now),
                     Some(channel) => self.tree.observe_again(&partition, &channel, &times),
                 }
                 let windowed = self.tree.has_windows() && self.home.is_none();
