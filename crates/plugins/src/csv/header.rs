@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use memchr::{memchr, memchr_iter};
 
 use super::reader::Place;
-use super::record::{Cells, Parsed, parse};
+use super::record::{Cells, Parsed, Syntax, parse};
 
 /// How much of a file tells whether it is UTF-16.
 const LOOKED_AT: usize = 1024;
@@ -59,12 +59,35 @@ fn utf_16(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Reads the first record of `input`, which stands at its beginning. Blank lines before it do not count. Without a `delimiter` it
-/// is a comma, unless a first line names another one.
+/// What is known of a file before it is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Beginning {
+    /// What has a meaning in it.
+    pub(super) syntax: Syntax,
+    /// True where the delimiter is a guess: a first line may name another one.
+    pub(super) guessed: bool,
+    /// How many of its first lines are not looked at.
+    pub(super) skip_lines: u32,
+    /// The longest record.
+    pub(super) max_line: usize,
+}
+
+/// The index behind the line that begins at `start`.
+fn behind_line(bytes: &[u8], start: usize) -> Option<usize> {
+    bytes.get(start..).and_then(|rest| memchr(b'\n', rest)).map(|length| start + length + 1)
+}
+
+/// The index behind the first `count` lines from `start` on.
+fn behind_lines(bytes: &[u8], start: usize, count: u32) -> Option<usize> {
+    (0..count).try_fold(start, |start, _| behind_line(bytes, start))
+}
+
+/// Reads the first record of `input`, which stands at its beginning. Blank lines and comments before it do not count.
 ///
 /// # Errors
 /// Where the input cannot be read, is no UTF-8 by the look of it (`InvalidData`), or has no record within `max_line` bytes.
-pub(super) fn read_head(mut input: impl Read, delimiter: Option<u8>, max_line: usize) -> io::Result<Head> {
+pub(super) fn read_head(mut input: impl Read, beginning: Beginning) -> io::Result<Head> {
+    let Beginning { mut syntax, guessed, skip_lines, max_line } = beginning;
     let mut bytes = Vec::new();
     let mut cells = Cells::default();
     let (mut asked, mut ended) = (4096u64, false);
@@ -82,38 +105,48 @@ pub(super) fn read_head(mut input: impl Read, delimiter: Option<u8>, max_line: u
             ));
         }
         let bom = if bytes.starts_with(BOM) { BOM.len() } else { 0 };
-        let named = named_delimiter(bytes.get(bom..).unwrap_or_default());
-        let bom = bom + named.map_or(0, |(_, line)| line);
+        let skipped = behind_lines(&bytes, bom, skip_lines);
+        let top = skipped.unwrap_or(bytes.len());
+        let named = named_delimiter(bytes.get(top..).unwrap_or_default());
+        let top = top + named.map_or(0, |(_, line)| line);
         let named = named.map(|(named, _)| named);
-        let delimiter = delimiter.or(named.and_then(|named| u8::try_from(named).ok())).unwrap_or(b',');
+        if let Some(named) = named.filter(|_| guessed) {
+            syntax.delimiter = u8::try_from(named).unwrap_or(syntax.delimiter);
+        }
         let place = |byte: usize| {
             let lines = memchr_iter(b'\n', bytes.get(..byte).unwrap_or_default()).count() as u64;
             Place { byte: byte as u64 - u64::from(ended && byte == bytes.len()), row: 0, line: 1 + lines }
         };
-        let blank = |at: &usize| {
-            [b"\n".as_slice(), b"\r\n"].iter().any(|end| bytes.get(*at..).is_some_and(|r| r.starts_with(end)))
+        let no_record = |start: usize, end: usize| {
+            let line = bytes.get(start..end - 1).unwrap_or_default();
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            syntax.is_blank(line) || (syntax.comment.is_some() && line.first() == syntax.comment.as_ref())
         };
-        let mut start = bom;
-        while blank(&start) {
-            start += if bytes.get(start) == Some(&b'\r') { 2 } else { 1 };
+        let mut start = top;
+        while let Some(end) = behind_line(&bytes, start).filter(|end| no_record(start, *end)) {
+            start = end;
         }
         let rest = bytes.get(start..).unwrap_or_default();
+        let lines = skip_lines as usize + 1;
+        if skipped.is_none() && !ended && bytes.len() <= max_line.saturating_mul(lines) {
+            continue;
+        }
         if rest.is_empty() && ended {
             return Ok(Head {
                 cells: None,
-                top: place(bom),
+                top: place(top),
                 behind: place(start),
                 whole: true,
                 delimiter: named,
             });
         }
-        match parse(rest, delimiter, &mut cells) {
+        match parse(rest, &syntax, &mut cells) {
             Parsed::Record(length) if length <= max_line + 2 => {
                 let whole = !(ended && start + length == bytes.len());
                 let cells = (0..cells.len()).map(|i| cells.get(i).to_vec()).collect();
                 return Ok(Head {
                     cells: Some(cells),
-                    top: place(bom),
+                    top: place(top),
                     behind: place(start + length),
                     whole,
                     delimiter: named,
@@ -139,9 +172,29 @@ pub(super) fn read_head(mut input: impl Read, delimiter: Option<u8>, max_line: u
 mod tests {
     use super::*;
 
+    fn beginning(max_line: usize) -> Beginning {
+        Beginning { syntax: Syntax::default(), guessed: true, skip_lines: 0, max_line }
+    }
+
+    #[test]
+    fn lines_that_are_no_record_stand_before_the_first() {
+        let with = |text: &str, skip_lines: u32| {
+            let syntax = Syntax { comment: Some(b'#'), trim: true, ..Syntax::default() };
+            let head =
+                read_head(text.as_bytes(), Beginning { syntax, skip_lines, ..beginning(100) }).unwrap();
+            let cells = head.cells.map(|cells| String::from_utf8(cells.join(&b'|')).unwrap());
+            (cells, head.top.line, head.behind.line)
+        };
+        let header = || Some("a|b".to_owned());
+        assert_eq!(with("# x\n \t\r\n#\n a , b\n1,2\n", 0), (header(), 1, 5));
+        assert_eq!(with("\u{feff}Report, of \"May\n\nsep=;\n# x\na;b\n", 2), (header(), 4, 6));
+        assert_eq!(with("a\nb", 2), (None, 3, 3));
+        assert_eq!(with("a\nb\n", 3), (None, 4, 4));
+    }
+
     /// The first record's cells, joined; where the top and the rows begin, and on which line.
     fn head(text: &[u8]) -> Result<(Option<String>, u64, u64, u64), String> {
-        let head = read_head(text, None, 10_000).map_err(|e| e.to_string())?;
+        let head = read_head(text, beginning(10_000)).map_err(|e| e.to_string())?;
         let cells = head.cells.map(|cells| String::from_utf8(cells.join(&b'|')).unwrap());
         Ok((cells, head.top.byte, head.behind.byte, head.behind.line))
     }
@@ -162,7 +215,7 @@ mod tests {
             [("sep=;\n", ';'), ("\u{feff}sep=;\r\n", ';'), ("\"SEP=|\"\r\n", '|'), ("sep=\t\n", '\t')]
         {
             let text = format!("{line}a,1{delimiter}b\n1{delimiter}2\n");
-            let head = read_head(text.as_bytes(), None, 100).unwrap();
+            let head = read_head(text.as_bytes(), beginning(100)).unwrap();
             assert_eq!(head.delimiter, Some(delimiter));
             assert_eq!(head.cells, Some(vec![b"a,1".to_vec(), b"b".to_vec()]), "{line:?}");
             assert_eq!(
@@ -172,7 +225,7 @@ mod tests {
             );
         }
         for text in ["sep=;;\n", "sep=\n", "sep\n", "a,sep=;\n"] {
-            assert_eq!(read_head(text.as_bytes(), None, 100).unwrap().delimiter, None, "{text:?}");
+            assert_eq!(read_head(text.as_bytes(), beginning(100)).unwrap().delimiter, None, "{text:?}");
         }
     }
 
@@ -184,13 +237,13 @@ mod tests {
             ["id,city\n1,a\n", "\u{feff}id\n", "\u{57ce}\u{5e02},\u{4eba}\u{53e3}\r\n\u{5317}\u{4eac},1\r\n"]
         {
             for (bytes, name) in [(little(text), "little endian"), (big(text), "big endian")] {
-                let error = read_head(&*bytes, None, 100).unwrap_err();
+                let error = read_head(&*bytes, beginning(100)).unwrap_err();
                 assert_eq!(error.kind(), io::ErrorKind::InvalidData);
                 assert_eq!(error.to_string(), format!("it looks like UTF-16, {name}, and not like UTF-8"));
             }
         }
         for text in ["id,a\n1,\0\n", "id,a\n\0,\0\n", "\u{57ce}\n"] {
-            assert!(read_head(text.as_bytes(), None, 100).is_ok(), "{text:?}");
+            assert!(read_head(text.as_bytes(), beginning(100)).is_ok(), "{text:?}");
         }
     }
 

@@ -1,11 +1,12 @@
 //! The `csv` source: the rows of a file, at full speed or replayed at a pace.
 //!
-//! Cells are given byte for byte: nothing is trimmed, and nothing is guessed about types; every column is text. A
+//! Cells are given byte for byte: nothing is trimmed unless that is asked for, and nothing is guessed about types; every column is text. A
 //! record that breaks the rules (RFC 4180, with `\n` line ends too) is rejected with its line and does not stop those behind it.
 //! Blank lines are passed over, except in a file of one column, where an empty line is an empty cell.
 //!
 //! | file | what is in it |
 //! |---|---|
+//! | [`dialect`] | what has a meaning, as the pipeline file says it |
 //! | [`marks`] | where delimiters, line ends and quotes stand in a stretch of bytes |
 //! | [`record`] | one record byte by byte, with quotes |
 //! | [`reader`] | bytes to columns |
@@ -14,6 +15,7 @@
 //! | [`position`] | where to go on after a restart |
 //! | [`source`] | pace, stamps and positions: what the runner sees |
 
+mod dialect;
 mod file;
 mod header;
 mod marks;
@@ -33,13 +35,16 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::replay::{Replay, Speed};
+use dialect::{Characters, Quote, ShortRows, without_last_empty};
 use file::WatchedFile;
-use header::{Head, read_head};
+use header::{Beginning, Head, read_head};
 use reader::{Dialect, LastLine};
 use source::{CsvSource, Settings};
 
 /// The longest `max_line`, in bytes.
 const MOST_MAX_LINE: u64 = 64 << 20;
+/// The most `skip_lines`.
+const MOST_SKIPPED: u32 = 1000;
 
 /// The rows of a CSV file.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -54,6 +59,24 @@ struct Csv {
     /// What stands between two cells: one ASCII character, such as `"\t"` for tabs. Default: what a first line `sep=;` names, as
     /// spreadsheets write it, and `,` where there is none.
     delimiter: Option<char>,
+    /// What stands around a cell that has delimiters, line ends or quotes in it, or `none`. Default: `"`.
+    #[serde(default)]
+    quote: Quote,
+    /// What stands before a character that then has no meaning, such as `"\\"`; beside it, two quotes in a quoted cell are one.
+    /// Default: nothing does.
+    escape: Option<char>,
+    /// What a line begins with that is a comment, such as `"#"`. Default: no line is one.
+    comment: Option<char>,
+    /// How many lines at the beginning of the file are passed over, at most 1000. Default: 0.
+    #[serde(default)]
+    skip_lines: u32,
+    /// Whether spaces and tabs around cells are left out; those in quotes stay. Default: false.
+    #[serde(default)]
+    trim: bool,
+    /// What becomes of a record with too few cells: `reject`, it cannot be used, or `pad`, those that are missing at its end are
+    /// empty. Default: reject.
+    #[serde(default)]
+    short_rows: ShortRows,
     /// How many rows to give a second, such as `10/s`, `600/m`; row `i` is then stamped `start + i / rate`. Default: `max`, as fast
     /// as they can be read, each stamped with the time it is read.
     rate: Option<Rate>,
@@ -90,7 +113,8 @@ impl SourcePlugin for Csv {
     const CAPABILITIES: &'static [Capability] = &[Capability::Replayable, Capability::Bounded];
 
     fn bind(self, context: &BindContext<'_>) -> Result<BoundSource, Problem> {
-        let delimiter = self.delimiter.map(|written| delimiter_of("delimiter", written)).transpose()?;
+        let delimiter =
+            self.delimiter.map(|written| dialect::byte("delimiter", "delimiter", written)).transpose()?;
         if !(1..=MOST_MAX_LINE).contains(&self.max_line.0) {
             return Err(Problem::new("max_line", "a record may have from 1B to 64MiB"));
         }
@@ -103,8 +127,17 @@ impl SourcePlugin for Csv {
             .label("the file begins again at its end")
             .help("take away `last_line`, or `repeat`"));
         }
+        if self.skip_lines > MOST_SKIPPED {
+            return Err(Problem::new(
+                "skip_lines",
+                format!("at most {MOST_SKIPPED} lines can be passed over"),
+            ));
+        }
         let path = context.path(&self.path);
-        let head = look(&path, &self.path, delimiter, max_line)?;
+        let Self { quote, escape, comment, trim, skip_lines, .. } = self;
+        let characters = Characters { quote, escape, comment, trim };
+        let (guess, guessed) = (characters.syntax(delimiter.unwrap_or(b','))?, delimiter.is_none());
+        let head = look(&path, &self.path, Beginning { syntax: guess, guessed, skip_lines, max_line })?;
         let delimiter = match (delimiter, head.delimiter) {
             (Some(written), Some(named)) if char::from(written) != named => {
                 let problem = Problem::new("delimiter", format!("`{}` is delimited by {named:?}", self.path));
@@ -113,13 +146,18 @@ impl SourcePlugin for Csv {
                     .help("take `delimiter` away, or the first line of the file"));
             }
             (Some(written), _) => written,
-            (None, Some(named)) => delimiter_of("path", named)?,
+            (None, Some(named)) => dialect::byte("path", "delimiter", named)?,
             (None, None) => b',',
         };
         let has_header = self.header.unwrap_or(self.columns.is_none());
         let columns = self.names(has_header, &head)?;
-        let dialect =
-            Dialect { delimiter, columns: columns.into(), max_line, name: Arc::from(self.path.as_str()) };
+        let dialect = Dialect {
+            syntax: characters.syntax(delimiter)?,
+            pads: self.short_rows == ShortRows::Pad,
+            columns: columns.into(),
+            max_line,
+            name: Arc::from(self.path.as_str()),
+        };
         let header = if has_header { head.cells } else { None };
         let name = context.file_name(&self.path);
         let settings = Settings {
@@ -127,6 +165,7 @@ impl SourcePlugin for Csv {
             name: name.as_str().into(),
             dialect,
             header,
+            skip_lines,
             repeat: self.repeat,
             last_line: self.last_line,
         };
@@ -135,17 +174,8 @@ impl SourcePlugin for Csv {
     }
 }
 
-/// A delimiter, which is written in `place` or in the file that stands there.
-fn delimiter_of(place: &str, written: char) -> Result<u8, Problem> {
-    match u8::try_from(written) {
-        Ok(byte) if byte.is_ascii() && !b"\"\r\n".contains(&byte) => Ok(byte),
-        _ => Err(Problem::new(place, format!("{written:?} cannot be a delimiter"))
-            .help("write one ASCII character that is no quote and no line end, such as `;`")),
-    }
-}
-
 /// Reads the first record of the file.
-fn look(path: &Path, written: &str, delimiter: Option<u8>, max_line: usize) -> Result<Head, Problem> {
+fn look(path: &Path, written: &str, beginning: Beginning) -> Result<Head, Problem> {
     let cannot = |why: String| Problem::new("path", format!("cannot read `{written}`")).label(why);
     let metadata = std::fs::metadata(path)
         .map_err(|e| cannot(e.to_string()).help(format!("looked for {}", path.display())))?;
@@ -153,13 +183,19 @@ fn look(path: &Path, written: &str, delimiter: Option<u8>, max_line: usize) -> R
         return Err(cannot("it is not a regular file".to_owned()));
     }
     let file = WatchedFile::open(path.to_owned(), Arc::from(written)).map_err(|e| cannot(e.to_string()))?;
-    read_head(file, delimiter, max_line).map_err(|e| {
+    read_head(file, beginning).map_err(|e| {
         let problem = cannot(e.to_string());
         if e.kind() == ErrorKind::InvalidData { problem.help("save it as UTF-8") } else { problem }
     })
 }
 
 impl Csv {
+    /// True where a file whose first record has these cells may have so many columns.
+    fn fits(&self, columns: usize, cells: &[Vec<u8>], has_header: bool) -> bool {
+        let pads = self.short_rows == ShortRows::Pad && !has_header && cells.len() < columns;
+        pads || columns == cells.len() || columns == without_last_empty(cells).len()
+    }
+
     /// The columns' names, from the file or from its header.
     fn names(&self, has_header: bool, head: &Head) -> Result<Vec<String>, Problem> {
         let first = head.cells.as_deref();
@@ -176,7 +212,7 @@ impl Csv {
                     Problem::new("path", format!("`{}` has no header", self.path)).label("the file is empty")
                 );
             }
-            (Some(columns), Some(cells)) if columns.len() != cells.len() => {
+            (Some(columns), Some(cells)) if !self.fits(columns.len(), cells, has_header) => {
                 return Err(Problem::new(
                     "columns",
                     format!("{} columns are named, but the file has {}", columns.len(), cells.len()),
@@ -184,7 +220,7 @@ impl Csv {
                 .label(format!("its first record: {}", show(cells))));
             }
             (Some(columns), _) => columns.clone(),
-            (None, cells) => decode(cells.unwrap_or_default()).ok_or_else(|| {
+            (None, cells) => decode(without_last_empty(cells.unwrap_or_default())).ok_or_else(|| {
                 Problem::new("path", format!("the header of `{}` is not UTF-8", self.path))
                     .label(cells.map_or(String::new(), show))
             })?,
@@ -231,5 +267,7 @@ fn show(cells: &[Vec<u8>]) -> String {
     text
 }
 
+#[cfg(test)]
+mod dialect_tests;
 #[cfg(test)]
 mod tests;

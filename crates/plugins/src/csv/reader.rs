@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::marks::Marks;
-use super::record::{Cells, Parsed, parse};
+use super::record::{Cells, Parsed, Syntax, parse};
 use crate::columns::TextColumn;
 
 /// How much is read at once; small enough to stay in the second-level cache while it is scanned and split.
@@ -25,8 +25,10 @@ const BATCH_BYTES: u64 = 8 << 20;
 /// How the file is written.
 #[derive(Debug, Clone)]
 pub(super) struct Dialect {
-    /// Between two cells.
-    pub(super) delimiter: u8,
+    /// What has a meaning in it.
+    pub(super) syntax: Syntax,
+    /// Cells that a record lacks at its end are empty.
+    pub(super) pads: bool,
     /// The names of its columns.
     pub(super) columns: Arc<[String]>,
     /// The longest record in bytes, without its line end.
@@ -147,7 +149,7 @@ impl<R: Read + Seek> Reader<R> {
     ) -> io::Result<Self> {
         input.seek(SeekFrom::Start(at.byte))?;
         let mut marks = Marks::default();
-        marks.scan(&[], dialect.delimiter, dialect.columns.len());
+        marks.scan(&[], &dialect.syntax, dialect.columns.len());
         Ok(Self {
             input,
             dialect,
@@ -259,7 +261,7 @@ impl<R: Read + Seek> Reader<R> {
                 break Left::Part;
             }
             let cuts = self.marks.delimiters_from(delimiter, width);
-            let quoted = self.marks.quote(quote) < end;
+            let quoted = self.marks.quote(quote) <= end;
             // The cells of a line lie between its start, the delimiters, and its end without `\r`.
             let line = self.buffer.get(..end as usize).unwrap_or_default();
             let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -283,7 +285,7 @@ impl<R: Read + Seek> Reader<R> {
                 start = end as usize + 1;
                 continue;
             }
-            let stop = match self.odd(start, newline, quoted) {
+            let stop = match self.odd(start, newline) {
                 Odd::Part => break Left::Part,
                 Odd::Blank(stop) => stop,
                 Odd::Row(stop) => {
@@ -309,28 +311,38 @@ impl<R: Read + Seek> Reader<R> {
         left
     }
 
+    /// True where a comment begins at this index.
+    fn is_comment(&self, start: usize) -> bool {
+        self.dialect.syntax.comment.is_some_and(|comment| self.buffer.get(start) == Some(&comment))
+    }
+
     /// Looks at a line that the quick way could not take: the one from `start` on, which ends at newline number `newline`.
-    fn odd(&mut self, start: usize, newline: usize, quoted: bool) -> Odd {
+    fn odd(&mut self, start: usize, newline: usize) -> Odd {
         let max_line = self.dialect.max_line;
         let end = self.marks.newline(newline) as usize;
         let line = self.buffer.get(start..end).unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let Dialect { syntax, columns, pads, .. } = &self.dialect;
+        if self.is_comment(start) || (columns.len() > 1 && syntax.is_blank(line)) {
+            return Odd::Blank(end + 1);
+        }
         if line.len() > max_line {
             return Odd::Broken(end + 1, too_long(max_line));
-        }
-        if !quoted {
-            if line.is_empty() {
-                return Odd::Blank(end + 1);
-            }
-            let cells = memchr::memchr_iter(self.dialect.delimiter, line).count() + 1;
-            return Odd::Broken(end + 1, self.wrong_width(cells));
         }
         // No more is looked at than the longest record takes, so that what comes out does not depend on what has been read.
         let longest = start + max_line + 2;
         let record = self.buffer.get(start..self.end.min(longest)).unwrap_or_default();
         let full = self.end >= longest;
-        match parse(record, self.dialect.delimiter, &mut self.cells) {
-            Parsed::Record(bytes) if self.cells.len() != self.dialect.columns.len() => {
+        match parse(record, syntax, &mut self.cells) {
+            // A delimiter behind the last cell is no cell.
+            Parsed::Record(bytes)
+                if match self.cells.len().checked_sub(columns.len()) {
+                    None => !pads,
+                    Some(0) => false,
+                    Some(1) => !self.cells.get(columns.len()).is_empty(),
+                    Some(_) => true,
+                } =>
+            {
                 Odd::Broken(start + bytes, self.wrong_width(self.cells.len()))
             }
             Parsed::Record(bytes) => {
@@ -356,6 +368,9 @@ impl<R: Read + Seek> Reader<R> {
                 Odd::Broken(end + 1, NOT_CLOSED.to_owned())
             }
             Parsed::Part if full => Odd::Broken(end + 1, too_long(max_line)),
+            Parsed::Part if self.data != Data::Comes && self.last_line == LastLine::Row => {
+                Odd::Broken(end + 1, "an escape character stands at the end of the file".to_owned())
+            }
             Parsed::Open | Parsed::Part => Odd::Part,
         }
     }
@@ -365,7 +380,8 @@ impl<R: Read + Seek> Reader<R> {
     fn skip_line(&mut self, rows: &mut Growing) -> io::Result<bool> {
         let line = self.at;
         let reject = self.reject(line, self.start..self.end, too_long(self.dialect.max_line));
-        self.at.row += 1;
+        let is_record = !self.is_comment(self.start);
+        self.at.row += u64::from(is_record);
         loop {
             let rest = self.buffer.get(self.start..self.end).unwrap_or_default();
             let newline = memchr(b'\n', rest);
@@ -376,14 +392,18 @@ impl<R: Read + Seek> Reader<R> {
                 self.at.line += 1;
                 self.compact();
                 self.scan();
-                rows.reject(reject);
+                if is_record {
+                    rows.reject(reject);
+                }
                 return Ok(true);
             }
             if self.fill()? {
                 continue;
             }
             if self.last_line == LastLine::Row {
-                rows.reject(reject);
+                if is_record {
+                    rows.reject(reject);
+                }
                 return Ok(true);
             }
             self.seek(line)?;
@@ -436,7 +456,7 @@ impl<R: Read + Seek> Reader<R> {
 
     fn scan(&mut self) {
         let read = self.buffer.get(..self.end).unwrap_or_default();
-        self.marks.scan(read, self.dialect.delimiter, self.dialect.columns.len());
+        self.marks.scan(read, &self.dialect.syntax, self.dialect.columns.len());
         self.next = [0; 3];
     }
 

@@ -13,7 +13,7 @@ use pipectl_framework::plugin::{
 };
 
 use super::file::{Rest, WatchedFile};
-use super::header::read_head;
+use super::header::{Beginning, read_head};
 use super::position;
 use super::reader::{Dialect, LastLine, Place, Reader, Rows};
 use crate::replay::{Due, Replay};
@@ -27,9 +27,18 @@ pub(super) struct Settings {
     pub(super) dialect: Dialect,
     /// The names in the file's header; `None` where it has none.
     pub(super) header: Option<Vec<Vec<u8>>>,
+    /// How many of its first lines are not looked at.
+    pub(super) skip_lines: u32,
     pub(super) repeat: bool,
     /// What the file says of a last line without its end.
     pub(super) last_line: Option<LastLine>,
+}
+
+impl Settings {
+    fn beginning(&self) -> Beginning {
+        let Dialect { syntax, max_line, .. } = self.dialect;
+        Beginning { syntax, guessed: false, skip_lines: self.skip_lines, max_line }
+    }
 }
 
 /// The `csv` source.
@@ -87,11 +96,12 @@ impl CsvSource {
 
     /// Finds the place to begin at.
     fn begin(&self, position: Option<&Position>, last_line: LastLine) -> Result<(WatchedFile, Place, Begin)> {
-        let Settings { path, dialect, header, .. } = &self.settings;
+        let settings = &self.settings;
+        let Settings { path, dialect, header, .. } = settings;
         let failed = |e: std::io::Error| Error::fatal(format!("{}: {e}", dialect.name));
         let mut file = WatchedFile::open(path.clone(), dialect.name.clone()).map_err(failed)?;
-        let head = read_head(&mut file, Some(dialect.delimiter), dialect.max_line).map_err(failed)?;
-        let named = head.delimiter.is_some_and(|named| named != char::from(dialect.delimiter));
+        let head = read_head(&mut file, settings.beginning()).map_err(failed)?;
+        let named = head.delimiter.is_some_and(|named| named != char::from(dialect.syntax.delimiter));
         if named || (header.is_some() && *header != head.cells) {
             return Err(Error::fatal(format!(
                 "the header of {} has changed since it was checked",

@@ -20,11 +20,14 @@ const TOP: Place = Place { byte: 0, row: 0, line: 1 };
 
 fn dialect(width: usize, max_line: usize) -> Dialect {
     let columns = (0..width).map(|i| format!("c{i}")).collect();
-    Dialect { delimiter: b',', columns, max_line, name: "x.csv".into() }
+    Dialect { syntax: record::Syntax::default(), pads: false, columns, max_line, name: "x.csv".into() }
 }
 
 /// Reads everything, `limit` records at a time; a row is its wanted cells.
-fn read_all<R: Read + Seek>(reader: &mut Reader<R>, limit: usize) -> (Vec<Vec<String>>, Vec<SourceReject>) {
+pub(super) fn read_all<R: Read + Seek>(
+    reader: &mut Reader<R>,
+    limit: usize,
+) -> (Vec<Vec<String>>, Vec<SourceReject>) {
     let (mut rows, mut rejects) = (Vec::new(), Vec::new());
     loop {
         let (read, end) = reader.read(limit).unwrap();
