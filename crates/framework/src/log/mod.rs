@@ -390,6 +390,12 @@ pub trait LogReader: Send {
     /// reader holds nothing.
     fn membership(&self) -> Option<Membership>;
 
+    /// True where its group has committed nothing, for no partition of the reader's topics; false without a group.
+    ///
+    /// # Errors
+    /// `Retry` where the log cannot be reached.
+    async fn is_new(&mut self) -> Result<bool>;
+
     /// What the group has committed by now for each partition that this reader holds, with the offset at which reading
     /// would start from that; for the failure path, after an abort or once a new writer has settled a commit whose
     /// outcome was not known. It does not move the reader: [`seek`](Self::seek) to each `start`. Where nothing is

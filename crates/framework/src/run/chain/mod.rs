@@ -3,6 +3,7 @@
 //! There is one failure path. Whatever fails in passing: abort the transaction, drop all panes, open the source and
 //! the writers again (which reads the committed positions), and go on from there. Nothing that was not committed counts.
 
+mod begins;
 mod commit;
 mod events;
 mod exit;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use self::begins::Past;
 use self::commit::Progressed;
 use self::exit::{DRAIN, Exit};
 use self::waiting::Waiting;
@@ -63,6 +65,8 @@ pub(crate) struct Environment {
     pub(crate) upstream: Vec<Rising<Phase>>,
     /// The chains of this run from which its rows come, through whatever others.
     pub(crate) sources: Vec<Arc<ChainMetrics>>,
+    /// The topics that no other chain of this run writes, each with its connection.
+    pub(crate) alone: Vec<(usize, String)>,
     pub(crate) downstream: Vec<Rising<Phase>>,
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
 }
@@ -126,6 +130,8 @@ struct Chain {
     reached: BTreeMap<Partition, i64>,
     /// True once the sinks' addresses have been told.
     introduced: bool,
+    /// Whether it goes on or begins.
+    past: Past,
     /// What was told of windows: the next assignment says it again.
     told: Vec<Notice>,
     /// How many late rows a position had no room for, when that was told.
@@ -239,6 +245,7 @@ impl Chain {
             gone: Vec::new(),
             reached: BTreeMap::new(),
             introduced: false,
+            past: Past::default(),
             told: Vec::new(),
             left_out: None,
             waiting: Waiting::default(),

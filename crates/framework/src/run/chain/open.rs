@@ -1,9 +1,10 @@
 //! Opening a chain's logs, source and sinks, at its committed positions.
 
+use super::begins::Past;
 use super::commit::Progressed;
 use super::{Chain, Notice, Phase};
 use crate::error::{Part, Result};
-use crate::log::Position;
+use crate::log::{Position, Start};
 use crate::plugin::{SinkContext, SourceContext};
 use crate::run::keeper::Resumed;
 use crate::run::topics;
@@ -83,7 +84,13 @@ impl Chain {
         let connection = Part::Connection(keeper.connection);
         let resumed = keeper.load().await.map_err(|e| e.of(connection))?;
         let known = std::mem::take(&mut self.positions);
-        let Some(Resumed { partition, position, note }) = resumed else { return Ok(()) };
+        let begins = std::mem::replace(&mut self.past, Past::Known) == Past::Unknown;
+        let Some(Resumed { partition, position, note }) = resumed else {
+            if let Some(source) = begins.then(|| self.input.name()).flatten() {
+                self.begins_anew(source, Start::Earliest).await;
+            }
+            return Ok(());
+        };
         if let Some(position) = position.as_ref().filter(|_| known.is_empty()) {
             let (source, row) = (partition.source.to_string(), position.offset);
             self.notify(Notice::Resumed { chain: self.name.clone(), source, row });
