@@ -8,6 +8,7 @@ mod commit;
 mod events;
 mod exit;
 mod open;
+mod overdue;
 mod parts;
 mod turn;
 mod waiting;
@@ -134,6 +135,8 @@ struct Chain {
     past: Past,
     /// What was told of windows: the next assignment says it again.
     told: Vec<Notice>,
+    /// How many times in a row its transaction took too long.
+    overdue: u32,
     /// How many late rows a position had no room for, when that was told.
     left_out: Option<usize>,
     /// Whether its partitions count as read to their end.
@@ -247,6 +250,7 @@ impl Chain {
             introduced: false,
             past: Past::default(),
             told: Vec::new(),
+            overdue: 0,
             left_out: None,
             waiting: Waiting::default(),
             refusals: 0,
@@ -257,7 +261,9 @@ impl Chain {
     async fn until_done(&mut self) -> Result<()> {
         let mut stopping = None;
         loop {
-            let attempt = self.attempt_in_time().await.map_err(|error| self.fenced(error));
+            let attempt = self.attempt_in_time().await;
+            let overdue = attempt.as_ref().is_err_and(|error| self.is_overdue(error));
+            let attempt = attempt.map_err(|error| self.fenced(error));
             let error = match attempt {
                 Ok(Left::Done) => return Ok(()),
                 Ok(Left::Turn) => {
@@ -281,6 +287,9 @@ impl Chain {
                     continue;
                 }
                 return Err(error);
+            }
+            if overdue {
+                self.takes_less()?;
             }
             if self.draining() {
                 if !self.is_last_to_read() {

@@ -28,7 +28,7 @@ impl Chain {
         let source_context = SourceContext {
             clock: options.clock.clone(),
             once: options.once,
-            batch_rows: options.batch_rows,
+            batch_rows: self.batch_rows(),
             keeps_position: self.keeper.is_some(),
         };
         let sink_context =
