@@ -337,6 +337,15 @@ pub trait Log: Send + Sync + fmt::Debug {
         None
     }
 
+    /// What its cluster calls itself, asked of the cluster: connections with one name for it are one log, whatever their addresses. `None`
+    /// where nobody but this process has it, or it has no name.
+    ///
+    /// # Errors
+    /// `Retry` while it cannot be reached.
+    async fn cluster(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// Sees that the topics are there, making those that may be made. Called once before a run starts, and safe to
     /// call again. Gives the number of partitions of each, in the order asked.
     ///

@@ -1,9 +1,11 @@
 //! Opening a chain's logs, source and sinks, at its committed positions.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::begins::Past;
 use super::commit::Progressed;
 use super::{Chain, Notice, Phase};
-use crate::error::{Part, Result};
+use crate::error::{Error, Part, Result};
 use crate::log::{Position, Start};
 use crate::plugin::{SinkContext, SourceContext};
 use crate::run::keeper::Resumed;
@@ -22,6 +24,7 @@ impl Chain {
                 self.tree.set_targets(&partitions);
             }
         }
+        self.has_one_log_once().await?;
         self.tree.learn_limits(&self.environment.connections).await?;
         self.wait_for_turn().await?;
         let options = &self.environment.options;
@@ -67,6 +70,32 @@ impl Chain {
         }
         self.last_commit = self.now();
         self.backoff.opened(self.last_commit);
+        Ok(())
+    }
+
+    /// A chain that uses a cluster under two names would fence its own writers for ever. Planning has compared what the file says of
+    /// them; here the clusters are asked.
+    async fn has_one_log_once(&mut self) -> Result<()> {
+        let used: BTreeSet<usize> = self.tree.connections().into_iter().chain(self.home).collect();
+        let logs = used.iter().map(|connection| (*connection, &self.environment.connections[*connection]));
+        let shared: Vec<_> = logs.filter(|(_, (_, log))| log.describe().shared).collect();
+        if shared.len() < 2 {
+            return Ok(());
+        }
+        let mut names = BTreeMap::new();
+        for (connection, (name, log)) in shared {
+            let Some(cluster) = log.cluster().await.map_err(|e| e.of(Part::Connection(connection)))? else {
+                continue;
+            };
+            if let Some(other) = names.insert(cluster, name) {
+                return Err(Error::fatal(format!(
+                    "the connections `{other}` and `{name}` are one cluster, and this chain uses both"
+                ))
+                .remedy(format!(
+                    "name `{other}` in place of `{name}`, or give both the same brokers and settings"
+                )));
+            }
+        }
         Ok(())
     }
 
