@@ -82,6 +82,10 @@ pub(crate) fn tell(notice: &Notice, troubles: &mut Troubles, status: &Status, te
             let (place, help) = (&held.place, &held.remedy);
             tracing::warn!(chain, place, help, "{place} waits: {}", held.why);
         }
+        Notice::BeginsAnew { chain, source, start, written } => {
+            let what = loss::begins_anew(source, *start, written);
+            tracing::warn!(chain, source, written, help = loss::RENAMED, "{what}");
+        }
         Notice::StandsBy { chain } => tracing::info!(chain, "stands by: another worker runs this chain"),
         Notice::TakesOver { chain } => tracing::info!(chain, "runs here now"),
         Notice::Recovered { chain } => tracing::info!(chain, "works again"),
@@ -131,6 +135,10 @@ fn told(notice: &Notice, terminal: &Terminal) -> String {
         }
         Notice::Held { chain, held } => {
             format!("warning: {chain}: {} waits: {}\n  = help: {}", held.place, held.why, held.remedy)
+        }
+        Notice::BeginsAnew { chain, source, start, written } => {
+            let what = loss::begins_anew(source, *start, written);
+            format!("warning: {chain}: {what}\n  = help: {}", loss::RENAMED)
         }
         Notice::StandsBy { chain } => format!("{chain}: stands by: another worker runs this chain"),
         Notice::TakesOver { chain } => format!("{chain}: runs here now"),

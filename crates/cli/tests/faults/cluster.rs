@@ -55,6 +55,12 @@ impl Cluster {
         assert!(deleted[0].is_ok(), "{deleted:?}");
     }
 
+    /// Deletes a group that nobody is in, with its positions.
+    pub(crate) fn delete_group(&self, group: &str) {
+        let deleted = self.runtime.block_on(self.admin.delete_groups(&[group], &Self::options())).unwrap();
+        assert!(deleted[0].is_ok(), "{deleted:?}");
+    }
+
     /// Deletes what stands in the first partition before this offset.
     pub(crate) fn delete_before(&self, topic: &str, offset: i64) {
         let mut list = TopicPartitionList::new();

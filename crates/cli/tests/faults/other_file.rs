@@ -105,6 +105,26 @@ fn of_workers_that_start_at_once_those_with_one_file_go_on_at_most() {
 }
 
 #[test]
+fn a_chain_whose_positions_are_deleted_says_so() {
+    let Some(counts) = Counts::find() else { return };
+    counts.write(0..3);
+    let pipeline = Pipeline::new(&counts.file("size: 50m", ""));
+    for (round, deleted) in [(1, false), (1, false), (2, true)] {
+        if deleted {
+            counts.cluster.delete_group(&format!("{}.rows", counts.name("other")));
+        }
+        let ended = pipeline.once();
+        assert_eq!((ended.code, counts.copied()), (Some(0), 6 * round), "{}", ended.said);
+        let messages = ended.messages(&[(&counts.suffix, "-X")]);
+        if deleted {
+            assert_snapshot("group-deleted", &messages);
+        } else {
+            assert_eq!(messages, "");
+        }
+    }
+}
+
+#[test]
 fn a_chain_and_a_window_that_are_renamed_go_on_where_they_stood() {
     let Some(counts) = Counts::find() else { return };
     let file = counts.file("size: 50m, zero_fill: seen", "");

@@ -337,6 +337,15 @@ pub trait Log: Send + Sync + fmt::Debug {
         None
     }
 
+    /// What its cluster calls itself, asked of the cluster: connections with one name for it are one log, whatever their addresses. `None`
+    /// where nobody but this process has it, or it has no name.
+    ///
+    /// # Errors
+    /// `Retry` while it cannot be reached.
+    async fn cluster(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// Sees that the topics are there, making those that may be made. Called once before a run starts, and safe to
     /// call again. Gives the number of partitions of each, in the order asked.
     ///
@@ -389,6 +398,12 @@ pub trait LogReader: Send {
     /// records it gave, also where the group has moved on meanwhile. `None` without a group, and where the
     /// reader holds nothing.
     fn membership(&self) -> Option<Membership>;
+
+    /// True where its group has committed nothing, for no partition of the reader's topics; false without a group.
+    ///
+    /// # Errors
+    /// `Retry` where the log cannot be reached.
+    async fn is_new(&mut self) -> Result<bool>;
 
     /// What the group has committed by now for each partition that this reader holds, with the offset at which reading
     /// would start from that; for the failure path, after an abort or once a new writer has settled a commit whose

@@ -19,12 +19,12 @@ use serde::{Deserialize, Serialize};
 
 use super::RunOptions;
 use super::notes::InChangelog;
-use super::patience::Patience;
 use super::tree::Tree;
+use super::whole::read_whole;
 use crate::batch::Partition;
 use crate::clock::Millis;
 use crate::error::{Consequence, Error, Result};
-use crate::log::{Append, Log, ReadEvent, ReaderOptions, Records, Start, TopicSpec};
+use crate::log::{Append, Log, Records, TopicSpec};
 
 /// The most bytes of a record, where the log takes so many.
 const RECORD: usize = 512 << 10;
@@ -280,45 +280,19 @@ impl Changelog {
         progress: &mut impl FnMut(Progress),
     ) -> Result<BTreeMap<Key, Vec<u8>>> {
         let own = |partition: &Partition| own_partition(partition, partitions);
-        let options = ReaderOptions {
-            topics: vec![self.topic.to_string()],
-            partitions: Some(wanted.iter().map(own).collect()),
-            group: None,
-            start: Start::Earliest,
-            max_records: 1024,
-            max_bytes: 16 << 20,
-        };
-        let mut reader = self.log.reader(options).await?;
         let mut found: BTreeMap<Key, Vec<u8>> = BTreeMap::new();
-        let mut done = 0;
-        let (mut bounded, mut told) = (false, tokio::time::Instant::now());
-        let topic = Arc::clone(&self.topic);
-        let mut patience = Patience::new(&topic);
-        let read = loop {
-            match patience.next(&mut *reader).await {
-                Ok(ReadEvent::Assigned(_)) if !bounded => {
-                    bounded = true;
-                    if let Err(error) = reader.bound().await {
-                        break Err(error);
-                    }
-                }
-                Ok(ReadEvent::Records(records)) => {
-                    done += records.len() as u64;
-                    if let Err(error) = take(&records, wanted, &mut found) {
-                        break Err(error);
-                    }
-                    if told.elapsed() >= SAMPLE {
-                        told = tokio::time::Instant::now();
-                        progress(Progress { done, total: done + reader.lag() });
-                    }
-                }
-                Ok(ReadEvent::End) => break Ok(()),
-                Ok(_) => {}
-                Err(error) => break Err(error),
+        let (mut done, mut told) = (0, tokio::time::Instant::now());
+        let partitions = Some(wanted.iter().map(own).collect());
+        read_whole(&*self.log, &self.topic, partitions, |records, left| {
+            done += records.len() as u64;
+            if told.elapsed() >= SAMPLE {
+                told = tokio::time::Instant::now();
+                progress(Progress { done, total: done + left });
             }
-        };
-        reader.close().await?;
-        read.map(|()| found)
+            take(records, wanted, &mut found)
+        })
+        .await?;
+        Ok(found)
     }
 
     /// Looks at what is there of a partition of which no position says anything: that of windows that were given up, or of

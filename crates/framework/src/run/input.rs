@@ -158,11 +158,7 @@ impl Input {
             Reading::Topic(topic) => {
                 topic.replay_until.clear();
                 topic.pending.clear();
-                let start = topic.settings.start.unwrap_or(if topic.group.is_some() {
-                    Start::Earliest
-                } else {
-                    Start::Latest
-                });
+                let start = topic.start();
                 let options = ReaderOptions {
                     topics: vec![topic.settings.topic.clone()],
                     partitions: None,
@@ -227,6 +223,30 @@ impl Input {
     pub(crate) fn skip(&mut self, until: i64) {
         if let Reading::Custom(custom) = &mut self.reading {
             custom.skip_until = until;
+        }
+    }
+
+    /// Where it begins of which nothing is kept.
+    pub(crate) fn start(&self) -> Start {
+        match &self.reading {
+            Reading::Custom(_) => Start::Earliest,
+            Reading::Topic(topic) => topic.start(),
+        }
+    }
+
+    /// The name of a plugin's source, such as a file's path.
+    pub(crate) fn name(&self) -> Option<String> {
+        match &self.reading {
+            Reading::Custom(custom) => Some(custom.partition.source.to_string()),
+            Reading::Topic(_) => None,
+        }
+    }
+
+    /// True where its group has committed nothing yet.
+    pub(crate) async fn is_new(&mut self) -> Result<bool> {
+        match &mut self.reading {
+            Reading::Topic(TopicInput { reader: Some(reader), .. }) => reader.is_new().await,
+            _ => Ok(false),
         }
     }
 
@@ -356,6 +376,12 @@ impl CustomInput {
 }
 
 impl TopicInput {
+    /// Where it begins of which nothing is kept.
+    fn start(&self) -> Start {
+        let otherwise = if self.group.is_some() { Start::Earliest } else { Start::Latest };
+        self.settings.start.unwrap_or(otherwise)
+    }
+
     async fn next(&mut self) -> Result<InputEvent> {
         let records = match self.pending.pop_front() {
             Some(records) => records,

@@ -20,7 +20,6 @@ mod large;
 mod late;
 mod notes;
 mod passed;
-mod patience;
 mod refused;
 mod rising;
 mod topics;
@@ -28,6 +27,7 @@ mod tree;
 mod turn;
 mod untimed;
 mod watched;
+mod whole;
 mod worker;
 mod writers;
 
@@ -43,7 +43,7 @@ use self::watched::Watched;
 use crate::clock::Clock;
 use crate::error::{Consequence, Error, Result};
 use crate::graph::{Plan, REPLAY_ROWS, REPLAY_TIME};
-use crate::log::{Gone, Log};
+use crate::log::{Gone, Log, Start};
 use crate::metrics::{ChainFigures, ChainMetrics, State, StepMetrics};
 use crate::plugin::Held;
 
@@ -203,6 +203,17 @@ pub enum Notice {
         /// Which.
         held: Held,
     },
+    /// Nothing is kept of how far a chain had come, and yet there are records that it may have written: it begins anew.
+    BeginsAnew {
+        /// The chain.
+        chain: String,
+        /// What it reads, such as `topic in`.
+        source: String,
+        /// Where it begins.
+        start: Start,
+        /// The topic with the records.
+        written: String,
+    },
     /// Another worker runs this chain; this one waits for its turn.
     StandsBy {
         /// The chain.
@@ -269,14 +280,16 @@ impl Run {
             .collect();
         let connections: Vec<Arc<dyn Log>> = plan.connections.iter().map(|(_, log)| log.clone()).collect();
         let topics = Arc::new(topics::by_connection(&plan));
+        let alone: Vec<Vec<(usize, String)>> =
+            (0..plan.chains.len()).map(|chain| topics::written_alone(&plan, chain)).collect();
         let shared = connections.iter().any(|log| log.describe().shared);
         let worker = Arc::new(match options.state.as_ref().filter(|_| shared) {
             Some(folder) => Worker::in_folder(folder, &plan.name, &options.clock, options.seed),
             None => Worker::new(&options.clock, options.seed),
         });
         let mut tasks = Vec::new();
-        for (index, (((chain, phase), (upstream, downstream)), sources)) in
-            plan.chains.into_iter().zip(&phases).zip(joins).zip(sources).enumerate()
+        for (index, ((((chain, phase), (upstream, downstream)), sources), alone)) in
+            plan.chains.into_iter().zip(&phases).zip(joins).zip(sources).zip(alone).enumerate()
         {
             let name = chain.name.clone();
             let environment = chain::Environment {
@@ -296,6 +309,7 @@ impl Run {
                 phase: AtLast::new(phase.clone(), Phase::Ended),
                 upstream,
                 sources,
+                alone,
                 downstream,
                 notices: notice_tx.clone(),
             };

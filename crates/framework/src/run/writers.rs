@@ -10,7 +10,7 @@ use crate::log::{Append, GroupPositions, Log, LogWriter, Refused, WriterOptions}
 
 /// The longest that a transaction may stay open before the log aborts it (`transaction.timeout.ms`). Ours live for milliseconds; a
 /// worker that stands still longer than this is fenced.
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A transaction is committed once it holds this much, however young it is: a log in memory must be able to hold it, and a
 /// reader waits for it.
@@ -25,6 +25,8 @@ pub(crate) struct Writers {
     refused: Vec<Refused>,
     /// When the open transaction began, at the earliest.
     began: Option<Instant>,
+    /// True where it was open for longer than it may when the chain came back to it.
+    overdue: bool,
 }
 
 impl Writers {
@@ -48,7 +50,7 @@ impl Writers {
     }
 
     pub(crate) async fn append(&mut self, connection: usize, records: Append) -> Result<()> {
-        self.began.get_or_insert_with(Instant::now);
+        self.comes_back();
         self.bytes += records.values.value_data().len() + 16 * records.values.offsets().len();
         match self.open.iter_mut().find(|(c, _)| *c == connection) {
             Some((_, writer)) => writer.append(records).await,
@@ -66,6 +68,17 @@ impl Writers {
         self.began.is_some_and(|began| began.elapsed() < TRANSACTION_TIMEOUT)
     }
 
+    /// True where the transaction was open for longer than it may because the chain was long in coming back to it, not because its log
+    /// was slow.
+    pub(crate) fn overdue(&self) -> bool {
+        self.overdue
+    }
+
+    fn comes_back(&mut self) {
+        let began = *self.began.get_or_insert_with(Instant::now);
+        self.overdue = began.elapsed() >= TRANSACTION_TIMEOUT;
+    }
+
     /// True where the open transaction should be committed now.
     pub(crate) fn full(&self) -> bool {
         self.bytes >= LARGEST_TRANSACTION
@@ -78,7 +91,7 @@ impl Writers {
         positions: Option<GroupPositions>,
     ) -> Result<bool> {
         self.bytes = 0;
-        self.began.get_or_insert_with(Instant::now);
+        self.comes_back();
         for (connection, writer) in &mut self.open {
             if Some(*connection) != home {
                 writer.commit(None).await.map_err(|e| e.of(Part::Connection(*connection)))?;
@@ -98,6 +111,7 @@ impl Writers {
     pub(crate) async fn abandon(&mut self) {
         self.bytes = 0;
         self.began = None;
+        self.overdue = false;
         for (_, mut writer) in self.open.drain(..) {
             if let Err(error) = writer.abort().await {
                 tracing::debug!("abort: {error}");

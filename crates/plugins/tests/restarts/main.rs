@@ -158,6 +158,40 @@ fn a_file_that_is_stopped_in_the_middle_is_copied_once() {
     assert_eq!(job.counts("counts"), BTreeMap::from([((0, "a".to_owned()), 100)]));
 }
 
+/// Dead letters of a transform in a chain that reads a file have the time of their rows: the same when they are read again.
+#[test]
+fn a_window_over_dead_letters_of_a_file_is_whole_after_a_restart() {
+    let chains = "  rows:
+    - source: csv
+      id: in
+      time: { field: t, format: epoch_ms }
+      with: { path: rows.csv, rate: 7/s }
+    - transform: cast
+      id: cast
+      with: { fields: { k: integer } }
+      on_error: dead_letter
+    - sink: kafka
+      with: { topic: copy }
+  uncast:
+    - from: rows.cast.dead
+    - window: count-by-key
+      with: { key: source, size: 1h }
+    - sink: kafka
+      with: { topic: uncast }
+";
+    let job = Job::new();
+    // Every third row has no number.
+    let line = |id: i64| format!("{id},{},{}\n", if id % 3 == 0 { "x" } else { "1" }, START + id * 1000);
+    job.file("rows.csv", &format!("id,k,t\n{}", (0..100).map(line).collect::<String>()));
+    for _ in 0..3 {
+        job.runs(chains, End::Stopped);
+    }
+    job.runs(chains, End::Once);
+    job.runs(chains, End::Once);
+    assert_eq!(job.copies(), (0..100).filter(|id| id % 3 != 0).collect::<Vec<_>>());
+    assert_eq!(job.counts("uncast"), BTreeMap::from([((0, "rows.csv".to_owned()), 34)]));
+}
+
 fn counting(window: &str) -> String {
     format!(
         "  counts:

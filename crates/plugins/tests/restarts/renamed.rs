@@ -85,3 +85,34 @@ fn a_window_that_is_renamed_without_was_is_refused() {
         assert_eq!(job.counts("counts"), BTreeMap::from([((0, "a".to_owned()), 5)]), "{name}");
     }
 }
+
+/// A chain of which nothing is kept says so, where it has written before.
+#[test]
+fn a_chain_that_begins_anew_says_so() {
+    let chains = |name: &str, source: &str| {
+        format!(
+            "  {name}:
+{source}    - sink: kafka
+      with: {{ topic: copy }}
+"
+        )
+    };
+    let file = "    - source: csv\n      with: { path: rows.csv }\n";
+    for (source, shown) in [(SOURCE, "topic `in`"), (file, "rows.csv")] {
+        let job = Job::new();
+        job.write(&rows(0..5, 10));
+        job.file("rows.csv", &csv(0..5));
+        let begins = |name: &str| {
+            let told = job.runs(&chains(name, source), End::Once);
+            told.into_iter().filter(|notice| notice.starts_with("BeginsAnew")).collect::<Vec<_>>()
+        };
+        assert!(begins("rows").is_empty(), "it is new");
+        assert!(begins("rows").is_empty(), "it goes on");
+        let expected = format!(
+            "BeginsAnew {{ chain: \"lines\", source: \"{shown}\", start: Earliest, written: \"copy\" }}"
+        );
+        assert_eq!(begins("lines"), [expected]);
+        assert!(begins("lines").is_empty(), "it goes on");
+        assert_eq!(job.topic("copy").len(), 10, "{shown}");
+    }
+}

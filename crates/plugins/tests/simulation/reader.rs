@@ -327,6 +327,13 @@ impl LogReader for SimulatedReader {
         }
     }
 
+    async fn is_new(&mut self) -> Result<bool> {
+        let Some(mut inner) = self.seat.take() else { return Ok(false) };
+        let new = inner.is_new().await;
+        self.seat.put(inner);
+        new
+    }
+
     async fn committed(&mut self) -> Result<Vec<Assignment>> {
         self.log.world.point(&self.log.process, Call::Reader).await?;
         let Some(mut reader) = self.seat.take() else { return Err(gone()) };

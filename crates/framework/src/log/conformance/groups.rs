@@ -39,8 +39,13 @@ pub(super) async fn positions_and_metadata_come_back(h: Harness) -> Result<()> {
         reader.close().await?;
         before = Some(at);
     }
+    let mut again = h.member(&topic, "g").await?;
+    assigned(&mut again).await?;
+    assert!(!again.is_new().await?, "the group has committed");
+    again.close().await?;
     let mut other = h.member(&topic, "other").await?;
     assert_eq!(assigned(&mut other).await?[0].committed, None, "another group has nothing");
+    assert!(other.is_new().await?);
     other.close().await
 }
 
@@ -96,6 +101,7 @@ pub(super) async fn positions_outside_a_transaction(h: Harness) -> Result<()> {
     let mut alone = h.reader(&topic).await?;
     assigned(&mut alone).await?;
     alone.commit(&[position(&topic, 0, 2, "nobody's")]).await?;
+    assert!(!alone.is_new().await?, "without a group nothing is new");
     assert_eq!(alone.committed().await?[0].committed, None, "without a group nothing is kept");
     alone.close().await
 }

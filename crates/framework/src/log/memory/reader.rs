@@ -88,6 +88,15 @@ impl LogReader for MemoryReader {
         self.shared.lock().membership(self.id)
     }
 
+    async fn is_new(&mut self) -> Result<bool> {
+        let state = self.shared.lock();
+        let Some(member) = state.readers.get(&self.id) else { return Ok(false) };
+        let Some(group) = member.group.as_ref().and_then(|name| state.groups.get(name)) else {
+            return Ok(false);
+        };
+        Ok(!group.committed.keys().any(|place| member.topics.contains(&place.topic)))
+    }
+
     async fn committed(&mut self) -> Result<Vec<Assignment>> {
         let state = self.shared.lock();
         let Some(member) = state.readers.get(&self.id) else { return Ok(Vec::new()) };

@@ -150,6 +150,7 @@ impl Chain {
         }
         self.tree.committed();
         self.refusals = 0;
+        self.overdue = 0;
         self.checkpoint = Checkpoint::take(self.steps.iter());
         self.dirty = false;
         self.last_commit = self.now();

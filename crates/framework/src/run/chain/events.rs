@@ -120,6 +120,7 @@ impl Chain {
 
     /// Partitions are this chain's from now on: what was committed for them is taken up.
     async fn assigned(&mut self, assignments: Vec<Assignment>) -> Result<()> {
+        self.looks_back(&assignments).await?;
         let matched =
             assignments.iter().map(|assignment| self.matched(assignment)).collect::<Result<Vec<_>>>()?;
         let wanted: Vec<(Partition, InChangelog)> = assignments

@@ -3,10 +3,12 @@
 //! There is one failure path. Whatever fails in passing: abort the transaction, drop all panes, open the source and
 //! the writers again (which reads the committed positions), and go on from there. Nothing that was not committed counts.
 
+mod begins;
 mod commit;
 mod events;
 mod exit;
 mod open;
+mod overdue;
 mod parts;
 mod turn;
 mod waiting;
@@ -18,6 +20,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use self::begins::Past;
 use self::commit::Progressed;
 use self::exit::{DRAIN, Exit};
 use self::waiting::Waiting;
@@ -63,6 +66,8 @@ pub(crate) struct Environment {
     pub(crate) upstream: Vec<Rising<Phase>>,
     /// The chains of this run from which its rows come, through whatever others.
     pub(crate) sources: Vec<Arc<ChainMetrics>>,
+    /// The topics that no other chain of this run writes, each with its connection.
+    pub(crate) alone: Vec<(usize, String)>,
     pub(crate) downstream: Vec<Rising<Phase>>,
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
 }
@@ -126,8 +131,12 @@ struct Chain {
     reached: BTreeMap<Partition, i64>,
     /// True once the sinks' addresses have been told.
     introduced: bool,
+    /// Whether it goes on or begins.
+    past: Past,
     /// What was told of windows: the next assignment says it again.
     told: Vec<Notice>,
+    /// How many times in a row its transaction took too long.
+    overdue: u32,
     /// How many late rows a position had no room for, when that was told.
     left_out: Option<usize>,
     /// Whether its partitions count as read to their end.
@@ -239,7 +248,9 @@ impl Chain {
             gone: Vec::new(),
             reached: BTreeMap::new(),
             introduced: false,
+            past: Past::default(),
             told: Vec::new(),
+            overdue: 0,
             left_out: None,
             waiting: Waiting::default(),
             refusals: 0,
@@ -250,7 +261,9 @@ impl Chain {
     async fn until_done(&mut self) -> Result<()> {
         let mut stopping = None;
         loop {
-            let attempt = self.attempt_in_time().await.map_err(|error| self.fenced(error));
+            let attempt = self.attempt_in_time().await;
+            let overdue = attempt.as_ref().is_err_and(|error| self.is_overdue(error));
+            let attempt = attempt.map_err(|error| self.fenced(error));
             let error = match attempt {
                 Ok(Left::Done) => return Ok(()),
                 Ok(Left::Turn) => {
@@ -274,6 +287,9 @@ impl Chain {
                     continue;
                 }
                 return Err(error);
+            }
+            if overdue {
+                self.takes_less()?;
             }
             if self.draining() {
                 if !self.is_last_to_read() {

@@ -20,6 +20,7 @@ use super::consumer::{KnownGroups, Order, Setup, run, strangers};
 use super::errors::error;
 use super::handoff::{Handoff, Item};
 use super::settings::KafkaSettings;
+use super::topics;
 
 /// How long closing may take before the thread is left to itself.
 const CLOSE: Duration = Duration::from_secs(2);
@@ -270,6 +271,24 @@ impl LogReader for KafkaReader {
         };
         let parts: Vec<_> = self.consumers.iter().zip(&self.standings).filter_map(part).collect();
         (self.in_group && !parts.is_empty()).then(|| Membership::new(Token { parts }))
+    }
+
+    async fn is_new(&mut self) -> Result<bool> {
+        if !self.in_group {
+            return Ok(false);
+        }
+        for handle in &self.consumers {
+            let (consumer, topic) = (handle.consumer()?, Arc::clone(&handle.topic));
+            let found = blocking(move || {
+                let count = topics::partitions(&consumer, &consumer.context().voice, &topic)?.unwrap_or(0);
+                let all: Vec<_> = (0..count as i32).map(|i| Partition::new(Arc::clone(&topic), i)).collect();
+                committed(&consumer, &all).map_err(|e| error("cannot learn what is committed", e))
+            });
+            if found.await?.iter().any(Option::is_some) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn committed(&mut self) -> Result<Vec<Assignment>> {

@@ -61,6 +61,11 @@ fn metadata_client(settings: &KafkaSettings) -> Result<BaseConsumer<Listening>> 
     config.create_with_context(context).map_err(|e| error("cannot make a Kafka client", e))
 }
 
+/// What the cluster calls itself; `None` where it has no name, or does not say it. Blocks.
+pub(super) fn cluster(settings: &KafkaSettings) -> Result<Option<String>> {
+    Ok(metadata_client(settings)?.client().fetch_cluster_id(PATIENCE))
+}
+
 type Client = BaseConsumer<Listening>;
 
 async fn count_all(client: Client, topics: Vec<TopicSpec>) -> Result<(Client, Vec<Option<u32>>)> {
