@@ -28,6 +28,7 @@ mod turn;
 mod untimed;
 mod watched;
 mod whole;
+mod windows;
 mod worker;
 mod writers;
 
