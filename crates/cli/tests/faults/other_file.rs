@@ -1,7 +1,7 @@
 //! Workers of one pipeline, each with a file of its own.
 
 use crate::cluster::Cluster;
-use crate::support::{Pipeline, Running, assert_snapshot, records, suffix, wait_until};
+use crate::support::{Ended, Pipeline, Running, assert_snapshot, records, suffix, wait_until};
 
 struct Counts {
     cluster: Cluster,
@@ -66,6 +66,11 @@ pipelines:
     }
 }
 
+/// By the group; or by what was committed, where the other was so slow that the group took it for dead.
+fn is_refused(ended: &Ended) -> bool {
+    ended.code == Some(4) || (ended.code == Some(1) && ended.said.contains("is not the one that wrote its state"))
+}
+
 #[test]
 fn a_worker_that_counts_otherwise_is_refused_before_it_reads() {
     let Some(counts) = Counts::find() else { return };
@@ -75,8 +80,10 @@ fn a_worker_that_counts_otherwise_is_refused_before_it_reads() {
     // Nothing is committed yet that has a window in it but by the first; the second is given half of the partitions.
     let (_second_file, second) = counts.start("size: 30s", "");
     let ended = second.end();
-    assert_eq!(ended.code, Some(4), "{}", ended.said);
-    assert_snapshot("group-counts-otherwise", &ended.messages(&[(&counts.suffix, "-X")]));
+    assert!(is_refused(&ended), "{}", ended.said);
+    if ended.code == Some(4) {
+        assert_snapshot("group-counts-otherwise", &ended.messages(&[(&counts.suffix, "-X")]));
+    }
     assert!(first.is_alive());
     // What may be changed while others run.
     let steps = "    - transform: filter\n      with: { field: value, in: [\"0\", \"1\", \"2\", \"3\", \"4\", \"5\"] }\n";
@@ -100,7 +107,7 @@ fn of_workers_that_start_at_once_those_with_one_file_go_on_at_most() {
     for mut running in running {
         let alive = running.is_alive();
         let ended = if alive { running.stop() } else { running.end() };
-        assert!(ended.code == Some(4) || (alive && ended.code == Some(0)), "{}", ended.said);
+        assert!(is_refused(&ended) || (alive && ended.code == Some(0)), "{}", ended.said);
     }
 }
 
