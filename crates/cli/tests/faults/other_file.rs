@@ -68,7 +68,8 @@ pipelines:
 
 /// By the group; or by what was committed, where the other was so slow that the group took it for dead.
 fn is_refused(ended: &Ended) -> bool {
-    ended.code == Some(4) || (ended.code == Some(1) && ended.said.contains("is not the one that wrote its state"))
+    ended.code == Some(4)
+        || (ended.code == Some(1) && ended.said.contains("is not the one that wrote its state"))
 }
 
 #[test]

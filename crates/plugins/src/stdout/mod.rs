@@ -95,9 +95,15 @@ impl Sink for StdoutSink {
     }
 }
 
+/// Whoever read standard output has enough, as `head` in `pipectl run FILE | head`. What a program does about it is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a broken pipe")]
+pub struct ReaderHasGone;
+
 fn failed(error: io::Error) -> Error {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Error::fatal("the reader of standard output has gone")
+            .caused_by(ReaderHasGone)
             .remedy("let it read to the end, or limit the rows at their source");
     }
     Error::fatal("standard output cannot be written")
