@@ -14,7 +14,14 @@ use super::tests::read_all;
 
 fn dialect(syntax: Syntax, width: usize, pads: bool) -> Dialect {
     let columns = (0..width).map(|i| format!("c{i}")).collect();
-    Dialect { syntax, pads, columns, max_line: 10_000, name: "x.csv".into() }
+    Dialect {
+        syntax,
+        pads,
+        columns,
+        max_line: 10_000,
+        name: "x.csv".into(),
+        encoding: super::encoding::Encoding::default(),
+    }
 }
 
 /// The rows of a text, and the reasons of its rejects.

@@ -11,21 +11,25 @@
 //! | [`record`] | one record byte by byte, with quotes |
 //! | [`reader`] | bytes to columns |
 //! | [`header`] | the first record |
+//! | [`input`] | a file as it stands on the disk, or decoded |
+//! | [`packed`], [`encoding`] | the forms in which files are compressed, and that are not UTF-8 |
 //! | [`file`] | a file that is watched while it is read, and known again |
 //! | [`position`] | where to go on after a restart |
 //! | [`source`] | pace, stamps and positions: what the runner sees |
 
 mod dialect;
+mod encoding;
 mod file;
 mod header;
+mod input;
 mod marks;
+mod packed;
 mod position;
 mod reader;
 mod record;
 mod source;
 
 use std::io::ErrorKind;
-use std::path::Path;
 use std::sync::Arc;
 
 use pipectl_framework::config::{ByteSize, Rate};
@@ -36,8 +40,10 @@ use serde::Deserialize;
 
 use crate::replay::{Replay, Speed};
 use dialect::{Characters, Quote, ShortRows, without_last_empty};
-use file::WatchedFile;
+use encoding::Encoding;
 use header::{Beginning, Head, read_head};
+use input::Input;
+use packed::Compression;
 use reader::{Dialect, LastLine};
 use source::{CsvSource, Settings};
 
@@ -52,6 +58,12 @@ const MOST_SKIPPED: u32 = 1000;
 struct Csv {
     /// The file. A relative path starts at the folder of the pipeline file.
     path: String,
+    /// How the file is compressed: `auto`, as its first bytes say, `none` or `gzip`. Default: auto.
+    #[serde(default)]
+    compression: Compression,
+    /// The encoding of the file, by its name in the Encoding Standard of the WHATWG, such as `gbk` or `utf-16le`. Default: utf-8.
+    #[serde(default)]
+    encoding: Encoding,
     /// Whether the first record is a header with the columns' names. Default: true, and false where `columns` are given.
     header: Option<bool>,
     /// The columns' names, for a file without a header; with `header: true` they stand in place of those in the file.
@@ -137,7 +149,10 @@ impl SourcePlugin for Csv {
         let Self { quote, escape, comment, trim, skip_lines, .. } = self;
         let characters = Characters { quote, escape, comment, trim };
         let (guess, guessed) = (characters.syntax(delimiter.unwrap_or(b','))?, delimiter.is_none());
-        let head = look(&path, &self.path, Beginning { syntax: guess, guessed, skip_lines, max_line })?;
+        let name: Arc<str> = Arc::from(self.path.as_str());
+        let Self { compression, encoding, .. } = self;
+        let origin = input::Origin { path, name: name.clone(), compression, encoding };
+        let head = look(&origin, Beginning { syntax: guess, guessed, skip_lines, max_line })?;
         let delimiter = match (delimiter, head.delimiter) {
             (Some(written), Some(named)) if char::from(written) != named => {
                 let problem = Problem::new("delimiter", format!("`{}` is delimited by {named:?}", self.path));
@@ -156,12 +171,13 @@ impl SourcePlugin for Csv {
             pads: self.short_rows == ShortRows::Pad,
             columns: columns.into(),
             max_line,
-            name: Arc::from(self.path.as_str()),
+            name,
+            encoding,
         };
         let header = if has_header { head.cells } else { None };
         let name = context.file_name(&self.path);
         let settings = Settings {
-            path,
+            origin,
             name: name.as_str().into(),
             dialect,
             header,
@@ -175,17 +191,24 @@ impl SourcePlugin for Csv {
 }
 
 /// Reads the first record of the file.
-fn look(path: &Path, written: &str, beginning: Beginning) -> Result<Head, Problem> {
+fn look(origin: &input::Origin, beginning: Beginning) -> Result<Head, Problem> {
+    let input::Origin { path, name: written, encoding, .. } = origin;
     let cannot = |why: String| Problem::new("path", format!("cannot read `{written}`")).label(why);
     let metadata = std::fs::metadata(path)
         .map_err(|e| cannot(e.to_string()).help(format!("looked for {}", path.display())))?;
     if !metadata.is_file() {
         return Err(cannot("it is not a regular file".to_owned()));
     }
-    let file = WatchedFile::open(path.to_owned(), Arc::from(written)).map_err(|e| cannot(e.to_string()))?;
+    let file = Input::open(origin).map_err(|e| cannot(e.to_string()))?;
     read_head(file, beginning).map_err(|e| {
         let problem = cannot(e.to_string());
-        if e.kind() == ErrorKind::InvalidData { problem.help("save it as UTF-8") } else { problem }
+        match (e.kind(), e.to_string()) {
+            (ErrorKind::InvalidData, text) if encoding.is_utf8() => {
+                let label = if text.contains("little") { "utf-16le" } else { "utf-16be" };
+                problem.help(format!("say `encoding: {label}`, or save it as UTF-8"))
+            }
+            _ => problem,
+        }
     })
 }
 
@@ -221,8 +244,11 @@ impl Csv {
             }
             (Some(columns), _) => columns.clone(),
             (None, cells) => decode(without_last_empty(cells.unwrap_or_default())).ok_or_else(|| {
-                Problem::new("path", format!("the header of `{}` is not UTF-8", self.path))
+                Problem::new("path", format!("the header of `{}` is not {}", self.path, self.encoding))
                     .label(cells.map_or(String::new(), show))
+                    .help(
+                        "name the encoding of the file, such as `encoding: gbk` or `encoding: windows-1252`",
+                    )
             })?,
         };
         if has_header && names.iter().any(|name| name.contains('\r')) {

@@ -13,6 +13,7 @@ use pipectl_framework::plugin::{SourceReject, head};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::encoding::Encoding;
 use super::marks::Marks;
 use super::record::{Cells, Parsed, Syntax, parse};
 use crate::columns::TextColumn;
@@ -35,6 +36,8 @@ pub(super) struct Dialect {
     pub(super) max_line: usize,
     /// The file's name for messages.
     pub(super) name: Arc<str>,
+    /// What it is decoded from.
+    pub(super) encoding: Encoding,
 }
 
 /// What becomes of a last record whose end is not in the file.
@@ -134,8 +137,10 @@ pub(super) struct Reader<R> {
     next: [usize; 3],
     cells: Cells,
     at: Place,
-    /// Each cell is checked to be UTF-8 before it is taken: a batch is read in this way again once one in it was not.
+    /// Each cell is checked to be UTF-8 before it is taken: a batch is read in this way again once one in it was not, unless all
+    /// are, as reading again takes long.
     careful: bool,
+    reads_again: bool,
 }
 
 impl<R: Read + Seek> Reader<R> {
@@ -164,7 +169,14 @@ impl<R: Read + Seek> Reader<R> {
             cells: Cells::default(),
             at,
             careful: false,
+            reads_again: true,
         })
+    }
+
+    /// Looks at each cell with care, as the input takes long to go back.
+    pub(super) fn never_reads_again(mut self) -> Self {
+        (self.careful, self.reads_again) = (true, false);
+        self
     }
 
     /// Where the next record stands.
@@ -213,7 +225,7 @@ impl<R: Read + Seek> Reader<R> {
         self.seek(place)?;
         self.careful = true;
         let again = self.grow(limit);
-        self.careful = false;
+        self.careful = !self.reads_again;
         let (rows, end) = again?;
         match finish(rows) {
             Some(rows) => Ok((rows, end)),
@@ -498,7 +510,7 @@ fn too_long(max_line: usize) -> String {
 
 fn not_utf8(dialect: &Dialect, column: usize) -> String {
     let name = dialect.columns.get(column).map_or("", String::as_str);
-    format!("column `{name}` is not UTF-8")
+    format!("column `{name}` is not {}", dialect.encoding)
 }
 
 /// True where a line that ends at `end` has as many delimiters as it should: `cuts` are the next ones from its start on, one more

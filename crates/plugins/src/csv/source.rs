@@ -1,6 +1,5 @@
 //! The source: rows when they are due, stamped, with the position to go on from.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
@@ -12,8 +11,9 @@ use pipectl_framework::plugin::{
     Batch, Error, Held, Origin, Partition, Progress, Result, Source, SourceContext, SourceEvent,
 };
 
-use super::file::{Rest, WatchedFile};
+use super::file::Rest;
 use super::header::{Beginning, read_head};
+use super::input::{self, Input};
 use super::position;
 use super::reader::{Dialect, LastLine, Place, Reader, Rows};
 use crate::replay::{Due, Replay};
@@ -21,7 +21,8 @@ use crate::replay::{Due, Replay};
 /// What planning found out about the file.
 #[derive(Debug)]
 pub(super) struct Settings {
-    pub(super) path: PathBuf,
+    /// Where it is, and how it is written.
+    pub(super) origin: input::Origin,
     /// The one name of the file, however its path is written.
     pub(super) name: Arc<str>,
     pub(super) dialect: Dialect,
@@ -56,7 +57,7 @@ pub(super) struct CsvSource {
 /// The source while it is open.
 #[derive(Debug)]
 struct Opened {
-    reader: Reader<WatchedFile>,
+    reader: Reader<Input>,
     context: SourceContext,
     /// Where the rows begin.
     body: Place,
@@ -95,11 +96,11 @@ impl CsvSource {
     }
 
     /// Finds the place to begin at.
-    fn begin(&self, position: Option<&Position>, last_line: LastLine) -> Result<(WatchedFile, Place, Begin)> {
+    fn begin(&self, position: Option<&Position>, last_line: LastLine) -> Result<(Input, Place, Begin)> {
         let settings = &self.settings;
-        let Settings { path, dialect, header, .. } = settings;
+        let Settings { origin, dialect, header, .. } = settings;
         let failed = |e: std::io::Error| Error::fatal(format!("{}: {e}", dialect.name));
-        let mut file = WatchedFile::open(path.clone(), dialect.name.clone()).map_err(failed)?;
+        let mut file = Input::open(origin).map_err(failed)?;
         let head = read_head(&mut file, settings.beginning()).map_err(failed)?;
         let named = head.delimiter.is_some_and(|named| named != char::from(dialect.syntax.delimiter));
         if named || (header.is_some() && *header != head.cells) {
@@ -184,6 +185,8 @@ impl Source for CsvSource {
         let (file, body, Begin { at, after, nothing }) = self.begin(position, last_line)?;
         let dialect = self.settings.dialect.clone();
         let reader = Reader::new(file, dialect, self.wanted.clone(), last_line, at).map_err(failed)?;
+        let plain = matches!(reader.input(), Input::Plain(_));
+        let reader = if plain { reader } else { reader.never_reads_again() };
         self.replay.start(&context.clock, at.row, after);
         let pass = (at.byte == body.byte).then_some(at.row);
         self.opened =
@@ -246,7 +249,8 @@ impl Source for CsvSource {
 
     fn progress(&self) -> Option<Progress> {
         let opened = self.opened.as_ref().filter(|o| !self.settings.repeat || o.context.once)?;
-        Some(Progress { done: opened.reader.place().byte, total: opened.reader.input().len() })
+        let total = opened.reader.input().len()?;
+        Some(Progress { done: opened.reader.place().byte, total })
     }
 
     fn narrow(&mut self, columns: &[String]) -> Option<SchemaRef> {

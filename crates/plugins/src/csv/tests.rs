@@ -20,7 +20,14 @@ const TOP: Place = Place { byte: 0, row: 0, line: 1 };
 
 fn dialect(width: usize, max_line: usize) -> Dialect {
     let columns = (0..width).map(|i| format!("c{i}")).collect();
-    Dialect { syntax: record::Syntax::default(), pads: false, columns, max_line, name: "x.csv".into() }
+    Dialect {
+        syntax: record::Syntax::default(),
+        pads: false,
+        columns,
+        max_line,
+        name: "x.csv".into(),
+        encoding: encoding::Encoding::default(),
+    }
 }
 
 /// Reads everything, `limit` records at a time; a row is its wanted cells.

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking; its modules are its own"
 )]
 
+mod forms;
 mod half;
 mod odd;
 #[path = "../support/mod.rs"]
