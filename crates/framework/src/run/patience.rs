@@ -49,7 +49,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_topic_that_does_not_end_is_tried_again() {
         let log = MemoryLog::default();
-        let spec = TopicSpec { name: "t".into(), partitions: None, create: true, compacted: false };
+        let spec =
+            TopicSpec { name: "t".into(), partitions: None, create: true, compacted: false, retention: None };
         log.ensure_topics(&[spec]).await.unwrap();
         let options = ReaderOptions {
             topics: vec!["t".into()],
