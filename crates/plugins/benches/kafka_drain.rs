@@ -49,8 +49,13 @@ async fn main() {
     let log = KafkaLog::new(KafkaSettings { brokers: brokers.clone(), ..KafkaSettings::default() });
     let (input, output) = (format!("bench-{run}-in"), format!("bench-{run}-out"));
     for (name, partitions) in [(&input, PARTITIONS), (&output, 1)] {
-        let spec =
-            TopicSpec { name: name.clone(), partitions: Some(partitions), create: true, compacted: false };
+        let spec = TopicSpec {
+            name: name.clone(),
+            partitions: Some(partitions),
+            create: true,
+            compacted: false,
+            retention: None,
+        };
         log.ensure_topics(&[spec]).await.expect("topics");
     }
     fill(&log, &input, records).await;

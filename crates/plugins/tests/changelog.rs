@@ -63,7 +63,8 @@ fn row(i: i64) -> (String, Value, i64) {
 }
 
 async fn write(log: &Arc<dyn Log>, from: i64, to: i64) {
-    let spec = TopicSpec { name: "in".into(), partitions: Some(2), create: true, compacted: false };
+    let spec =
+        TopicSpec { name: "in".into(), partitions: Some(2), create: true, compacted: false, retention: None };
     log.ensure_topics(&[spec]).await.unwrap();
     let options = WriterOptions { transactional_id: None, transaction_timeout: Duration::from_secs(10) };
     let mut writer = log.writer(options).await.unwrap();

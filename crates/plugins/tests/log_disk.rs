@@ -94,7 +94,8 @@ async fn rest(reader: &mut Box<dyn LogReader>) -> Result<Vec<(i32, i64, String)>
 #[test]
 fn what_was_committed_is_there_again_and_nothing_else() -> Result<()> {
     let folder = tempfile::tempdir().unwrap();
-    let spec = TopicSpec { name: "t".into(), partitions: Some(2), create: true, compacted: false };
+    let spec =
+        TopicSpec { name: "t".into(), partitions: Some(2), create: true, compacted: false, retention: None };
     let writer = WriterOptions {
         transactional_id: Some("w".into()),
         transaction_timeout: std::time::Duration::from_secs(10),
@@ -147,7 +148,7 @@ fn what_was_committed_is_there_again_and_nothing_else() -> Result<()> {
 }
 
 const SPEC: fn() -> TopicSpec =
-    || TopicSpec { name: "t".into(), partitions: Some(1), create: true, compacted: false };
+    || TopicSpec { name: "t".into(), partitions: Some(1), create: true, compacted: false, retention: None };
 
 const WRITER: fn() -> WriterOptions = || WriterOptions {
     transactional_id: Some("w".into()),

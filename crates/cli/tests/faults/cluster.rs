@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -48,6 +50,14 @@ impl Cluster {
                 Err(ref e) => panic!("cannot make {topic}: {e:?}"),
             }
         }
+    }
+
+    /// A property of a topic.
+    pub(crate) fn property(&self, topic: &str, name: &str) -> String {
+        let (resource, options) = (ResourceSpecifier::Topic(topic), Self::options());
+        let asked = self.admin.describe_configs([&resource], &options);
+        let found = self.runtime.block_on(asked).unwrap().remove(0).unwrap();
+        found.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default()
     }
 
     pub(crate) fn delete(&self, topic: &str) {

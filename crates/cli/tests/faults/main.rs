@@ -11,6 +11,7 @@
 //! | `other_file` | workers of one pipeline with other files; needs `PIPECTL_TEST_KAFKA` |
 //! | `too_large` | rows that are larger than their topic takes; needs `PIPECTL_TEST_KAFKA` |
 //! | `refused` | rows that the brokers refuse by rules of their own, results that lie ahead; needs `PIPECTL_TEST_KAFKA` |
+//! | `retention` | rows that are older than their topic keeps records; needs `PIPECTL_TEST_KAFKA` |
 //! | `lost` | records that are gone, topics that are made anew, partitions that are added; needs `PIPECTL_TEST_KAFKA` |
 //! | `security` | TLS, passwords and ACLs; needs `PIPECTL_TEST_KAFKA_SECURE` |
 //! | `secrets` | passwords in what is said |
@@ -34,6 +35,7 @@ mod no_time;
 mod no_use;
 mod other_file;
 mod refused;
+mod retention;
 mod secrets;
 mod security;
 mod support;

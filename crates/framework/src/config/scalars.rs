@@ -130,6 +130,35 @@ impl fmt::Display for DurationText {
 
 from_text!(DurationText, "a length of time such as `1s`");
 
+/// For how long a topic keeps records: a length of time, or `forever`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "String")]
+pub enum Retention {
+    /// So long after their time.
+    For(Duration),
+    /// Whatever their time.
+    Forever,
+}
+
+impl FromStr for Retention {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.trim() == "forever" {
+            return Ok(Self::Forever);
+        }
+        match text.parse() {
+            Ok(DurationText(Duration::ZERO)) => {
+                Err("a topic keeps records for longer than no time".to_owned())
+            }
+            Ok(DurationText(length)) => Ok(Self::For(length)),
+            Err(why) => Err(format!("{why}, or `forever`")),
+        }
+    }
+}
+
+from_text!(Retention, "a length of time such as `30d`, or `forever`");
+
 /// A number of things per time: `10/s`, `600/m`, `36000/h`; or `max` for as fast as it goes.
 #[derive(Debug, Clone, Copy, PartialEq, JsonSchema)]
 #[schemars(with = "String")]

@@ -30,6 +30,7 @@ use async_trait::async_trait;
 
 use crate::batch::Partition;
 use crate::clock::Millis;
+use crate::config::Retention;
 use crate::error::{Consequence, Error, Result};
 
 pub use self::refused::Refused;
@@ -266,6 +267,8 @@ pub struct TopicSpec {
     /// value. A log on brokers decides it when the topic is made; the log inside this process keeps a topic
     /// so from the first time on that it is asked for so.
     pub compacted: bool,
+    /// For how long it keeps records where it is made; `None` leaves it to the log's default. The log inside this process keeps as many bytes as it may.
+    pub retention: Option<Retention>,
 }
 
 /// What a log is, for `explain` and the start-up lines.
@@ -360,6 +363,14 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// # Errors
     /// `Retry` while the log cannot be reached.
     async fn largest_record(&self, topic: &str) -> Result<Option<usize>>;
+
+    /// For how long a topic keeps records after their timestamp; `None` where that is not known, or does not depend on it.
+    ///
+    /// # Errors
+    /// `Retry` while the log cannot be reached.
+    async fn retention(&self, _topic: &str) -> Result<Option<Duration>> {
+        Ok(None)
+    }
 
     /// The earliest timestamp that a record may have. Kafka takes none before 1970, and every log does as it does, so that a pipeline that runs on one runs
     /// on the other.

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use super::{BindContext, Capability, Encoder, Input, Reads, Rejects};
 use crate::batch::Batch;
 use crate::clock::Clock;
-use crate::config::Problem;
+use crate::config::{Problem, Retention};
 use crate::error::Result;
 use crate::metrics::ChainFigures;
 
@@ -72,6 +72,8 @@ pub struct LogSink {
     pub create: bool,
     /// How many partitions to make it with; `None` for the log's default.
     pub partitions: Option<u32>,
+    /// For how long a topic that is made keeps records; `None` for the log's default.
+    pub retention: Option<Retention>,
     /// The format's name, to compare with what the file's sources read.
     pub format: String,
     /// Columns to bytes.

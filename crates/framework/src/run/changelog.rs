@@ -134,8 +134,13 @@ impl Changelog {
         if let Some(partitions) = self.partitions {
             return Ok(partitions);
         }
-        let source =
-            TopicSpec { name: self.source.clone(), partitions: None, create: false, compacted: false };
+        let source = TopicSpec {
+            name: self.source.clone(),
+            partitions: None,
+            create: false,
+            compacted: false,
+            retention: None,
+        };
         let read = self.log.ensure_topics(&[source]).await?;
         let own = self.log.ensure_topics(&[self.spec(read.first().copied(), true)]).await?;
         self.learn_largest().await?;
@@ -165,7 +170,7 @@ impl Changelog {
     }
 
     fn spec(&self, partitions: Option<u32>, create: bool) -> TopicSpec {
-        TopicSpec { name: self.topic.to_string(), partitions, create, compacted: true }
+        TopicSpec { name: self.topic.to_string(), partitions, create, compacted: true, retention: None }
     }
 
     fn found(&mut self, own: &[u32]) -> u32 {

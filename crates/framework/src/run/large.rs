@@ -27,11 +27,13 @@ pub(super) struct Limits {
     pub(super) largest: Option<usize>,
     /// The earliest timestamp.
     pub(super) earliest: Millis,
+    /// For how many milliseconds records are kept after their timestamp.
+    pub(super) kept: Option<Millis>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { largest: None, earliest: Millis::MIN }
+        Self { largest: None, earliest: Millis::MIN, kept: None }
     }
 }
 
@@ -45,7 +47,9 @@ impl Tree {
             if let Some((_, log)) = logs.get(connection) {
                 let found = log.largest_record(&topic).await;
                 let largest = found.map_err(|e| e.of(Part::Connection(connection)))?;
-                self.limits[index] = Limits { largest, earliest: log.earliest_time() };
+                let kept = log.retention(&topic).await.map_err(|e| e.of(Part::Connection(connection)))?;
+                let kept = kept.and_then(|kept| Millis::try_from(kept.as_millis()).ok());
+                self.limits[index] = Limits { largest, earliest: log.earliest_time(), kept };
             }
         }
         Ok(())

@@ -1,31 +1,24 @@
 //! The steps behind a source: pushes batches through them and keeps each step's record balance.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use arrow_array::BooleanArray;
-
-use super::encoded::Checked;
 use super::large::Limits;
 use super::late::Told;
 use super::passed::Passed;
-use super::refused::{OfTopic, RefusedRecords};
+use super::refused::RefusedRecords;
 use super::writers::Writers;
-use super::{FailPoint, dead, large};
+use super::{FailPoint, dead, endpoint};
 use crate::batch::{Batch, Partition};
 use crate::clock::Clock;
 use crate::config::Retry;
 use crate::error::{Error, Part, Result};
-use crate::graph::{Node, NodeBody, OnError};
-use crate::log::{Append, Refused};
+use crate::graph::{Node, NodeBody};
+use crate::log::Refused;
 use crate::metrics::StepMetrics;
-use crate::plugin::{Encoded, LogSink, Rejects, Sink, SinkContext, SourceReject};
+use crate::plugin::{Rejects, SinkContext};
 use crate::window::{Ran, WindowOperator, WindowOutput};
-
-/// How many of a step's unusable records are logged one by one before it goes quiet.
-const LOGGED_REJECTS: u64 = 10;
 
 pub(crate) struct Tree {
     pub(super) nodes: Vec<Node>,
@@ -35,14 +28,16 @@ pub(crate) struct Tree {
     pub(super) channels: Option<u32>,
     /// Batches on their way, each with the node that gets it; the last is next.
     pub(super) work: Vec<(usize, Batch)>,
-    rejects: Rejects,
+    pub(super) rejects: Rejects,
     /// For each node what its topic takes, as far as is known.
     pub(super) limits: Vec<Limits>,
     /// What the logs have refused.
-    refused: RefusedRecords,
+    pub(super) refused: RefusedRecords,
     pub(super) windowed: WindowOutput,
     /// What was told of late rows, for each node.
     pub(super) told_late: Vec<Told>,
+    /// For each node whether it was told that its topic soon deletes what it writes.
+    pub(super) told_old: Vec<bool>,
     /// True where rows reached a sink since the last commit.
     pub(super) wrote: bool,
 }
@@ -51,6 +46,7 @@ impl Tree {
     /// `metrics` are those of the nodes, in their order.
     pub(crate) fn new(nodes: Vec<Node>, metrics: Vec<Arc<StepMetrics>>, clock: Clock) -> Self {
         Self {
+            told_old: vec![false; nodes.len()],
             told_late: nodes.iter().map(|_| Told::default()).collect(),
             nodes,
             metrics,
@@ -135,34 +131,13 @@ impl Tree {
         format!("{}.{}", self.nodes[index].chain, self.nodes[index].id)
     }
 
-    fn enqueue(&mut self, to: &[usize], batch: Batch) {
+    pub(super) fn enqueue(&mut self, to: &[usize], batch: Batch) {
         if batch.is_empty() {
             return;
         }
         for index in to.iter().rev() {
             self.work.push((*index, batch.clone()));
         }
-    }
-
-    /// Rows that are read again were written before: an endpoint only finds anew which of them it rejected, where a window
-    /// may count those.
-    fn endpoint_again(&mut self, index: usize, batch: &Batch) -> Result<()> {
-        let node = &mut self.nodes[index];
-        if node.outputs.dead.is_empty() {
-            return Ok(());
-        }
-        if let NodeBody::Sink(sink) = &mut node.body {
-            unusable(&mut **sink, batch, &mut self.rejects, &node.plugin)?;
-            let dead = dead::of_rows(batch, self.rejects.rows());
-            return self.rejected(index, &batch.origin().partition, &dead, true);
-        }
-        let NodeBody::Topic(_, sink) = &mut node.body else { return Ok(()) };
-        let limits = self.limits.get(index).copied().unwrap_or_default();
-        let refused = self.refused.of(&sink.topic);
-        let (_, large) = encoded(sink, limits, refused, batch, &mut self.rejects)?;
-        let mut dead = dead::of_rows(batch, self.rejects.rows());
-        large::cut(&mut dead, self.rejects.rows(), &large);
-        self.rejected(index, &batch.origin().partition, &dead, true)
     }
 
     async fn step(&mut self, index: usize, batch: Batch, writers: &mut Writers) -> Result<()> {
@@ -177,7 +152,7 @@ impl Tree {
                 // Cheap: columns are shared, and a rejected row is shown as it came in.
                 let before = batch.clone();
                 let given = transform.apply(batch, &mut self.rejects)?.made_of(&before);
-                let rejected = settled(&mut self.rejects, rows, "transform", &node.plugin)?;
+                let rejected = endpoint::settled(&mut self.rejects, rows, "transform", &node.plugin)?;
                 if !replay {
                     let passed = Passed::of(&before, &given, &rejected);
                     StepMetrics::add(&metrics.rows_out, passed.out);
@@ -195,43 +170,9 @@ impl Tree {
                 window.push(&batch, self.clock.elapsed(), wall, &mut self.windowed)?;
                 self.emit(index, &partition, Some(&batch), replay)
             }
-            NodeBody::Sink(sink) => {
-                let rejected = unusable(&mut **sink, &batch, &mut self.rejects, &node.plugin)?;
-                let usable = (!rejected.is_empty()).then(|| without(&batch, &rejected)).transpose()?;
-                let usable = usable.as_ref().unwrap_or(&batch);
-                if !usable.is_empty() {
-                    sink.write(usable).await?;
-                    self.wrote = true;
-                }
-                StepMetrics::add(&metrics.in_flight, usable.rows() as u64);
-                let dead = dead::of_rows(&batch, self.rejects.rows());
-                self.rejected(index, &partition, &dead, false)
-            }
+            NodeBody::Sink(_) => self.write(index, &batch).await,
             NodeBody::Repartition(..) => self.repartition(index, &batch, writers).await,
-            NodeBody::Topic(connection, sink) => {
-                let limits = self.limits.get(index).copied().unwrap_or_default();
-                let refused = self.refused.of(&sink.topic);
-                let (encoded, large) = encoded(sink, limits, refused, &batch, &mut self.rejects)?;
-                let rejected = self.rejects.rows().len();
-                let append = Append {
-                    topic: sink.topic.as_str().into(),
-                    partition: None,
-                    keys: encoded.keys,
-                    values: encoded.values,
-                    timestamps: encoded.timestamps,
-                };
-                writers.append(*connection, append).await?;
-                self.wrote = true;
-                StepMetrics::add(&metrics.in_flight, (rows - rejected.min(rows)) as u64);
-                if rejected == 0 {
-                    return Ok(());
-                }
-                let mut dead = dead::of_rows(&batch, self.rejects.rows());
-                if self.nodes[index].on_error == OnError::DeadLetter {
-                    large::cut(&mut dead, self.rejects.rows(), &large);
-                }
-                self.rejected(index, &partition, &dead, false)
-            }
+            NodeBody::Topic(..) => self.append(index, &batch, writers).await,
         }
     }
 
@@ -274,32 +215,6 @@ impl Tree {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Applies a step's `on_error` to records that it could not use. Those that are read again were counted and told before.
-    fn rejected(
-        &mut self,
-        index: usize,
-        partition: &Partition,
-        rejects: &[SourceReject],
-        replay: bool,
-    ) -> Result<()> {
-        if rejects.is_empty() {
-            return Ok(());
-        }
-        let (policy, now) = (self.nodes[index].on_error, self.clock.now());
-        let dead = if replay {
-            again(policy, partition, rejects, now)?
-        } else {
-            let seen = self.metrics[index].reject(rejects.iter().map(|r| r.reason.as_str()));
-            apply_policy(policy, partition, rejects, seen, &self.place(index), now)?
-        };
-        if let Some(batch) = dead {
-            let outputs = std::mem::take(&mut self.nodes[index].outputs.dead);
-            self.enqueue(&outputs, batch);
-            self.nodes[index].outputs.dead = outputs;
-        }
-        Ok(())
     }
 
     /// Lets time pass: closes the windows that are due. `More` where the transaction is full before all are closed.
@@ -393,89 +308,6 @@ impl Tree {
         }
         result
     }
-}
-
-/// What a step's `on_error` makes of records that could not be used: an error, nothing, or a batch for the `dead` output. `seen` is how many the
-/// step had before.
-pub(crate) fn apply_policy(
-    policy: OnError,
-    partition: &Partition,
-    rejects: &[SourceReject],
-    seen: u64,
-    place: &str,
-    now: i64,
-) -> Result<Option<Batch>> {
-    match policy {
-        OnError::Fail => {
-            let (at, reason) =
-                rejects.first().map_or(("", "a record could not be used"), |r| (&r.place, &r.reason));
-            Err(Error::fatal(format!("{at}: {reason}")).remedy(
-                "mend the record, or let the step go on without such records: `on_error: skip` counts them, \
-                 `on_error: dead_letter` sends them to a chain that begins `from:` this step's `.dead`",
-            ))
-        }
-        OnError::Skip => {
-            for reject in rejects.iter().take(LOGGED_REJECTS.saturating_sub(seen) as usize) {
-                tracing::warn!(step = place, record = reject.place, "skipped: {}", reject.reason);
-            }
-            Ok(None)
-        }
-        OnError::DeadLetter => dead::batch(partition, rejects, now, false).map(Some),
-    }
-}
-
-/// The batch for the `dead` output of a step whose rejects are read again.
-pub(crate) fn again(
-    policy: OnError,
-    partition: &Partition,
-    rejects: &[SourceReject],
-    now: i64,
-) -> Result<Option<Batch>> {
-    match policy {
-        OnError::Fail | OnError::Skip => Ok(None),
-        OnError::DeadLetter => dead::batch(partition, rejects, now, true).map(Some),
-    }
-}
-
-/// The records of a batch that the sink's topic takes, and the rows whose records are too large for it.
-fn encoded(
-    sink: &mut LogSink,
-    limits: Limits,
-    refused: Option<OfTopic<'_>>,
-    batch: &Batch,
-    rejects: &mut Rejects,
-) -> Result<(Encoded, Vec<usize>)> {
-    rejects.clear();
-    let encoded = sink.encoder.encode(batch, rejects)?;
-    let mut checked = Checked::new(encoded, batch.rows(), rejects, &sink.format)?;
-    let large = large::take_out(&mut checked, limits, refused, &sink.topic, rejects)?;
-    Ok((checked.records, large))
-}
-
-/// The rows of a batch that a sink of a plugin's own cannot write.
-fn unusable(
-    sink: &mut dyn Sink,
-    batch: &Batch,
-    rejects: &mut Rejects,
-    plugin: &str,
-) -> Result<HashSet<usize>> {
-    rejects.clear();
-    sink.unusable(batch, rejects)?;
-    settled(rejects, batch.rows(), "sink", plugin)
-}
-
-/// The rows that a plugin rejected, each once; an error where there is no such row.
-fn settled(rejects: &mut Rejects, rows: usize, kind: &str, plugin: &str) -> Result<HashSet<usize>> {
-    rejects.settle(rows).map_err(|row| {
-        let mistake = format!("the {kind} `{plugin}` rejected row {row} of {rows}, counted from 0");
-        Error::fatal(mistake).remedy("this is a mistake in the plugin: report it to whoever wrote it")
-    })
-}
-
-/// A batch without some of its rows.
-fn without(batch: &Batch, rejected: &HashSet<usize>) -> Result<Batch> {
-    let stay: BooleanArray = (0..batch.rows()).map(|row| Some(!rejected.contains(&row))).collect();
-    batch.filter(&stay).map_err(|e| Error::fatal("rejected rows could not be left out").caused_by(e))
 }
 
 fn of_sink(error: Error, index: usize, chain: &str, id: &str) -> Error {

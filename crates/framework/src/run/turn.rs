@@ -12,7 +12,13 @@ use crate::log::{Group, Log, LogReader, ReadEvent, ReaderOptions, Start, TopicSp
 
 /// The topic of a pipeline's positions.
 pub(crate) fn positions_topic(pipeline: &str) -> TopicSpec {
-    TopicSpec { name: format!("{pipeline}.positions"), partitions: Some(1), create: true, compacted: true }
+    TopicSpec {
+        name: format!("{pipeline}.positions"),
+        partitions: Some(1),
+        create: true,
+        compacted: true,
+        retention: None,
+    }
 }
 
 /// A worker's place in the group of those that may run a chain.

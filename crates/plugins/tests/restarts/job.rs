@@ -114,7 +114,13 @@ pipelines:
 
     pub(crate) fn append_all(&self, topic: &str, rows: &[(Option<&str>, &Value, i64)]) {
         self.with_log(async |log| {
-            let spec = TopicSpec { name: topic.into(), partitions: Some(1), create: true, compacted: false };
+            let spec = TopicSpec {
+                name: topic.into(),
+                partitions: Some(1),
+                create: true,
+                compacted: false,
+                retention: None,
+            };
             log.ensure_topics(&[spec]).await.unwrap();
             let options =
                 WriterOptions { transactional_id: None, transaction_timeout: Duration::from_secs(10) };
@@ -139,7 +145,13 @@ pipelines:
 
     /// The same; `None` where the topic is not there.
     pub(crate) fn try_topic(&self, name: &str) -> Option<Vec<Value>> {
-        let spec = TopicSpec { name: name.into(), partitions: None, create: false, compacted: false };
+        let spec = TopicSpec {
+            name: name.into(),
+            partitions: None,
+            create: false,
+            compacted: false,
+            retention: None,
+        };
         let there = self.with_log(async |log| log.ensure_topics(&[spec]).await.is_ok());
         there.then(|| self.topic(name))
     }

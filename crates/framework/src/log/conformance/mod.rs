@@ -128,8 +128,13 @@ impl Harness {
 
     async fn topic(&self, name: &str, partitions: u32) -> Result<Arc<str>> {
         let name = self.name(name);
-        let spec =
-            TopicSpec { name: name.clone(), partitions: Some(partitions), create: true, compacted: false };
+        let spec = TopicSpec {
+            name: name.clone(),
+            partitions: Some(partitions),
+            create: true,
+            compacted: false,
+            retention: None,
+        };
         let made = self.log.ensure_topics(&[spec]).await?;
         assert_eq!(made, [partitions], "partitions of the new topic {name}");
         Ok(name.into())

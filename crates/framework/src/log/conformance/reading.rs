@@ -267,7 +267,8 @@ pub(super) async fn a_reader_of_one_partition(h: Harness) -> Result<()> {
 
 pub(super) async fn a_compacted_topic_keeps_the_last_of_each_key(h: Harness) -> Result<()> {
     let name = h.name("compacted");
-    let spec = TopicSpec { name: name.clone(), partitions: Some(1), create: true, compacted: true };
+    let spec =
+        TopicSpec { name: name.clone(), partitions: Some(1), create: true, compacted: true, retention: None };
     h.log.ensure_topics(&[spec]).await?;
     let topic: Arc<str> = name.into();
     let mut writer = h.writer("w").await?;
@@ -380,7 +381,13 @@ pub(super) async fn topics_are_made_or_missed(h: Harness) -> Result<()> {
         assert_eq!(error, Some((Consequence::Fatal, true)), "a missing topic is fatal, with a remedy");
     };
     let absent = h.name("absent");
-    let spec = TopicSpec { name: absent.clone(), partitions: None, create: false, compacted: false };
+    let spec = TopicSpec {
+        name: absent.clone(),
+        partitions: None,
+        create: false,
+        compacted: false,
+        retention: None,
+    };
     fatal(h.log.ensure_topics(std::slice::from_ref(&spec)).await.err());
 
     let mut read = h.log.reader(Harness::options(&absent, None)).await;
@@ -401,9 +408,21 @@ pub(super) async fn topics_are_made_or_missed(h: Harness) -> Result<()> {
     fatal(written.err());
 
     let made = h.topic("made", 3).await?;
-    let again = TopicSpec { name: made.to_string(), partitions: Some(9), create: true, compacted: false };
+    let again = TopicSpec {
+        name: made.to_string(),
+        partitions: Some(9),
+        create: true,
+        compacted: false,
+        retention: None,
+    };
     assert_eq!(h.log.ensure_topics(&[again]).await?, [3], "a topic that is there stays as it is");
-    let default = TopicSpec { name: h.name("default"), partitions: None, create: true, compacted: false };
+    let default = TopicSpec {
+        name: h.name("default"),
+        partitions: None,
+        create: true,
+        compacted: false,
+        retention: None,
+    };
     assert!(h.log.ensure_topics(&[default]).await?[0] > 0);
     Ok(())
 }

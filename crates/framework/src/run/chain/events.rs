@@ -13,7 +13,7 @@ use crate::run::FailPoint;
 use crate::run::changelog::{self, Kept, Progress};
 use crate::run::input::InputEvent;
 use crate::run::notes::{InChangelog, Matched, Notes};
-use crate::run::tree::{again, apply_policy};
+use crate::run::policy::{again, apply_policy};
 
 /// How much of a batch an event has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,8 +12,13 @@ const STEP: &str = "count.window";
 /// A changelog of one partition that holds these records: part, number, bytes.
 async fn with(records: &[(&str, u32, &str)]) -> Result<Changelog> {
     let log: Arc<dyn Log> = Arc::new(MemoryLog::default());
-    let spec =
-        |name: &str| TopicSpec { name: name.to_owned(), partitions: Some(1), create: true, compacted: false };
+    let spec = |name: &str| TopicSpec {
+        name: name.to_owned(),
+        partitions: Some(1),
+        create: true,
+        compacted: false,
+        retention: None,
+    };
     log.ensure_topics(&[spec("in"), spec("log")]).await?;
     let options = WriterOptions { transactional_id: None, transaction_timeout: Duration::from_secs(10) };
     let mut writer = log.writer(options).await?;

@@ -80,7 +80,13 @@ async fn rows(log: &DiskLog) -> Result<Vec<i64>> {
 
 /// A chain that copies numbers: its position in `in` says which comes next, and is committed with the row. Opens all, and copies up to `until`.
 async fn copy(log: &DiskLog, until: i64, bytes: usize) -> Result<()> {
-    let spec = |name: &str| TopicSpec { name: name.into(), partitions: None, create: true, compacted: false };
+    let spec = |name: &str| TopicSpec {
+        name: name.into(),
+        partitions: None,
+        create: true,
+        compacted: false,
+        retention: None,
+    };
     log.ensure_topics(&[spec("in"), spec("out")]).await?;
     let mut reading = reader(log, "in", Some("g")).await?;
     let mut writing = writer(log).await?;

@@ -28,6 +28,8 @@ pub(super) struct Rules {
     pub(super) after: Option<i64>,
     /// How many it may be behind.
     pub(super) before: Option<i64>,
+    /// For how many milliseconds records are kept after their timestamp; `None` for ever.
+    pub(super) kept: Option<u64>,
     /// Whether a record must have a key; `None` where this user may not know.
     pub(super) compacted: Option<bool>,
 }
@@ -39,15 +41,18 @@ pub(super) struct Limits(Mutex<BTreeMap<String, Rules>>);
 impl Limits {
     /// The largest key and value together. A batch is taken to be as large as it is before it is compressed.
     pub(super) async fn largest_record(&self, settings: &KafkaSettings, topic: &str) -> Result<usize> {
-        let rules = match self.known(topic) {
-            Some(known) => known,
-            None => {
-                let found = ask(settings, topic).await?;
-                self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned(), found);
-                found
-            }
-        };
+        let rules = self.rules(settings, topic).await?;
         Ok(rules.largest.unwrap_or(usize::MAX).min(settings.message_max()).saturating_sub(OVERHEAD))
+    }
+
+    /// What a topic takes; the brokers are asked once.
+    pub(super) async fn rules(&self, settings: &KafkaSettings, topic: &str) -> Result<Rules> {
+        if let Some(known) = self.known(topic) {
+            return Ok(known);
+        }
+        let found = ask(settings, topic).await?;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned(), found);
+        Ok(found)
     }
 
     /// What a topic was found to take when it was asked about.
@@ -86,10 +91,13 @@ async fn ask(settings: &KafkaSettings, topic: &str) -> Result<Rules> {
     let stamps = text("message.timestamp.type") == Some("LogAppendTime");
     let either = || bound("message.timestamp.difference.max.ms");
     let time = |name: &str| bound(name).or_else(either).filter(|_| !stamps);
+    let deletes = text("cleanup.policy").is_some_and(|policy| policy.contains("delete"));
     Ok(Rules {
         largest: number(TOPIC_MAX).and_then(|bytes| usize::try_from(bytes).ok()),
         after: time("message.timestamp.after.max.ms"),
         before: time("message.timestamp.before.max.ms"),
+        // Where the brokers stamp records themselves, the time of a row does not matter.
+        kept: number("retention.ms").and_then(|kept| u64::try_from(kept).ok()).filter(|_| deletes && !stamps),
         compacted: text("cleanup.policy").map(|policy| policy.contains("compact")),
     })
 }

@@ -96,6 +96,11 @@ impl Log for KafkaLog {
         self.limits.largest_record(&self.settings, topic).await.map(Some)
     }
 
+    async fn retention(&self, topic: &str) -> Result<Option<Duration>> {
+        let rules = self.limits.rules(&self.settings, topic).await?;
+        Ok(rules.kept.map(Duration::from_millis))
+    }
+
     fn default_partitions(&self) -> Option<u32> {
         self.settings.partitions
     }

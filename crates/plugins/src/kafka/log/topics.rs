@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use pipectl_framework::config::Retention;
 use pipectl_framework::error::{Error, Result};
 use pipectl_framework::log::TopicSpec;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -152,11 +153,22 @@ async fn create(settings: &KafkaSettings, topics: &[&TopicSpec]) -> Result<()> {
         .map_err(|e| error("cannot make a Kafka client", e))?;
     // -1 leaves it to the brokers.
     let replication = settings.replication.map_or(-1, i32::from);
+    // -1 is for ever.
+    let millis = |retention| match retention {
+        Retention::Forever => "-1".to_owned(),
+        Retention::For(length) => length.as_millis().to_string(),
+    };
+    let kept: Vec<Option<String>> = topics.iter().map(|topic| topic.retention.map(millis)).collect();
     let new: Vec<NewTopic<'_>> = topics
         .iter()
-        .map(|topic| {
+        .zip(&kept)
+        .map(|(topic, kept)| {
             let partitions = topic.partitions.or(settings.partitions).map_or(-1, u32::cast_signed);
             let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(replication));
+            let new = match kept {
+                Some(kept) => new.set("retention.ms", kept),
+                None => new,
+            };
             if !topic.compacted {
                 return new;
             }

@@ -224,7 +224,13 @@ fn small() -> MemoryLog {
 }
 
 fn topic(name: &str, partitions: u32) -> TopicSpec {
-    TopicSpec { name: name.to_owned(), partitions: Some(partitions), create: true, compacted: false }
+    TopicSpec {
+        name: name.to_owned(),
+        partitions: Some(partitions),
+        create: true,
+        compacted: false,
+        retention: None,
+    }
 }
 
 fn write(path: &Path, text: &str) {
