@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("config", &[]),
     ("time", &["batch", "clock"]),
-    ("log", &["batch", "clock", "error"]),
+    ("log", &["batch", "clock", "config", "error"]),
     ("plugin", &["batch", "clock", "config", "error", "log", "metrics"]),
     ("window", &["batch", "clock", "config", "error", "hash", "log", "plugin", "time"]),
     ("graph", &["batch", "clock", "config", "error", "hash", "log", "plugin", "time", "window"]),
