@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use pipectl_framework::metrics::ChainFigures;
+use pipectl_framework::config::DurationText;
+use pipectl_framework::metrics::{ChainFigures, StepMetrics};
 
 /// A table of all steps. In each row, in = out + filtered + late + dead + in flight.
 pub(crate) fn summary(figures: &[ChainFigures], took: Duration) -> String {
@@ -47,6 +48,9 @@ pub(crate) fn summary(figures: &[ChainFigures], took: Duration) -> String {
             );
         }
         for (id, metrics) in &chain.steps {
+            if let Some(late) = late(metrics) {
+                let _ = writeln!(out, "{}.{id}: {late}", chain.name);
+            }
             let reasons: Vec<String> =
                 metrics.reasons().iter().map(|(kind, rows)| format!("{rows} {kind}")).collect();
             if !reasons.is_empty() {
@@ -58,6 +62,19 @@ pub(crate) fn summary(figures: &[ChainFigures], took: Duration) -> String {
         let _ = writeln!(out, "the balance does not hold in: {} (please report this)", unbalanced.join(", "));
     }
     out
+}
+
+/// How many rows were late, with what would have let them count.
+fn late(metrics: &StepMetrics) -> Option<String> {
+    let (rows, by) = (metrics.late.load(Relaxed), metrics.late_by.load(Relaxed));
+    let wait = DurationText::at_least(i64::try_from(by).unwrap_or(i64::MAX));
+    let rows = match rows {
+        0 => return None,
+        1 => "1 row".to_owned(),
+        rows => format!("{rows} rows"),
+    };
+    let remedy = (by > 0).then(|| format!("; with `out_of_orderness: {wait}` none would have been late"));
+    Some(format!("{rows} came too late for every window{}", remedy.unwrap_or_default()))
 }
 
 /// The same as log events, one a step.
@@ -81,6 +98,14 @@ pub(crate) fn log_balance(figures: &[ChainFigures]) {
                 holds = b.holds(),
                 "balance"
             );
+            if let Some(late) = late(metrics) {
+                tracing::info!(
+                    chain = chain.name,
+                    step,
+                    late_by_ms = metrics.late_by.load(Relaxed),
+                    "{late}"
+                );
+            }
             for (reason, rows) in metrics.reasons() {
                 tracing::info!(chain = chain.name, step, rows, reason, "not used");
             }

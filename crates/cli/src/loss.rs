@@ -1,6 +1,6 @@
 //! What is said of records that are lost, and of topics that are not what they were.
 
-use pipectl_framework::log::Gone;
+use pipectl_framework::log::{Gone, Start};
 
 /// Which records are lost.
 pub(crate) fn what(gone: &Gone) -> String {
@@ -39,3 +39,19 @@ pub(crate) fn grown(topic: &str, before: u32, now: u32) -> String {
 /// What that means.
 pub(crate) const GROWN: &str = "a window by key that was open meanwhile may give a key twice, each with a part of its rows; stop the \
                                 pipeline, and whoever writes, before partitions are added";
+
+/// Nothing is kept of how far a chain had come, and yet a topic that it writes has records.
+pub(crate) fn begins_anew(source: &str, start: Start, written: &str) -> String {
+    let from = match start {
+        Start::Earliest => "from its beginning",
+        Start::Latest => "from its end on",
+    };
+    format!(
+        "nothing is kept of how far {source} was read, so it is read {from}; but topic `{written}`, which no other chain here writes, \
+         has records already"
+    )
+}
+
+/// What that means.
+pub(crate) const RENAMED: &str = "where the chain had another name, stop it, and say `was: NAME` beside its source; where its positions were \
+                                  deleted, it gives again what it gave before, or with `start: latest` leaves out what came since";

@@ -67,10 +67,38 @@ pub(crate) fn tell(notice: &Notice, troubles: &mut Troubles, status: &Status, te
                 "window `{step}` is new: its first windows hold only what is read from here on"
             );
         }
+        Notice::NothingUsed { chain, step, rows, reason } => {
+            tracing::warn!(
+                chain,
+                step,
+                rows,
+                reason,
+                help = NOTHING_USED,
+                "{}",
+                nothing_used(step, *rows, reason)
+            );
+        }
+        Notice::Held { chain, held } => {
+            let (place, help) = (&held.place, &held.remedy);
+            tracing::warn!(chain, place, help, "{place} waits: {}", held.why);
+        }
+        Notice::BeginsAnew { chain, source, start, written } => {
+            let what = loss::begins_anew(source, *start, written);
+            tracing::warn!(chain, source, written, help = loss::RENAMED, "{what}");
+        }
         Notice::StandsBy { chain } => tracing::info!(chain, "stands by: another worker runs this chain"),
         Notice::TakesOver { chain } => tracing::info!(chain, "runs here now"),
         Notice::Recovered { chain } => tracing::info!(chain, "works again"),
     }
+}
+
+/// What to do where a step could use nothing.
+const NOTHING_USED: &str = "look whether the step's settings are those of its data; with `on_error: fail` the run ends at the \
+                            first such row and names it";
+
+fn nothing_used(step: &str, rows: u64, reason: &str) -> String {
+    let rows = if rows == 1 { "the only row".to_owned() } else { format!("any of the {rows} rows") };
+    format!("{step} could not use {rows} that came in, most often: {reason}")
 }
 
 fn told(notice: &Notice, terminal: &Terminal) -> String {
@@ -101,6 +129,16 @@ fn told(notice: &Notice, terminal: &Terminal) -> String {
         }
         Notice::WindowBegins { chain, step } => {
             format!("{chain}: window `{step}` is new: its first windows hold only what is read from here on")
+        }
+        Notice::NothingUsed { step, rows, reason, .. } => {
+            format!("warning: {}\n  = help: {NOTHING_USED}", nothing_used(step, *rows, reason))
+        }
+        Notice::Held { chain, held } => {
+            format!("warning: {chain}: {} waits: {}\n  = help: {}", held.place, held.why, held.remedy)
+        }
+        Notice::BeginsAnew { chain, source, start, written } => {
+            let what = loss::begins_anew(source, *start, written);
+            format!("warning: {chain}: {what}\n  = help: {}", loss::RENAMED)
         }
         Notice::StandsBy { chain } => format!("{chain}: stands by: another worker runs this chain"),
         Notice::TakesOver { chain } => format!("{chain}: runs here now"),

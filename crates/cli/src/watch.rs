@@ -25,6 +25,8 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(9);
 const LAST_WORDS: Duration = Duration::from_millis(700);
 /// How long a line may take to be written then.
 const LAST_LINE: Duration = Duration::from_millis(100);
+/// What reaches the process again so soon is the same Ctrl-C: the terminal signals the whole group, and a wrapper passes it on.
+const SAME_SIGNAL: Duration = Duration::from_millis(300);
 /// How often it is looked whether a chain failed, which makes the others drain.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -122,19 +124,25 @@ struct Guard {
 impl Guard {
     /// Ends with the process.
     async fn watch(mut self) {
-        let (mut signalled, mut deadline) = (false, None);
+        let (mut signalled, mut deadline): (Option<Instant>, Option<Instant>) = (None, None);
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop(&mut self.interrupt, &mut self.terminate) => {
-                    if std::mem::replace(&mut signalled, true) {
-                        self.tell(Told::Now);
-                        sleep(LAST_WORDS).await;
-                        end(Exit::Stopped.code().into());
+                    match signalled {
+                        None => {
+                            signalled = Some(Instant::now());
+                            self.view.control.drain();
+                            self.tell(Told::Drain);
+                        }
+                        Some(at) if at.elapsed() < SAME_SIGNAL => {}
+                        Some(_) => {
+                            self.tell(Told::Now);
+                            sleep(LAST_WORDS).await;
+                            end(Exit::Stopped.code().into());
+                        }
                     }
-                    self.view.control.drain();
-                    self.tell(Told::Drain);
                 }
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     self.overdue().await;

@@ -233,6 +233,14 @@ impl Batch {
         self.read.as_ref().map_or(&self.times, |read| &read.times)
     }
 
+    /// The times and the offsets of all rows that were read.
+    pub(crate) fn read(&self) -> (&Times, &ScalarBuffer<i64>) {
+        match &self.read {
+            Some(read) => (&read.times, &read.offsets),
+            None => (&self.times, &self.origin.offsets),
+        }
+    }
+
     /// Says that a step has made these rows of those.
     #[must_use]
     pub(crate) fn made_of(self, before: &Self) -> Self {
@@ -310,6 +318,22 @@ impl Batch {
             channel: self.channel.clone(),
             read: None,
         }
+    }
+
+    /// The rows before `row`, and those from it on, each with the times that were read with it. `row` is of another record than the
+    /// one before it.
+    pub(crate) fn split(&self, row: usize) -> (Self, Self) {
+        let (mut before, mut from) = (self.cut(0, row), self.cut(row, self.rows() - row));
+        if let (Some(read), Some(offset)) = (&self.read, self.origin.offsets.get(row)) {
+            let at = read.offsets.partition_point(|o| o < offset);
+            let part = |start: usize, length: usize| {
+                let times = read.times.slice(start, length).into();
+                Some(Arc::new(AsRead { times, offsets: read.offsets.slice(start, length) }))
+            };
+            before = before.of(part(0, at));
+            from = from.of(part(at, read.offsets.len() - at));
+        }
+        (before, from)
     }
 
     /// The greatest event time of the batch; `None` where it is empty.

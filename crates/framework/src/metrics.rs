@@ -22,9 +22,11 @@ pub struct StepMetrics {
     pub filtered: AtomicU64,
     /// Rows that came after their window had closed.
     pub late: AtomicU64,
+    /// The least `out_of_orderness`, in milliseconds, with which none of the late rows would have been late; 0 where none was.
+    pub late_by: AtomicU64,
     /// Rows that could not be used, skipped or sent to the `dead` output.
     pub dead: AtomicU64,
-    /// Rows held: in open panes, or written and not yet durable.
+    /// Rows held: in open panes, written and not yet durable, or, at a source, not whole at the end of the data.
     pub in_flight: AtomicU64,
     /// Rows that the step made (a window's results); not part of the balance.
     pub made: AtomicU64,
@@ -67,6 +69,13 @@ impl StepMetrics {
     /// How many rows could not be used, by the kind of reason: what stands before the first `: ` of it.
     pub fn reasons(&self) -> BTreeMap<String, u64> {
         self.reasons.lock().map(|reasons| reasons.clone()).unwrap_or_default()
+    }
+
+    /// How many rows came in, where none of them could be used, with the kind of reason that was given most often.
+    pub(crate) fn nothing_used(&self) -> Option<(u64, String)> {
+        let Balance { rows_in, dead, in_flight, .. } = self.balance();
+        let most = self.reasons().into_iter().max_by_key(|(_, rows)| *rows);
+        most.filter(|_| dead > 0 && dead + in_flight == rows_in).map(|(reason, _)| (dead, reason))
     }
 
     /// Goes back to earlier figures: what came after them was thrown away and is read again.

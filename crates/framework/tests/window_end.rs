@@ -186,3 +186,36 @@ fn a_saved_window_that_was_given_is_not_given_again() {
         assert!(bench.given().is_empty());
     }
 }
+
+/// A session that closed is kept for rows that hang together with it; a restart reads its rows again.
+#[test]
+fn a_session_that_closed_before_a_restart_is_not_given_at_the_end() {
+    let settings =
+        WindowSettings { shape: Shape::Session { gap: 10 }, ..WindowSettings::tumbling(10).unwrap() };
+    let mut bench = Bench::new(settings.clone());
+    bench.push(&[(1, "a")]);
+    bench.push(&[(15, "b")]);
+    assert_eq!(bench.given(), ["1..11 a=1"]);
+    bench.restart(settings, &[(1, "a"), (15, "b")]);
+    assert_eq!(bench.finish(), ["15..25 b=1"]);
+}
+
+/// What is saved is not saved again when the end of the data gives it.
+#[test]
+fn a_window_that_was_given_since_it_was_saved_is_not_given_again() {
+    for shape in [WindowSettings::tumbling(10).unwrap().shape, Shape::Session { gap: 10 }] {
+        let settings =
+            WindowSettings { shape, out_of_orderness: 100, ..WindowSettings::tumbling(10).unwrap() };
+        let mut bench = Bench::new(settings.clone());
+        bench.push(&[(1, "a"), (15, "b")]);
+        bench.restart_from_changelog(settings.clone());
+        assert_eq!(bench.finish().len(), 2);
+        bench.restart_from_what_was_saved(settings.clone());
+        assert!(bench.finish().is_empty(), "it has no new row");
+        bench.restart_from_what_was_saved(settings.clone());
+        bench.push(&[(16, "b")]);
+        bench.restart_from_changelog(settings);
+        let given = bench.finish();
+        assert!(given.len() == 1 && given[0].ends_with("b=2"), "{given:?}");
+    }
+}

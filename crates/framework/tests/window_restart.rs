@@ -11,7 +11,7 @@ use arrow_array::{RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use pipectl_framework::batch::{Batch, Origin, Partition};
 use pipectl_framework::plugin::Input;
-use pipectl_framework::window::{Restored, Shape, WindowOperator, WindowOutput, WindowSettings};
+use pipectl_framework::window::{Given, Restored, Shape, WindowOperator, WindowOutput, WindowSettings};
 use support::aggregates::Count;
 use support::bench::text;
 
@@ -80,6 +80,37 @@ fn a_window_is_given_again_only_with_the_rows_that_are_awaited() {
     worker.operator.is_replayed(&awaited, Duration::ZERO);
     worker.tick();
     assert_eq!(worker.given(), ["20..30 a=1 b=1"]);
+}
+
+#[test]
+fn a_window_that_waits_is_given_once_though_another_row_comes_for_it() {
+    let mut worker = Worker::new(with_lateness(20));
+    let (here, awaited) = (worker.assign(0, 7, 33, 30), worker.assign(1, 5, 33, 30));
+    worker.operator.expect_replay(&awaited, Duration::ZERO);
+    worker.push(&here, 7, false, (25, "a"));
+    worker.operator.is_replayed(&awaited, Duration::ZERO);
+    // Both in one turn: nothing is given between them.
+    let mut out = std::mem::take(&mut worker.out);
+    assert!(out.results.is_empty());
+    worker.push(&awaited, 5, false, (26, "b"));
+    out.results.append(&mut worker.out.results);
+    let given: Vec<String> = out.results.iter().map(text).collect();
+    assert_eq!(given, ["20..30 a=1 b=1"]);
+}
+
+#[test]
+fn a_partition_without_a_row_has_no_window_given_again() {
+    let given = |offset, until| Some(Given { offset, until });
+    let mut worker = Worker::new(with_lateness(0));
+    let (here, empty) = (Partition::new("t", 0), Partition::new("t", 1));
+    for (partition, pos, given) in [(&here, 1, given(1, 20)), (&empty, 0, given(0, 10))] {
+        let restored = Restored { pos, given, ..Restored::default() };
+        worker.operator.assign(partition.clone(), Some(restored), Duration::ZERO);
+    }
+    worker.operator.expect_replay(&here, Duration::ZERO);
+    worker.push(&here, 0, true, (15, "a"));
+    worker.operator.finish(&mut worker.out).unwrap();
+    assert!(worker.given().is_empty(), "another worker gave it");
 }
 
 #[test]

@@ -158,7 +158,8 @@ async fn our_source(file: &Path) -> Counts {
     let steps = "    - transform: select\n      with: { fields: [gender] }\n    - sink: memory\n      with: { name: bench }\n";
     let chain = planned(file, steps).chains.remove(0);
     let SourceBody::Custom(mut source, _) = chain.source.bound.body else { panic!("not a file") };
-    let context = SourceContext { clock: Clock::system(), once: true, batch_rows: 8192 };
+    let context =
+        SourceContext { clock: Clock::system(), once: true, batch_rows: 8192, keeps_position: false };
     source.open(&context, None).await.unwrap();
     let mut counts = ByByte::default();
     loop {

@@ -20,7 +20,7 @@ use pipectl_framework::clock::Clock;
 use pipectl_framework::config::{Document, SourceFile};
 use pipectl_framework::graph::{PlanOptions, plan};
 use pipectl_framework::log::{
-    Append, GroupPositions, Log, Position, ReadEvent, ReaderOptions, Start, TopicSpec, WriterOptions,
+    Append, Group, GroupPositions, Log, Position, ReadEvent, ReaderOptions, Start, TopicSpec, WriterOptions,
 };
 use pipectl_framework::plugin::Registry;
 use pipectl_framework::run::{Run, RunOptions};
@@ -49,8 +49,13 @@ async fn main() {
     let log = KafkaLog::new(KafkaSettings { brokers: brokers.clone(), ..KafkaSettings::default() });
     let (input, output) = (format!("bench-{run}-in"), format!("bench-{run}-out"));
     for (name, partitions) in [(&input, PARTITIONS), (&output, 1)] {
-        let spec =
-            TopicSpec { name: name.clone(), partitions: Some(partitions), create: true, compacted: false };
+        let spec = TopicSpec {
+            name: name.clone(),
+            partitions: Some(partitions),
+            create: true,
+            compacted: false,
+            retention: None,
+        };
         log.ensure_topics(&[spec]).await.expect("topics");
     }
     fill(&log, &input, records).await;
@@ -121,7 +126,7 @@ async fn ours(log: &KafkaLog, input: &str, output: &str, id: &str, records: u64)
     let options = ReaderOptions {
         topics: vec![input.to_owned()],
         partitions: None,
-        group: Some(id.to_owned()),
+        group: Some(Group::new(id)),
         start: Start::Earliest,
         max_records: 65_536,
         max_bytes: 16 << 20,

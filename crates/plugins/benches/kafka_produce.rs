@@ -38,7 +38,13 @@ async fn main() {
     let run = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_millis();
     let log = KafkaLog::new(KafkaSettings { brokers: brokers.clone(), ..KafkaSettings::default() });
     let topic = format!("bench-{run}");
-    let spec = TopicSpec { name: topic.clone(), partitions: Some(4), create: true, compacted: false };
+    let spec = TopicSpec {
+        name: topic.clone(),
+        partitions: Some(4),
+        create: true,
+        compacted: false,
+        retention: None,
+    };
     log.ensure_topics(&[spec]).await.expect("a topic");
     for _ in 0..2 {
         let bare = bare(&brokers, &topic, records);

@@ -35,6 +35,6 @@ pub mod kafka;
 pub mod memory;
 mod replay;
 pub mod socketio;
-mod stdout;
+pub mod stdout;
 mod transform;
 mod window;

@@ -18,7 +18,7 @@ use std::time::Duration;
 use dice::Dice;
 use pipectl_framework::clock::Clock;
 use pipectl_framework::log::{
-    Append, Log, Position, ReadEvent, ReaderOptions, Start, TopicSpec, WriterOptions,
+    Append, Group, Log, Position, ReadEvent, ReaderOptions, Start, TopicSpec, WriterOptions,
 };
 use pipectl_framework::run::{Run, RunOptions};
 use pipectl_framework::testing::START;
@@ -63,7 +63,8 @@ fn row(i: i64) -> (String, Value, i64) {
 }
 
 async fn write(log: &Arc<dyn Log>, from: i64, to: i64) {
-    let spec = TopicSpec { name: "in".into(), partitions: Some(2), create: true, compacted: false };
+    let spec =
+        TopicSpec { name: "in".into(), partitions: Some(2), create: true, compacted: false, retention: None };
     log.ensure_topics(&[spec]).await.unwrap();
     let options = WriterOptions { transactional_id: None, transaction_timeout: Duration::from_secs(10) };
     let mut writer = log.writer(options).await.unwrap();
@@ -86,7 +87,7 @@ async fn committed(log: &Arc<dyn Log>) -> Vec<Position> {
     let options = ReaderOptions {
         topics: vec!["in".into()],
         partitions: None,
-        group: Some("t.count".into()),
+        group: Some(Group::new("t.count")),
         start: Start::Earliest,
         max_records: 1,
         max_bytes: 1 << 20,
@@ -232,7 +233,7 @@ fn a_state_that_is_gone_is_said_and_nothing_is_counted() {
         let options_of_group = ReaderOptions {
             topics: vec!["in".into()],
             partitions: None,
-            group: Some("t.count".into()),
+            group: Some(Group::new("t.count")),
             start: Start::Earliest,
             max_records: 1,
             max_bytes: 1 << 20,

@@ -14,7 +14,7 @@ use pipectl_framework::error::Result;
 use pipectl_framework::log::conformance::{Harness, cases};
 use pipectl_framework::log::memory::MemoryOptions;
 use pipectl_framework::log::{
-    Append, GroupPositions, Log, LogReader, Position, ReadEvent, ReaderOptions, Start, TopicSpec,
+    Append, Group, GroupPositions, Log, LogReader, Position, ReadEvent, ReaderOptions, Start, TopicSpec,
     WriterOptions,
 };
 use pipectl_plugins::disk::DiskLog;
@@ -64,7 +64,7 @@ async fn reader(log: &DiskLog, group: Option<&str>) -> Result<Box<dyn LogReader>
     let options = ReaderOptions {
         topics: vec!["t".into()],
         partitions: None,
-        group: group.map(str::to_owned),
+        group: group.map(Group::new),
         start: Start::Earliest,
         max_records: 100,
         max_bytes: 1 << 20,
@@ -94,7 +94,8 @@ async fn rest(reader: &mut Box<dyn LogReader>) -> Result<Vec<(i32, i64, String)>
 #[test]
 fn what_was_committed_is_there_again_and_nothing_else() -> Result<()> {
     let folder = tempfile::tempdir().unwrap();
-    let spec = TopicSpec { name: "t".into(), partitions: Some(2), create: true, compacted: false };
+    let spec =
+        TopicSpec { name: "t".into(), partitions: Some(2), create: true, compacted: false, retention: None };
     let writer = WriterOptions {
         transactional_id: Some("w".into()),
         transaction_timeout: std::time::Duration::from_secs(10),
@@ -147,7 +148,7 @@ fn what_was_committed_is_there_again_and_nothing_else() -> Result<()> {
 }
 
 const SPEC: fn() -> TopicSpec =
-    || TopicSpec { name: "t".into(), partitions: Some(1), create: true, compacted: false };
+    || TopicSpec { name: "t".into(), partitions: Some(1), create: true, compacted: false, retention: None };
 
 const WRITER: fn() -> WriterOptions = || WriterOptions {
     transactional_id: Some("w".into()),

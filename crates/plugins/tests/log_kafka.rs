@@ -56,7 +56,13 @@ async fn a_reader_without_a_group_takes_in_partitions_that_are_added() {
     let properties = vec![("topic.metadata.refresh.interval.ms".to_owned(), "200".to_owned())];
     let log =
         KafkaLog::new(KafkaSettings { brokers: brokers.clone(), properties, ..KafkaSettings::default() });
-    let spec = TopicSpec { name: topic.clone(), partitions: Some(1), create: true, compacted: false };
+    let spec = TopicSpec {
+        name: topic.clone(),
+        partitions: Some(1),
+        create: true,
+        compacted: false,
+        retention: None,
+    };
     log.ensure_topics(&[spec]).await.expect("a topic");
     let options = ReaderOptions {
         topics: vec![topic.clone()],

@@ -93,8 +93,13 @@ fn run(workers: usize, kills: u64, seed: u64, repartition: &str) -> BTreeMap<(i6
     runtime.unwrap().block_on(async {
         let clock = Clock::manual(START);
         let log = planned(&yaml, folder.path()).connections[0].1.clone();
-        let spec =
-            TopicSpec { name: "in".into(), partitions: Some(PARTITIONS), create: true, compacted: false };
+        let spec = TopicSpec {
+            name: "in".into(),
+            partitions: Some(PARTITIONS),
+            create: true,
+            compacted: false,
+            retention: None,
+        };
         log.ensure_topics(&[spec]).await.unwrap();
         let mut dice = Dice(seed);
         let mut runs: Vec<Option<Run>> = (0..workers).map(|_| None).collect();

@@ -11,6 +11,7 @@ use pipectl_framework::error::{Consequence, Error};
 use pipectl_framework::graph::{Plan, describe};
 use pipectl_framework::plugin::Registry;
 use pipectl_framework::run::{Outcome, Run, RunOptions};
+use pipectl_plugins::stdout::ReaderHasGone;
 
 use crate::args::{self, Global, LogFormat};
 use crate::balance::{log_balance, summary};
@@ -158,6 +159,9 @@ async fn drive(
         tell(&notice, &mut troubles, &status, terminal);
     }
     status.clear();
+    if outcome.as_ref().is_some_and(is_read_enough) {
+        return Ok(Exit::Done);
+    }
     if terminal.json() {
         log_balance(&view.figures);
     } else {
@@ -177,6 +181,12 @@ fn state_folder() -> PathBuf {
     let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let state = from("XDG_STATE_HOME").or_else(|| from("HOME").map(|home| home.join(".local/state")));
     state.unwrap_or_else(std::env::temp_dir).join("pipectl")
+}
+
+/// True where nothing failed but that the reader of standard output had enough. Nobody wants to hear of that.
+fn is_read_enough(outcome: &Outcome) -> bool {
+    let has_gone = |error: &Error| std::error::Error::source(error).is_some_and(|e| e.is::<ReaderHasGone>());
+    !outcome.failures.is_empty() && outcome.failures.iter().all(|(_, error)| has_gone(error))
 }
 
 fn ended(outcome: &Outcome, terminal: &Terminal) -> Exit {

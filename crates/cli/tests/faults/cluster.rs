@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -50,8 +52,22 @@ impl Cluster {
         }
     }
 
+    /// A property of a topic.
+    pub(crate) fn property(&self, topic: &str, name: &str) -> String {
+        let (resource, options) = (ResourceSpecifier::Topic(topic), Self::options());
+        let asked = self.admin.describe_configs([&resource], &options);
+        let found = self.runtime.block_on(asked).unwrap().remove(0).unwrap();
+        found.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default()
+    }
+
     pub(crate) fn delete(&self, topic: &str) {
         let deleted = self.runtime.block_on(self.admin.delete_topics(&[topic], &Self::options())).unwrap();
+        assert!(deleted[0].is_ok(), "{deleted:?}");
+    }
+
+    /// Deletes a group that nobody is in, with its positions.
+    pub(crate) fn delete_group(&self, group: &str) {
+        let deleted = self.runtime.block_on(self.admin.delete_groups(&[group], &Self::options())).unwrap();
         assert!(deleted[0].is_ok(), "{deleted:?}");
     }
 

@@ -145,3 +145,34 @@ fn a_group_of_another_kind_of_consumer_is_refused() {
     assert_snapshot("group-of-another-kind", &messages);
     assert_eq!(copy.copied(), 0);
 }
+
+/// Planning cannot know that these are one: the cluster says it.
+#[test]
+fn one_cluster_under_two_addresses_is_refused_in_one_chain() {
+    let Some(copy) = Copy::find() else { return };
+    copy.cluster.write(&copy.name("in"), 0, 0..3);
+    let suffix = &copy.suffix;
+    let (host, port) = copy.cluster.brokers.rsplit_once(':').unwrap();
+    if host != "127.0.0.1" {
+        eprintln!("SKIPPED one cluster under two addresses: the broker is not on this machine");
+        return;
+    }
+    let pipeline = Pipeline::new(&format!(
+        "name: copy{suffix}
+connections:
+  one: {{ plugin: kafka, brokers: '{}' }}
+  two: {{ plugin: kafka, brokers: '0.0.0.0:{port}' }}
+pipelines:
+  copy:
+    - source: kafka
+      with: {{ connection: one, topic: in{suffix}, format: text }}
+    - sink: kafka
+      with: {{ connection: two, topic: out{suffix}, value: value }}
+",
+        copy.cluster.brokers
+    ));
+    let ended = copy.start(&pipeline).end();
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    assert_snapshot("one-cluster-twice", &ended.messages(&[(suffix, "-X")]));
+    assert_eq!(copy.copied(), 0);
+}

@@ -6,8 +6,12 @@
 //! | `changed_file` | files that are not what they were at the last commit; on Kafka with `PIPECTL_TEST_KAFKA`, and on the log on disk |
 //! | `connection` | addresses where no Kafka answers; needs none |
 //! | `missing` | topics that are not there, or not any more; needs `PIPECTL_TEST_KAFKA` |
+//! | `no_time` | records without a timestamp; needs `PIPECTL_TEST_KAFKA` |
 //! | `ids` | a transactional id or a group that somebody else uses; needs `PIPECTL_TEST_KAFKA` |
+//! | `other_file` | workers of one pipeline with other files; needs `PIPECTL_TEST_KAFKA` |
 //! | `too_large` | rows that are larger than their topic takes; needs `PIPECTL_TEST_KAFKA` |
+//! | `refused` | rows that the brokers refuse by rules of their own, results that lie ahead; needs `PIPECTL_TEST_KAFKA` |
+//! | `retention` | rows that are older than their topic keeps records; needs `PIPECTL_TEST_KAFKA` |
 //! | `lost` | records that are gone, topics that are made anew, partitions that are added; needs `PIPECTL_TEST_KAFKA` |
 //! | `security` | TLS, passwords and ACLs; needs `PIPECTL_TEST_KAFKA_SECURE` |
 //! | `secrets` | passwords in what is said |
@@ -23,9 +27,15 @@
 mod changed_file;
 mod cluster;
 mod connection;
+mod half_row;
 mod ids;
 mod lost;
 mod missing;
+mod no_time;
+mod no_use;
+mod other_file;
+mod refused;
+mod retention;
 mod secrets;
 mod security;
 mod support;

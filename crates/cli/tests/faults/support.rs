@@ -158,6 +158,14 @@ impl Running {
     }
 }
 
+/// A test that fails leaves nothing behind that runs on.
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Ended {
     /// The messages alone (errors, warnings and their remedies), each of `replaced` with its second text for its first.
     pub(crate) fn messages(&self, replaced: &[(&str, &str)]) -> String {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `drain` | a signal while the broker stands still; needs a broker that may be paused |
 //! | `health` | `--health`: what it answers and when, and to whom it does not |
+//! | `pipe` | a pipe that is closed, a Ctrl-C that arrives twice |
 //! | `stderr` | standard error that nobody reads |
 //! | `support` | runs the binary, and asks it |
 #![allow(
@@ -15,5 +16,6 @@
 
 mod drain;
 mod health;
+mod pipe;
 mod stderr;
 mod support;

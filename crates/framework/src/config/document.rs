@@ -183,6 +183,9 @@ pub struct StepDecl {
     pub head: Head,
     /// Its id, unique in the chain: as written, or the plugin's name (`-2` behind the second of the same name).
     pub id: String,
+    /// The name under which its state is kept, where that is another one: at the first step of a chain the chain's, at a window
+    /// `STEP` or `CHAIN.STEP`.
+    pub was: Option<Written>,
     /// What becomes of records that it cannot use.
     pub on_error: Option<(OnErrorDecl, Place)>,
     /// Where the time of a source's rows stands, where that is in their fields.
@@ -254,6 +257,7 @@ impl StepDecl {
     /// What stands where a step should be, and cannot be understood.
     pub(super) fn unknown(node: &Node, kind: Option<Kind>) -> Self {
         Self {
+            was: None,
             head: Head::Unknown(kind),
             id: String::new(),
             on_error: None,

@@ -16,6 +16,7 @@ mod set;
 mod shape;
 mod step;
 mod suggest;
+mod was;
 mod yaml;
 
 pub(crate) use de::serde_problem;
@@ -27,7 +28,7 @@ pub use document::{
 pub use place::{Place, SourceFile};
 pub use problem::Problem;
 pub use retry::{Retry, RetryDecl};
-pub use scalars::{ByteSize, DurationText, Rate};
+pub use scalars::{ByteSize, DurationText, Rate, Retention};
 pub use secret::Secret;
 pub use suggest::nearest;
 pub use yaml::{Entry, MAX_BYTES, Node, Value};

@@ -63,6 +63,26 @@ const LARGEST: u64 = 9_000_000_000_000_000;
 pub struct DurationText(pub Duration);
 
 impl DurationText {
+    /// A length of at least so many milliseconds, no finer than a person would write it.
+    ///
+    /// ```
+    /// use pipectl_framework::config::DurationText;
+    /// let cases = [(1, "1ms"), (1_000, "1s"), (1_001, "2s"), (119_500, "2m"), (120_001, "3m"), (7_199_001, "2h")];
+    /// for (millis, text) in cases {
+    ///     assert_eq!(DurationText::at_least(millis).to_string(), text);
+    /// }
+    /// ```
+    pub fn at_least(millis: i64) -> Self {
+        let millis = millis.max(0).unsigned_abs();
+        let unit = match millis {
+            0..=1_000 => 1,
+            1_001..=120_000 => 1_000,
+            120_001..=7_200_000 => 60_000,
+            _ => 3_600_000,
+        };
+        Self(Duration::from_millis(millis.div_ceil(unit) * unit))
+    }
+
     /// In whole milliseconds.
     pub fn millis(self) -> i64 {
         i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX)
@@ -109,6 +129,35 @@ impl fmt::Display for DurationText {
 }
 
 from_text!(DurationText, "a length of time such as `1s`");
+
+/// For how long a topic keeps records: a length of time, or `forever`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "String")]
+pub enum Retention {
+    /// So long after their time.
+    For(Duration),
+    /// Whatever their time.
+    Forever,
+}
+
+impl FromStr for Retention {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.trim() == "forever" {
+            return Ok(Self::Forever);
+        }
+        match text.parse() {
+            Ok(DurationText(Duration::ZERO)) => {
+                Err("a topic keeps records for longer than no time".to_owned())
+            }
+            Ok(DurationText(length)) => Ok(Self::For(length)),
+            Err(why) => Err(format!("{why}, or `forever`")),
+        }
+    }
+}
+
+from_text!(Retention, "a length of time such as `30d`, or `forever`");
 
 /// A number of things per time: `10/s`, `600/m`, `36000/h`; or `max` for as fast as it goes.
 #[derive(Debug, Clone, Copy, PartialEq, JsonSchema)]

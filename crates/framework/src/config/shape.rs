@@ -133,7 +133,12 @@ impl Shape<'_> {
         if entries.is_empty() && matches!(node.value, Value::Map(_) | Value::Null) {
             self.problems.push(Diagnostic::error(node.place.clone(), "there is no chain under `pipelines:`"));
         }
-        entries.iter().map(|entry| self.chain(entry)).collect()
+        let before = self.problems.len();
+        let chains: Vec<ChainDecl> = entries.iter().map(|entry| self.chain(entry)).collect();
+        if self.problems.len() == before {
+            self.earlier_names(&chains);
+        }
+        chains
     }
 
     pub(super) fn chain(&mut self, entry: &Entry) -> ChainDecl {

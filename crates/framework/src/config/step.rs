@@ -18,13 +18,14 @@ const DELIVERY: [(&str, DeliveryDecl); 2] =
 
 impl Shape<'_> {
     pub(super) fn step(&mut self, item: &Node, ids: &mut BTreeMap<String, usize>) -> StepDecl {
-        const KEYS: [&str; 12] = [
+        const KEYS: [&str; 13] = [
             "source",
             "transform",
             "window",
             "sink",
             "from",
             "id",
+            "was",
             "on_error",
             "time",
             "delivery",
@@ -113,9 +114,11 @@ impl Shape<'_> {
             Diagnostic::error(place, "only a source or a sink is tried again")
                 .help("what a transform or a window cannot use is for `on_error`")
         });
+        let was = self.was(item, kind);
         StepDecl {
             head: parsed,
             id,
+            was,
             on_error,
             time,
             retry,
@@ -127,7 +130,7 @@ impl Shape<'_> {
     }
 
     /// The value of a key that only some kinds of step have; a problem where this one has it and may not.
-    fn only(
+    pub(super) fn only(
         &mut self,
         item: &Node,
         key: &str,

@@ -158,11 +158,12 @@ impl Planner<'_> {
         let (before, _) = first.by?;
         let name = format!("{}.{}", chain.name.text, step.id);
         let fields = first.input.schema.fields();
-        let topic = keys.topic.unwrap_or_else(|| format!("{}.{name}.repartition", self.name()));
+        let kept_as = chain.step_kept_as(step);
+        let topic = keys.topic.unwrap_or_else(|| format!("{}.{kept_as}.repartition", self.name()));
         let schema = Arc::new(Schema::new(columns.iter().map(|c| fields[*c].clone()).collect::<Vec<_>>()));
         // What is counted together is in one partition.
         let partitions = if key.is_empty() { Some(1) } else { keys.partitions };
-        let writer = Repartition::new(&topic, columns, key, &schema);
+        let writer = Repartition::new(&topic, columns, key, &schema, &first.input.schema);
         let speaker = Speaker::new(settings.idle, settings.max_skew);
         let reader = LogSource {
             connection,
@@ -179,6 +180,7 @@ impl Planner<'_> {
             node: Node {
                 chain: chain.name.text.clone(),
                 id: format!("{}.repartition", step.id),
+                kept_as: format!("{kept_as}.repartition"),
                 plugin: FORMAT.to_owned(),
                 input: first.input.schema.clone(),
                 on_error: OnError::Fail,
@@ -198,6 +200,7 @@ impl Planner<'_> {
         let input = Input { schema: schema.clone(), given_by: format!("topic `{topic}`") };
         self.drafts.push(Draft {
             name,
+            kept_as,
             source: SourcePlan {
                 id: format!("{}.repartition", step.id),
                 plugin: FORMAT.to_owned(),

@@ -87,6 +87,9 @@ fn explain_chain(plan: &Plan, chain: &ChainPlan) -> Explained {
     if let (Some(from), SourceBody::Log(source)) = (&chain.source.repartitioned, &chain.source.bound.body) {
         because.push(format!("Topic `{}` mixes the partitions of `{}`: each has a watermark of its own, and windows wait for the slowest.", source.topic, from.topic));
     }
+    if chain.kept_as != chain.name {
+        because.push(format!("Its positions are kept under its earlier name, `{}`.", chain.kept_as));
+    }
     let policies = std::iter::once((&chain.source.id, chain.source.on_error))
         .chain(chain.nodes.iter().map(|node| (&node.id, node.on_error)));
     because.extend(policies.filter_map(|(id, policy)| match policy {

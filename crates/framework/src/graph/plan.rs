@@ -53,6 +53,8 @@ pub struct TopicUse {
 pub struct ChainPlan {
     /// The name of the chain that has the source.
     pub name: String,
+    /// The name under which its positions are kept: the same, unless the file says `was`.
+    pub kept_as: String,
     /// The source.
     pub source: SourcePlan,
     /// The steps, each after the one it gets its rows from. Chains that begin `from:` one of these steps are among them.
@@ -157,6 +159,8 @@ pub struct Node {
     pub chain: String,
     /// The step's id, unique in its chain.
     pub id: String,
+    /// The name, `CHAIN.STEP`, under which its state is kept: its own, unless the file says `was`.
+    pub kept_as: String,
     /// The plugin's name.
     pub plugin: String,
     /// The schema of what comes in.
@@ -225,7 +229,7 @@ impl ChainPlan {
 impl ChainPlan {
     /// The topic that keeps the state of long windows: see [`keeps_windows`](Self::keeps_windows).
     pub fn changelog_topic(&self, pipeline: &str) -> String {
-        format!("{pipeline}.{}.changelog", self.name)
+        format!("{pipeline}.{}.changelog", self.kept_as)
     }
 
     /// True where the state of long windows goes to a changelog, in the transaction of the results: a chain over a topic of a log that keeps

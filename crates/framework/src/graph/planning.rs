@@ -277,6 +277,7 @@ impl<'a> Planner<'a> {
                 at_least_once: matches!(said, Some((DeliveryDecl::AtLeastOnce, _))),
                 per_instance: !draft.sinks.is_empty() && draft.sinks.iter().all(SinkUse::per_instance),
                 name: draft.name,
+                kept_as: draft.kept_as,
                 source: draft.source,
                 nodes: draft.nodes.into_iter().map(|n| n.node).collect(),
             })

@@ -17,6 +17,7 @@ use arrow_schema::{DataType, Schema, SchemaRef, TimeUnit};
 
 use crate::batch::Batch;
 use crate::error::{Error, Result};
+use crate::hash::fnv1a;
 use crate::log::{Append, Records};
 use crate::plugin::{Decoded, Decoder, Rejects, RowMap};
 use crate::time::Word;
@@ -39,6 +40,8 @@ pub struct Repartition {
     /// The columns of the input that make the key.
     key: Vec<usize>,
     fields: [u8; 4],
+    /// Another key has another number.
+    sent_by: u64,
     /// How many partitions the topic has.
     partitions: u32,
 }
@@ -65,8 +68,22 @@ fn number_of(schema: &Schema) -> [u8; 4] {
 
 impl Repartition {
     /// `columns` and `key` are indices into `input`, and `written` is the schema of the first.
-    pub(super) fn new(topic: &str, columns: Vec<usize>, key: Vec<usize>, written: &Schema) -> Self {
-        Self { topic: topic.into(), columns, key, fields: number_of(written), partitions: 0 }
+    pub(super) fn new(
+        topic: &str,
+        columns: Vec<usize>,
+        key: Vec<usize>,
+        written: &Schema,
+        input: &Schema,
+    ) -> Self {
+        let named: Vec<_> =
+            key.iter().map(|index| input.field(*index)).map(|f| (f.name(), f.data_type())).collect();
+        let sent_by = fnv1a(format!("{named:?}").as_bytes());
+        Self { topic: topic.into(), columns, key, fields: number_of(written), sent_by, partitions: 0 }
+    }
+
+    /// A mark of what rows are sent by.
+    pub(crate) fn mark(&self) -> String {
+        format!("{:016x}", self.sent_by)
     }
 
     /// The topic.

@@ -12,6 +12,8 @@ use crate::window::{Fingerprint, WindowOperator, WindowSettings};
 /// A chain while it is planned.
 pub(super) struct Draft {
     pub(super) name: String,
+    /// The name under which its positions are kept.
+    pub(super) kept_as: String,
     pub(super) source: SourcePlan,
     /// Where the source names its topic.
     pub(super) source_topic: Option<Place>,
@@ -30,9 +32,7 @@ impl Draft {
     pub(super) fn too_many_windows(&self) -> Option<Diagnostic> {
         let place = self.source_topic.clone()?;
         let windows = self.nodes.iter().filter(|entry| matches!(entry.node.body, NodeBody::Window(_)));
-        let sizes: Vec<usize> = windows
-            .map(|entry| entry.node.chain.len() + 1 + entry.node.id.len() + NOTE_OF_A_WINDOW)
-            .collect();
+        let sizes: Vec<usize> = windows.map(|entry| entry.node.kept_as.len() + NOTE_OF_A_WINDOW).collect();
         (sizes.iter().sum::<usize>() > MAX_METADATA).then(|| {
             let message = format!("{} windows stand behind one source, which are too many", sizes.len());
             Diagnostic::error(place, message)
@@ -118,6 +118,7 @@ impl Planner<'_> {
         };
         self.drafts.push(Draft {
             name: chain.name.text.clone(),
+            kept_as: chain.kept_as().to_owned(),
             source,
             source_topic,
             keyed_by: step.with.get("keyed_by").map(|node| node.place.clone()),
@@ -170,6 +171,7 @@ impl Planner<'_> {
                 node: Node {
                     chain: chain.name.text.clone(),
                     id: step.id.clone(),
+                    kept_as: chain.step_kept_as(step),
                     plugin: plugin.name.to_owned(),
                     input: first.input.schema.clone(),
                     on_error,

@@ -6,7 +6,7 @@ use super::keyed::Keys;
 use super::only::Others;
 use super::plan::{NodeBody, Sharing, TopicUse};
 use super::steps::Draft;
-use crate::config::{Diagnostic, nearest};
+use crate::config::{Diagnostic, Retention, nearest};
 use crate::log::{Log, TopicSpec};
 use crate::plugin::SourceBody;
 
@@ -60,6 +60,7 @@ fn uses(drafts: &[&Draft], connections: &[(String, Arc<dyn Log>)]) -> Vec<TopicU
                 let topic = topic(&mut topics, *connection, &sink.topic);
                 topic.spec.create |= sink.create;
                 topic.spec.partitions = topic.spec.partitions.max(sink.partitions);
+                topic.spec.retention = longer(topic.spec.retention, sink.retention);
                 if !topic.writers.contains(&chain) {
                     topic.writers.push(chain);
                 }
@@ -76,12 +77,27 @@ fn uses(drafts: &[&Draft], connections: &[(String, Arc<dyn Log>)]) -> Vec<TopicU
     topics
 }
 
+/// The longer of two wishes.
+fn longer(one: Option<Retention>, other: Option<Retention>) -> Option<Retention> {
+    match (one, other) {
+        (Some(Retention::For(one)), Some(Retention::For(other))) => Some(Retention::For(one.max(other))),
+        (Some(Retention::Forever), _) | (_, Some(Retention::Forever)) => Some(Retention::Forever),
+        (one, other) => one.or(other),
+    }
+}
+
 fn topic<'t>(topics: &'t mut Vec<TopicUse>, connection: usize, name: &str) -> &'t mut TopicUse {
     let found = topics.iter().position(|t| t.connection == connection && t.spec.name == name);
     let index = found.unwrap_or_else(|| {
         topics.push(TopicUse {
             connection,
-            spec: TopicSpec { name: name.to_owned(), partitions: None, create: false, compacted: false },
+            spec: TopicSpec {
+                name: name.to_owned(),
+                partitions: None,
+                create: false,
+                compacted: false,
+                retention: None,
+            },
             like: None,
             writers: Vec::new(),
             readers: Vec::new(),

@@ -16,9 +16,10 @@
 pub mod conformance;
 pub mod memory;
 pub mod partitioner;
+mod refused;
 
 use std::any::Any;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +30,13 @@ use async_trait::async_trait;
 
 use crate::batch::Partition;
 use crate::clock::Millis;
-use crate::error::Result;
+use crate::config::Retention;
+use crate::error::{Consequence, Error, Result};
+
+pub use self::refused::Refused;
+
+/// The timestamp of a record that has none.
+pub const NO_TIME: Millis = Millis::MIN;
 
 /// A batch of records of one partition, in the order of their offsets: columns of the same length.
 #[derive(Debug, Clone)]
@@ -38,7 +45,7 @@ pub struct Records {
     pub partition: Partition,
     /// The offset of each record, rising.
     pub offsets: ScalarBuffer<i64>,
-    /// The timestamp of each record.
+    /// The timestamp of each record; [`NO_TIME`] where it has none.
     pub timestamps: ScalarBuffer<Millis>,
     /// The keys; null where a record has none.
     pub keys: BinaryArray,
@@ -176,13 +183,49 @@ pub struct ReaderOptions {
     pub partitions: Option<Vec<i32>>,
     /// The consumer group that shares the partitions and keeps the positions; `None` reads all partitions, alone, and
     /// commits nothing.
-    pub group: Option<String>,
+    pub group: Option<Group>,
     /// Where to start without a committed position.
     pub start: Start,
     /// The most records in one [`ReadEvent::Records`].
     pub max_records: usize,
     /// The most bytes of keys and values held ahead of the chain.
     pub max_bytes: usize,
+}
+
+/// A consumer group, as one of its members joins it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The name.
+    pub name: String,
+    /// The windows that this member's rows are counted in, by name, each with a mark of what its state depends on. A name has
+    /// letters, digits, `-`, `_` and `.`, a mark letters and digits. Members whose marks of one window differ would each
+    /// count a part of the rows in windows of their own: who comes second is refused, before it is given a record.
+    pub windows: BTreeMap<String, String>,
+}
+
+impl Group {
+    /// A group of this name, for a member that counts in no window.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), windows: BTreeMap::new() }
+    }
+
+    /// A window that `other`, another member, counts otherwise.
+    pub fn differs(&self, other: &BTreeMap<String, String>) -> Option<&str> {
+        let differs =
+            |(name, mark): &(&String, &String)| other.get(*name).is_some_and(|other| other != *mark);
+        self.windows.iter().find(differs).map(|(name, _)| name.as_str())
+    }
+
+    /// What a member is refused with, where `other`, in words, counts `window` otherwise.
+    pub fn refused(&self, window: &str, other: &str) -> Error {
+        let group = &self.name;
+        let message =
+            format!("{other} counts the window `{window}` otherwise, in the same consumer group, `{group}`");
+        Error::new(Consequence::Refused, message).remedy(
+            "run the same file everywhere, or stop the workers of the other file first; docs/changing.md says what may \
+             be changed while others run",
+        )
+    }
 }
 
 /// Who writes.
@@ -224,6 +267,8 @@ pub struct TopicSpec {
     /// value. A log on brokers decides it when the topic is made; the log inside this process keeps a topic
     /// so from the first time on that it is asked for so.
     pub compacted: bool,
+    /// For how long it keeps records where it is made; `None` leaves it to the log's default. The log inside this process keeps as many bytes as it may.
+    pub retention: Option<Retention>,
 }
 
 /// What a log is, for `explain` and the start-up lines.
@@ -295,6 +340,15 @@ pub trait Log: Send + Sync + fmt::Debug {
         None
     }
 
+    /// What its cluster calls itself, asked of the cluster: connections with one name for it are one log, whatever their addresses. `None`
+    /// where nobody but this process has it, or it has no name.
+    ///
+    /// # Errors
+    /// `Retry` while it cannot be reached.
+    async fn cluster(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// Sees that the topics are there, making those that may be made. Called once before a run starts, and safe to
     /// call again. Gives the number of partitions of each, in the order asked.
     ///
@@ -310,6 +364,14 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// `Retry` while the log cannot be reached.
     async fn largest_record(&self, topic: &str) -> Result<Option<usize>>;
 
+    /// For how long a topic keeps records after their timestamp; `None` where that is not known, or does not depend on it.
+    ///
+    /// # Errors
+    /// `Retry` while the log cannot be reached.
+    async fn retention(&self, _topic: &str) -> Result<Option<Duration>> {
+        Ok(None)
+    }
+
     /// The earliest timestamp that a record may have. Kafka takes none before 1970, and every log does as it does, so that a pipeline that runs on one runs
     /// on the other.
     fn earliest_time(&self) -> Millis {
@@ -322,6 +384,9 @@ pub trait Log: Send + Sync + fmt::Debug {
     }
 
     /// Opens a reader. It joins its group at once; its first event is an `Assigned` once the group has settled.
+    ///
+    /// # Errors
+    /// `Refused`, from here or from the reader's first event, where another member counts a window otherwise: see [`Group`].
     async fn reader(&self, options: ReaderOptions) -> Result<Box<dyn LogReader>>;
 
     /// Opens a writer. With a transactional id, every earlier writer with that id is fenced and its open transaction
@@ -344,6 +409,12 @@ pub trait LogReader: Send {
     /// records it gave, also where the group has moved on meanwhile. `None` without a group, and where the
     /// reader holds nothing.
     fn membership(&self) -> Option<Membership>;
+
+    /// True where its group has committed nothing, for no partition of the reader's topics; false without a group.
+    ///
+    /// # Errors
+    /// `Retry` where the log cannot be reached.
+    async fn is_new(&mut self) -> Result<bool>;
 
     /// What the group has committed by now for each partition that this reader holds, with the offset at which reading
     /// would start from that; for the failure path, after an abort or once a new writer has settled a commit whose
@@ -407,6 +478,12 @@ pub trait LogWriter: Send {
 
     /// Throws away everything appended since the last commit.
     async fn abort(&mut self) -> Result<()>;
+
+    /// The records that the log refused by rules of its own since the writer was opened. To be asked for after [`abort`](Self::abort): the
+    /// chain sends everything again without them, and the sink's `on_error` says what becomes of them.
+    fn refused(&mut self) -> Vec<Refused> {
+        Vec::new()
+    }
 
     /// Lets everything go, within two seconds; what was not committed is aborted.
     async fn close(self: Box<Self>) -> Result<()>;

@@ -28,11 +28,11 @@ pub use input::Input;
 pub(crate) use input::type_name;
 pub(crate) use registry::Build;
 pub use registry::{BindContext, Capability, Plugin, Registry};
-pub use rejects::{Reject, Rejects, dead_schema};
+pub use rejects::{Reject, Rejects, dead_schema, head};
 pub use rows::{row_to_json, rows_from_json};
 pub use sink::{BoundSink, LogSink, Sink, SinkBody, SinkContext, SinkPlugin};
 pub use source::{
-    BoundSource, LogSource, Progress, Source, SourceBody, SourceContext, SourceEvent, SourcePlugin,
+    BoundSource, Held, LogSource, Progress, Source, SourceBody, SourceContext, SourceEvent, SourcePlugin,
     SourceReject,
 };
 pub use transform::{BoundTransform, Reads, Transform, TransformPlugin};

@@ -18,6 +18,26 @@ pub fn dead_schema() -> SchemaRef {
     ]))
 }
 
+/// The first bytes of a record, at most `most`: for a [`SourceReject`](super::SourceReject) whose record is long. A character that is whole is not cut.
+///
+/// ```
+/// use pipectl_framework::plugin::head;
+/// assert_eq!(head("José, 23".as_bytes(), 5), "José".as_bytes());
+/// assert_eq!(head("José, 23".as_bytes(), 4), b"Jos");
+/// assert_eq!(head(b"Jos\xe9, 23", 4), b"Jos\xe9");
+/// ```
+pub fn head(record: &[u8], most: usize) -> &[u8] {
+    let Some(kept) = record.get(..most).filter(|kept| kept.len() < record.len()) else { return record };
+    // Where a character begins in the last three bytes that goes on behind them.
+    let cut = (most.saturating_sub(3)..most).find(|at| {
+        let next = record.get(*at..record.len().min(at + 4)).unwrap_or_default();
+        let leads = next.first().is_some_and(|byte| *byte >= 0xc0);
+        let whole = next.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next());
+        leads && whole.is_some_and(|char| at + char.len_utf8() > most)
+    });
+    cut.map_or(kept, |at| &record[..at])
+}
+
 /// One row that a step cannot use, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {

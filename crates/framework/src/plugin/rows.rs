@@ -11,7 +11,8 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType, SchemaRef};
 use serde_json::{Map, Value};
 
-/// One row as a JSON object with a member per column; a time is its number of milliseconds since 1970.
+/// One row as a JSON object with a member per column; a time is its number of milliseconds since 1970, and a number that JSON has no
+/// form for its name: `NaN`, `Infinity` or `-Infinity`.
 pub fn row_to_json(columns: &RecordBatch, row: usize) -> Value {
     let mut object = Map::new();
     for (field, column) in columns.schema_ref().fields().iter().zip(columns.columns()) {
@@ -27,7 +28,11 @@ fn cell(column: &ArrayRef, row: usize) -> Value {
     match column.data_type() {
         DataType::Utf8 => column.as_string::<i32>().value(row).into(),
         DataType::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
-        DataType::Float64 => column.as_primitive::<Float64Type>().value(row).into(),
+        DataType::Float64 => match column.as_primitive::<Float64Type>().value(row) {
+            number if number.is_finite() => number.into(),
+            number if number.is_nan() => "NaN".into(),
+            number => if number > 0.0 { "Infinity" } else { "-Infinity" }.into(),
+        },
         DataType::Boolean => column.as_boolean().value(row).into(),
         DataType::Timestamp(..) => {
             column.as_primitive_opt::<TimestampMillisecondType>().map_or(Value::Null, |t| t.value(row).into())

@@ -4,10 +4,10 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::{BindContext, Capability, Encoder, Input, Reads};
+use super::{BindContext, Capability, Encoder, Input, Reads, Rejects};
 use crate::batch::Batch;
 use crate::clock::Clock;
-use crate::config::Problem;
+use crate::config::{Problem, Retention};
 use crate::error::Result;
 use crate::metrics::ChainFigures;
 
@@ -28,6 +28,15 @@ pub trait Sink: Send {
     /// # Errors
     /// `Retry`: called again after a back-off. `Fatal`: ends the run.
     async fn open(&mut self, context: &SinkContext) -> Result<()>;
+
+    /// Rejects the rows of a batch that cannot be written: the step's `on_error` says what becomes of those, and [`write`](Self::write) gets the others.
+    /// Writes nothing. It looks at the rows alone: those that are read again after a restart are rejected again. Without it all rows are written.
+    ///
+    /// # Errors
+    /// As `write`.
+    fn unusable(&mut self, _batch: &Batch, _rejects: &mut Rejects) -> Result<()> {
+        Ok(())
+    }
 
     /// Called for each batch; may hold rows back until `flush`. Not called again before it has returned: a slow sink slows the
     /// chain (backpressure).
@@ -63,6 +72,8 @@ pub struct LogSink {
     pub create: bool,
     /// How many partitions to make it with; `None` for the log's default.
     pub partitions: Option<u32>,
+    /// For how long a topic that is made keeps records; `None` for the log's default.
+    pub retention: Option<Retention>,
     /// The format's name, to compare with what the file's sources read.
     pub format: String,
     /// Columns to bytes.

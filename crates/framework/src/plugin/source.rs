@@ -58,6 +58,17 @@ pub struct Progress {
     pub total: u64,
 }
 
+/// A record at the end of the data that is not whole, and waits for the rest of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// For a person: `data/user_log.csv:17`.
+    pub place: String,
+    /// Why it is not whole, such as `the last line has no end yet`.
+    pub why: String,
+    /// What to do where it is whole as it is.
+    pub remedy: String,
+}
+
 /// What a source is given when it is opened.
 #[derive(Debug, Clone)]
 pub struct SourceContext {
@@ -67,6 +78,9 @@ pub struct SourceContext {
     pub once: bool,
     /// The most rows in a batch.
     pub batch_rows: usize,
+    /// True where the run keeps the source's position, and a later run goes on behind it: a record that is not whole yet can
+    /// wait for that run.
+    pub keeps_position: bool,
 }
 
 /// Reads rows. Owned by one chain. A source on a topic does not implement this: it gives a [`LogSource`].
@@ -91,6 +105,12 @@ pub trait Source: Send {
     /// As `next`.
     async fn commit(&mut self, _position: &Position) -> Result<()> {
         Ok(())
+    }
+
+    /// A record that was found at the end of the data and not given, as it is not whole. Asked when the run ends: the record is
+    /// told and counts as held, and a later run is to give it.
+    fn held(&self) -> Option<Held> {
+        None
     }
 
     /// How far the source is; asked often, must be cheap.
@@ -191,7 +211,7 @@ impl SourceReject {
                     } else {
                         records.values.value(r.row).to_vec()
                     },
-                    time: records.timestamps.get(r.row).copied(),
+                    time: records.timestamps.get(r.row).copied().filter(|time| *time != crate::log::NO_TIME),
                 }
             })
             .collect()

@@ -7,7 +7,7 @@
 //!
 //! The keys that `zero_fill` keeps are written once each, whatever the windows' length: they would not come back by replay.
 //!
-//! A state is one run of bytes, in records of [`RECORD`]: its key is `[partition, step, part, number]` as JSON.
+//! A state is one run of bytes, in records of [`RECORD`] or of half of what the log takes: its key is `[partition, step, part, number]` as JSON.
 //! The head lists the parts, so that one that is gone whole is missed.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,15 +19,17 @@ use serde::{Deserialize, Serialize};
 
 use super::RunOptions;
 use super::notes::InChangelog;
-use super::patience::Patience;
 use super::tree::Tree;
+use super::whole::read_whole;
 use crate::batch::Partition;
 use crate::clock::Millis;
 use crate::error::{Consequence, Error, Result};
-use crate::log::{Append, Log, ReadEvent, ReaderOptions, Records, Start, TopicSpec};
+use crate::log::{Append, Log, Records, TopicSpec};
 
-/// The most bytes of a record; a log takes a million.
+/// The most bytes of a record, where the log takes so many.
 const RECORD: usize = 512 << 10;
+/// The least: a log that takes less says so when it is written to.
+const LEAST: usize = 256;
 /// How often the time of an offset is noted, to know how old the row at a position is.
 const SAMPLE: Duration = Duration::from_secs(1);
 /// The part that says as of which offset the others are.
@@ -59,6 +61,8 @@ pub(crate) struct Changelog {
     source: String,
     /// How many that are, once it is known to be there.
     partitions: Option<u32>,
+    /// The most bytes of a record.
+    record: usize,
     replay_rows: i64,
     replay_time: Duration,
     held: BTreeMap<Partition, Held>,
@@ -73,6 +77,8 @@ struct Held {
     saved: Option<i64>,
     /// When offsets were read, about.
     read: VecDeque<(i64, Duration)>,
+    /// True where it is known what the topic has.
+    is_known: bool,
     /// The steps whose parts are given up: they are taken out of the topic with the next commit.
     given_up: Vec<String>,
 }
@@ -101,6 +107,7 @@ impl Changelog {
             topic: topic.into(),
             source,
             partitions: None,
+            record: RECORD,
             replay_rows: options.replay_rows,
             replay_time: options.replay_time,
             held: BTreeMap::new(),
@@ -127,17 +134,26 @@ impl Changelog {
         if let Some(partitions) = self.partitions {
             return Ok(partitions);
         }
-        let source =
-            TopicSpec { name: self.source.clone(), partitions: None, create: false, compacted: false };
+        let source = TopicSpec {
+            name: self.source.clone(),
+            partitions: None,
+            create: false,
+            compacted: false,
+            retention: None,
+        };
         let read = self.log.ensure_topics(&[source]).await?;
         let own = self.log.ensure_topics(&[self.spec(read.first().copied(), true)]).await?;
+        self.learn_largest().await?;
         Ok(self.found(&own))
     }
 
     /// The number of partitions of a topic that must be there: positions were committed with what is in it.
     async fn find(&mut self) -> Result<u32> {
         match self.log.ensure_topics(&[self.spec(None, false)]).await {
-            Ok(own) => Ok(self.found(&own)),
+            Ok(own) => {
+                self.learn_largest().await?;
+                Ok(self.found(&own))
+            }
             Err(error) if error.consequence() == Consequence::Fatal => {
                 Err(self.missing("the state of open windows"))
             }
@@ -145,8 +161,16 @@ impl Changelog {
         }
     }
 
+    /// Asks how large a record may be. Its key has room in the other half.
+    async fn learn_largest(&mut self) -> Result<()> {
+        if let Some(largest) = self.log.largest_record(&self.topic).await? {
+            self.record = RECORD.min(largest / 2).max(LEAST);
+        }
+        Ok(())
+    }
+
     fn spec(&self, partitions: Option<u32>, create: bool) -> TopicSpec {
-        TopicSpec { name: self.topic.to_string(), partitions, create, compacted: true }
+        TopicSpec { name: self.topic.to_string(), partitions, create, compacted: true, retention: None }
     }
 
     fn found(&mut self, own: &[u32]) -> u32 {
@@ -161,6 +185,19 @@ impl Changelog {
         )
     }
 
+    /// Another worker has committed since this one was given the partition: it reads again what is committed.
+    fn has_gone_on(&self, partition: &Partition, as_of: i64, saved: i64) -> Error {
+        Error::abort(format!(
+            "topic `{}` has the state as of offset {as_of} of {partition}, later than the position, which says {saved}: \
+             another worker has gone on",
+            self.topic
+        ))
+        .remedy(
+            "nothing to do: this worker asks for the position again; where it stays so, the group's offsets were set back: \
+             set them to where they were, or begin these windows anew with `--reset-state CHAIN.STEP`",
+        )
+    }
+
     /// What must be written with the next commit for a partition that has been read up to `next`; `None` for nothing.
     pub(crate) async fn records(
         &mut self,
@@ -170,14 +207,27 @@ impl Changelog {
         now: Duration,
         wall: Millis,
     ) -> Result<Option<Append>> {
+        let keys = tree.save_keys(partition);
+        let low = tree.low(partition, next);
+        let held = self.held.entry(partition.clone()).or_default();
+        let far = held.is_far(low, next, now, self.replay_rows, self.replay_time);
+        let save = (far || (low < next && tree.wants_saving(partition))) && tree.can_save(partition);
+        if keys.is_empty() && !save && held.given_up.is_empty() {
+            return Ok(None);
+        }
+        let partitions = self.ensure().await?;
+        if !self.held.get(partition).is_some_and(|held| held.is_known) {
+            self.look(partition, partitions).await?;
+        }
+        let most = self.record;
         let mut records: Vec<(Key, Option<Vec<u8>>)> = Vec::new();
         let held = self.held.entry(partition.clone()).or_default();
-        held.take_out(partition.index, &mut records)?;
-        for (step, piece) in tree.save_keys(partition) {
+        held.take_out(partition.index, most, &mut records)?;
+        for (step, piece) in keys {
             let count = held.parts.entry((step.clone(), KEYS.to_owned())).or_default();
             let mut bytes = Vec::new();
             join(std::slice::from_ref(&piece), &mut bytes);
-            for chunk in bytes.chunks(RECORD) {
+            for chunk in bytes.chunks(most) {
                 records.push((
                     Key(partition.index, step.clone(), KEYS.to_owned(), *count),
                     Some(chunk.to_vec()),
@@ -185,17 +235,14 @@ impl Changelog {
                 *count += 1;
             }
         }
-        let low = tree.low(partition, next);
-        let far = held.is_far(low, next, now, self.replay_rows, self.replay_time);
-        if (far || (low < next && tree.wants_saving(partition))) && tree.can_save(partition) {
-            held.write(tree, partition, next, &mut records)?;
+        if save {
+            held.write(tree, partition, next, most, &mut records)?;
         } else if !records.is_empty() && held.saved.is_none() {
-            held.write_head(partition.index, None, &mut records)?;
+            held.write_head(partition.index, None, most, &mut records)?;
         }
         if records.is_empty() {
             return Ok(None);
         }
-        let partitions = self.ensure().await?;
         let mut keys = Vec::with_capacity(records.len());
         for (key, _) in &records {
             let text = serde_json::to_vec(key);
@@ -225,47 +272,48 @@ impl Changelog {
             Some(partitions) => partitions,
             None => self.find().await?,
         };
-        let own = |(partition, _): &(Partition, InChangelog)| own_partition(partition, partitions);
-        let options = ReaderOptions {
-            topics: vec![self.topic.to_string()],
-            partitions: Some(wanted.iter().map(own).collect()),
-            group: None,
-            start: Start::Earliest,
-            max_records: 1024,
-            max_bytes: 16 << 20,
-        };
-        let mut reader = self.log.reader(options).await?;
-        let mut found: BTreeMap<Key, Vec<u8>> = BTreeMap::new();
-        let mut done = 0;
-        let (mut bounded, mut told) = (false, tokio::time::Instant::now());
-        let topic = Arc::clone(&self.topic);
-        let mut patience = Patience::new(&topic);
-        let read = loop {
-            match patience.next(&mut *reader).await {
-                Ok(ReadEvent::Assigned(_)) if !bounded => {
-                    bounded = true;
-                    if let Err(error) = reader.bound().await {
-                        break Err(error);
-                    }
-                }
-                Ok(ReadEvent::Records(records)) => {
-                    done += records.len() as u64;
-                    if let Err(error) = take(&records, wanted, &mut found) {
-                        break Err(error);
-                    }
-                    if told.elapsed() >= SAMPLE {
-                        told = tokio::time::Instant::now();
-                        progress(Progress { done, total: done + reader.lag() });
-                    }
-                }
-                Ok(ReadEvent::End) => break Ok(()),
-                Ok(_) => {}
-                Err(error) => break Err(error),
-            }
-        };
-        reader.close().await?;
-        read?;
+        let of: Vec<Partition> = wanted.iter().map(|(partition, _)| partition.clone()).collect();
+        let found = self.read(&of, partitions, &mut progress).await?;
         wanted.iter().map(|(partition, notes)| self.kept(partition, notes, &found)).collect()
+    }
+
+    /// The last record of each key of these partitions.
+    async fn read(
+        &self,
+        wanted: &[Partition],
+        partitions: u32,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<BTreeMap<Key, Vec<u8>>> {
+        let own = |partition: &Partition| own_partition(partition, partitions);
+        let mut found: BTreeMap<Key, Vec<u8>> = BTreeMap::new();
+        let (mut done, mut told) = (0, tokio::time::Instant::now());
+        let partitions = Some(wanted.iter().map(own).collect());
+        read_whole(&*self.log, &self.topic, partitions, |records, left| {
+            done += records.len() as u64;
+            if told.elapsed() >= SAMPLE {
+                told = tokio::time::Instant::now();
+                progress(Progress { done, total: done + left });
+            }
+            take(records, wanted, &mut found)
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// Looks at what is there of a partition of which no position says anything: that of windows that were given up, or of
+    /// positions that are gone. It is taken out with the next commit, or what is written then would be read with it.
+    async fn look(&mut self, partition: &Partition, partitions: u32) -> Result<()> {
+        let found = self.read(std::slice::from_ref(partition), partitions, &mut |_| ()).await?;
+        let held = self.held.entry(partition.clone()).or_default();
+        for Key(_, step, part, number) in found.into_keys() {
+            let count = held.parts.entry((step.clone(), part)).or_default();
+            *count = (*count).max(number + 1);
+            if !step.is_empty() && !held.given_up.contains(&step) {
+                held.given_up.push(step);
+            }
+        }
+        held.is_known = true;
+        Ok(())
     }
 
     /// What was found of a partition, once it is known to be whole.
@@ -277,7 +325,7 @@ impl Changelog {
     ) -> Result<Kept> {
         let missing = |what: &str| self.missing(&format!("{what} of {partition}"));
         let index = partition.index;
-        let (mut held, mut kept) = (Held::default(), Kept::new());
+        let (mut held, mut kept) = (Held { is_known: true, ..Held::default() }, Kept::new());
         let mut head = Vec::new();
         let (first, behind) =
             (Key(index, String::new(), String::new(), 0), Key(index + 1, String::new(), String::new(), 0));
@@ -295,10 +343,13 @@ impl Changelog {
             }
         }
         let head = Head::read(&head);
-        if let Some(saved) = notes.saved
-            && head.as_ref().and_then(|head| head.as_of) != Some(saved)
-        {
-            return Err(missing(&format!("the state as of offset {saved}")));
+        let as_of = head.as_ref().and_then(|head| head.as_of);
+        if let Some(saved) = notes.saved {
+            match as_of {
+                Some(as_of) if as_of == saved => {}
+                Some(as_of) if as_of > saved => return Err(self.has_gone_on(partition, as_of, saved)),
+                _ => return Err(missing(&format!("the state as of offset {saved}"))),
+            }
         }
         let parts = head.as_ref().map_or(&[][..], |head| &head.parts[..]);
         let name = |step: &str, part: &str| (step.to_owned(), part.to_owned());
@@ -318,7 +369,7 @@ impl Changelog {
                 part == KEYS || parts.iter().any(|(s, p, _)| s == step && p == part)
             });
         }
-        held.saved = head.and_then(|head| head.as_of);
+        held.saved = as_of;
         self.held.insert(partition.clone(), held);
         Ok(kept)
     }
@@ -334,7 +385,12 @@ impl Head {
 
 impl Held {
     /// Adds a tombstone for each record of the parts that are given up.
-    fn take_out(&mut self, partition: i32, records: &mut Vec<(Key, Option<Vec<u8>>)>) -> Result<()> {
+    fn take_out(
+        &mut self,
+        partition: i32,
+        most: usize,
+        records: &mut Vec<(Key, Option<Vec<u8>>)>,
+    ) -> Result<()> {
         let before = records.len();
         for step in std::mem::take(&mut self.given_up) {
             let parts = self.parts.extract_if(.., |(of, _), _| *of == step);
@@ -343,7 +399,7 @@ impl Held {
             }
         }
         // The head lists what is left.
-        if records.len() > before { self.write_head(partition, self.saved, records) } else { Ok(()) }
+        if records.len() > before { self.write_head(partition, self.saved, most, records) } else { Ok(()) }
     }
 
     /// True where so much would be read again, after a restart, that the state is worth writing.
@@ -358,12 +414,13 @@ impl Held {
         low < next && (next - low >= rows || age >= time)
     }
 
-    /// Adds the state as of `next`, and tombstones for what is no more.
+    /// Adds the state as of `next`, and tombstones for what is no more. A record has at most so many bytes.
     fn write(
         &mut self,
         tree: &mut Tree,
         partition: &Partition,
         next: i64,
+        most: usize,
         records: &mut Vec<(Key, Option<Vec<u8>>)>,
     ) -> Result<()> {
         let index = partition.index;
@@ -377,7 +434,7 @@ impl Held {
                     let mut bytes = Vec::new();
                     join(&pieces, &mut bytes);
                     let mut count = 0;
-                    for chunk in bytes.chunks(RECORD) {
+                    for chunk in bytes.chunks(most) {
                         records
                             .push((Key(index, name.0.clone(), name.1.clone(), count), Some(chunk.to_vec())));
                         count += 1;
@@ -400,7 +457,7 @@ impl Held {
         parts.extend(self.parts.remove_entry(&(String::new(), HEAD.to_owned())));
         self.parts = parts;
         self.saved = Some(next);
-        self.write_head(index, Some(next), records)
+        self.write_head(index, Some(next), most, records)
     }
 
     /// Adds the head, of the parts as they are now.
@@ -408,6 +465,7 @@ impl Held {
         &mut self,
         index: i32,
         as_of: Option<i64>,
+        most: usize,
         records: &mut Vec<(Key, Option<Vec<u8>>)>,
     ) -> Result<()> {
         let listed = self.parts.iter().filter(|((_, part), _)| part != HEAD);
@@ -416,7 +474,7 @@ impl Held {
             .map_err(|e| Error::fatal("the head of the changelog could not be written").caused_by(e))?;
         let key = |number| Key(index, String::new(), HEAD.to_owned(), number);
         let mut count = 0;
-        for chunk in bytes.chunks(RECORD) {
+        for chunk in bytes.chunks(most) {
             records.push((key(count), Some(chunk.to_vec())));
             count += 1;
         }
@@ -432,18 +490,14 @@ fn own_partition(partition: &Partition, partitions: u32) -> i32 {
 }
 
 /// Keeps the last record of each key of the wanted partitions.
-fn take(
-    records: &Records,
-    wanted: &[(Partition, InChangelog)],
-    found: &mut BTreeMap<Key, Vec<u8>>,
-) -> Result<()> {
+fn take(records: &Records, wanted: &[Partition], found: &mut BTreeMap<Key, Vec<u8>>) -> Result<()> {
     for (key, value) in records.keys.iter().zip(&records.values) {
         let key: Key = serde_json::from_slice(key.unwrap_or_default()).map_err(|e| {
             Error::fatal(format!("topic `{}` has a record that is not ours: {e}", records.partition.source))
                 .remedy("nothing else may write to the changelog; begin anew under another `name:`")
         })?;
         match value {
-            Some(value) if wanted.iter().any(|(partition, _)| partition.index == key.0) => {
+            Some(value) if wanted.iter().any(|partition| partition.index == key.0) => {
                 found.insert(key, value.to_vec());
             }
             Some(_) => {}

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use arrow_buffer::ScalarBuffer;
 
 use super::channels::channel;
-use super::dead;
+use super::{dead, untimed};
 use crate::batch::{AsRead, Batch, Origin, Partition};
 use crate::error::{Consequence, Error, Result};
 use crate::graph::{Piece, piece, time_of};
 use crate::log::{
-    Assignment, Gone, Log, LogReader, Membership, Position, ReadEvent, ReaderOptions, Records, Start,
+    Assignment, Gone, Group, Log, LogReader, Membership, Position, ReadEvent, ReaderOptions, Records, Start,
 };
 use crate::plugin::{
-    Decoder, LogSource, Progress, Rejects, RowMap, Source, SourceBody, SourceContext, SourceEvent,
+    Decoder, Held, LogSource, Progress, Rejects, RowMap, Source, SourceBody, SourceContext, SourceEvent,
     SourceReject, Stamper,
 };
 use crate::time::Word;
@@ -79,7 +79,7 @@ pub(crate) struct CustomInput {
 pub(crate) struct TopicInput {
     log: Arc<dyn Log>,
     settings: LogSource,
-    group: Option<String>,
+    group: Option<Group>,
     reader: Option<Box<dyn LogReader>>,
     rejects: Rejects,
     /// Offsets below this have been dealt with before a restart; they only rebuild open panes.
@@ -87,6 +87,8 @@ pub(crate) struct TopicInput {
     pending: VecDeque<Records>,
     /// True for a repartition topic.
     mixed: bool,
+    /// True where a field says the time of a row, whatever that of its record is.
+    stamped: bool,
     /// What the reader told while it was opened.
     first: Option<ReadEvent>,
     /// Without a group: where each partition stood by the last commit. Nothing else keeps it, so it is gone with the process.
@@ -98,7 +100,7 @@ impl Input {
         body: SourceBody,
         stamper: Option<Stamper>,
         log: Option<Arc<dyn Log>>,
-        group: Option<String>,
+        group: Option<Group>,
         mixed: bool,
     ) -> Result<Self> {
         let reading = match body {
@@ -120,6 +122,7 @@ impl Input {
                 replay_until: HashMap::new(),
                 pending: VecDeque::new(),
                 mixed,
+                stamped: stamper.is_some(),
                 first: None,
                 stood: HashMap::new(),
             }),
@@ -155,11 +158,7 @@ impl Input {
             Reading::Topic(topic) => {
                 topic.replay_until.clear();
                 topic.pending.clear();
-                let start = topic.settings.start.unwrap_or(if topic.group.is_some() {
-                    Start::Earliest
-                } else {
-                    Start::Latest
-                });
+                let start = topic.start();
                 let options = ReaderOptions {
                     topics: vec![topic.settings.topic.clone()],
                     partitions: None,
@@ -227,6 +226,30 @@ impl Input {
         }
     }
 
+    /// Where it begins of which nothing is kept.
+    pub(crate) fn start(&self) -> Start {
+        match &self.reading {
+            Reading::Custom(_) => Start::Earliest,
+            Reading::Topic(topic) => topic.start(),
+        }
+    }
+
+    /// The name of a plugin's source, such as a file's path.
+    pub(crate) fn name(&self) -> Option<String> {
+        match &self.reading {
+            Reading::Custom(custom) => Some(custom.partition.source.to_string()),
+            Reading::Topic(_) => None,
+        }
+    }
+
+    /// True where its group has committed nothing yet.
+    pub(crate) async fn is_new(&mut self) -> Result<bool> {
+        match &mut self.reading {
+            Reading::Topic(TopicInput { reader: Some(reader), .. }) => reader.is_new().await,
+            _ => Ok(false),
+        }
+    }
+
     /// True where a group of the log shares the partitions and keeps the positions.
     pub(crate) fn in_group(&self) -> bool {
         matches!(&self.reading, Reading::Topic(topic) if topic.group.is_some())
@@ -274,6 +297,14 @@ impl Input {
         match &self.reading {
             Reading::Custom(_) => 0,
             Reading::Topic(topic) => topic.reader.as_ref().map_or(0, |r| r.lag()),
+        }
+    }
+
+    /// A record of a plugin's source that is not whole.
+    pub(crate) fn held(&self) -> Option<Held> {
+        match &self.reading {
+            Reading::Custom(custom) => custom.source.held(),
+            Reading::Topic(_) => None,
         }
     }
 
@@ -345,6 +376,12 @@ impl CustomInput {
 }
 
 impl TopicInput {
+    /// Where it begins of which nothing is kept.
+    fn start(&self) -> Start {
+        let otherwise = if self.group.is_some() { Start::Earliest } else { Start::Latest };
+        self.settings.start.unwrap_or(otherwise)
+    }
+
     async fn next(&mut self) -> Result<InputEvent> {
         let records = match self.pending.pop_front() {
             Some(records) => records,
@@ -390,7 +427,18 @@ impl TopicInput {
         let (records, replay) = self.split_replay(records);
         let decoder = self.settings.decoder.as_mut();
         match said {
-            None => decode(decoder, &mut self.rejects, &records, replay),
+            None if self.stamped => decode(decoder, &mut self.rejects, &records, replay),
+            None => {
+                let next = records.offsets.last().map(|last| last + 1);
+                let (records, untimed) = untimed::take_out(records)?;
+                let mut event = decode(decoder, &mut self.rejects, &records, replay)?;
+                if let InputEvent::Batch { rejects, position, .. } = &mut event {
+                    rejects.extend(untimed);
+                    rejects.sort_by_key(|reject| reject.offset);
+                    position.offset = next.unwrap_or(position.offset);
+                }
+                Ok(event)
+            }
             Some(Piece::Words(words)) => {
                 let offset = records.offsets.last().map_or(0, |last| last + 1);
                 let position =
@@ -526,7 +574,8 @@ mod tests {
         let partition = Partition::new("file", 0);
         let body = SourceBody::Custom(Box::new(Paced(VecDeque::new())), partition.clone());
         let mut input = Input::new(body, None, None, None, false).unwrap();
-        let context = SourceContext { clock: Clock::manual(0), once: false, batch_rows: 1 };
+        let context =
+            SourceContext { clock: Clock::manual(0), once: false, batch_rows: 1, keeps_position: false };
         input.open(&context, None).await.unwrap();
         input.replay(&partition, 3);
         let mut seen = Vec::new();

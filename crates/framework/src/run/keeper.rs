@@ -7,12 +7,12 @@ use std::sync::Arc;
 use arrow_array::BinaryArray;
 use serde::{Deserialize, Serialize};
 
-use super::patience::Patience;
 use super::turn::positions_topic;
+use super::whole::read_whole;
 use crate::batch::Partition;
 use crate::clock::Millis;
 use crate::error::{Error, Result};
-use crate::log::{Append, Log, Position, ReadEvent, ReaderOptions, Start, TopicSpec};
+use crate::log::{Append, Log, Position, TopicSpec};
 
 /// The form of a record that this version writes and reads.
 const VERSION: u8 = 1;
@@ -90,43 +90,20 @@ impl Keeper {
     /// Reads what was last committed; to be called once the chain's writer is open, so that no commit is under way.
     pub(crate) async fn load(&mut self) -> Result<Option<Resumed>> {
         self.log.ensure_topics(std::slice::from_ref(&self.topic)).await?;
-        let options = ReaderOptions {
-            topics: vec![self.topic.name.clone()],
-            partitions: None,
-            group: None,
-            start: Start::Earliest,
-            max_records: 1024,
-            max_bytes: 1 << 20,
-        };
-        let mut reader = self.log.reader(options).await?;
-        let mut of_chain = None;
-        self.last = None;
-        let (mut bounded, mut patience) = (false, Patience::new(&self.topic.name));
-        let read = loop {
-            match patience.next(&mut *reader).await {
-                Ok(ReadEvent::Assigned(_)) if !bounded => {
-                    bounded = true;
-                    if let Err(error) = reader.bound().await {
-                        break Err(error);
-                    }
+        let (mut of_source, mut of_chain) = (None, None);
+        read_whole(&*self.log, &self.topic.name, None, |records, _| {
+            for (key, value) in records.keys.iter().zip(records.values.iter()) {
+                let text = || value.map(|value| String::from_utf8_lossy(value).into_owned());
+                if key == Some(self.key.as_bytes()) {
+                    of_source = text();
+                } else if key == Some(self.chain.as_bytes()) {
+                    of_chain = text();
                 }
-                Ok(ReadEvent::Records(records)) => {
-                    for (key, value) in records.keys.iter().zip(records.values.iter()) {
-                        let text = || value.map(|value| String::from_utf8_lossy(value).into_owned());
-                        if key == Some(self.key.as_bytes()) {
-                            self.last = text();
-                        } else if key == Some(self.chain.as_bytes()) {
-                            of_chain = text();
-                        }
-                    }
-                }
-                Ok(ReadEvent::End) => break Ok(()),
-                Ok(_) => {}
-                Err(error) => break Err(error),
             }
-        };
-        reader.close().await?;
-        read?;
+            Ok(())
+        })
+        .await?;
+        self.last = of_source;
         if let Some(text) = &self.last {
             return self.parse(text).map(|(_, resumed)| Some(resumed));
         }

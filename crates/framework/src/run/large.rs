@@ -1,5 +1,5 @@
-//! Records that a topic does not take, as they are too large or of too early a time: found before they are sent, as a step finds any other record that it
-//! cannot use.
+//! Records that a topic does not take. Those that are too large or of too early a time are found before they are sent, as a step finds any other record that it
+//! cannot use; those that a rule of the log's own refuses are known once the log has refused them, and everything is sent again without them.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -7,13 +7,15 @@ use std::sync::Arc;
 use arrow_array::{Array, BinaryArray, BooleanArray};
 use arrow_select::filter::filter;
 
+use super::dead::CUT_SHORT;
 use super::encoded::Checked;
+use super::refused::OfTopic;
 use super::tree::Tree;
 use crate::clock::Millis;
 use crate::error::{Error, Part, Result};
 use crate::graph::NodeBody;
 use crate::log::Log;
-use crate::plugin::{Rejects, SourceReject};
+use crate::plugin::{Reject, Rejects, SourceReject, head};
 
 /// The most bytes that a dead letter keeps of such a record: the letter must be small enough for any topic.
 const KEPT: usize = 1024;
@@ -25,11 +27,13 @@ pub(super) struct Limits {
     pub(super) largest: Option<usize>,
     /// The earliest timestamp.
     pub(super) earliest: Millis,
+    /// For how many milliseconds records are kept after their timestamp.
+    pub(super) kept: Option<Millis>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { largest: None, earliest: Millis::MIN }
+        Self { largest: None, earliest: Millis::MIN, kept: None }
     }
 }
 
@@ -43,27 +47,30 @@ impl Tree {
             if let Some((_, log)) = logs.get(connection) {
                 let found = log.largest_record(&topic).await;
                 let largest = found.map_err(|e| e.of(Part::Connection(connection)))?;
-                self.limits[index] = Limits { largest, earliest: log.earliest_time() };
+                let kept = log.retention(&topic).await.map_err(|e| e.of(Part::Connection(connection)))?;
+                let kept = kept.and_then(|kept| Millis::try_from(kept.as_millis()).ok());
+                self.limits[index] = Limits { largest, earliest: log.earliest_time(), kept };
             }
         }
         Ok(())
     }
 }
 
-/// Takes out what `topic` does not take, and rejects all rows that such a record is of. Gives how many rows it rejected.
+/// Takes out what `topic` does not take, and rejects all rows that such a record is of. Gives the rows of records that are too large.
 pub(super) fn take_out(
     checked: &mut Checked,
     limits: Limits,
+    mut refused: Option<OfTopic<'_>>,
     topic: &str,
     rejects: &mut Rejects,
-) -> Result<usize> {
+) -> Result<Vec<usize>> {
     let encoded = &checked.records;
     let held = |array: &BinaryArray| array.value_data().len();
     let all = encoded.keys.as_ref().map_or(0, held) + held(&encoded.values);
     let largest = limits.largest.unwrap_or(usize::MAX);
     // Nearly always: no single record is larger than all of them.
-    if all <= largest && encoded.timestamps.iter().all(|time| *time >= limits.earliest) {
-        return Ok(0);
+    if refused.is_none() && all <= largest && encoded.timestamps.iter().all(|time| *time >= limits.earliest) {
+        return Ok(Vec::new());
     }
     let length =
         |array: &BinaryArray, record| if array.is_null(record) { 0 } else { array.value(record).len() };
@@ -82,18 +89,24 @@ pub(super) fn take_out(
                 said(limits.earliest)
             ))
         } else {
-            None
+            let key = encoded.keys.as_ref().filter(|keys| keys.is_valid(record));
+            let value = encoded.values.is_valid(record).then(|| encoded.values.value(record));
+            let refused = refused.as_mut()?;
+            refused.reason(key.map(|keys| keys.value(record)), value, time).map(str::to_owned)
         }
     };
     let refused: Vec<Option<String>> = (0..encoded.values.len()).map(why).collect();
     if refused.iter().all(Option::is_none) {
-        return Ok(0);
+        return Ok(Vec::new());
     }
-    let before = rejects.rows().len();
+    let mut large = Vec::new();
     let mut rows_of = vec![0_usize; refused.len()];
     checked.written().for_each(|(_, record)| rows_of[record] += 1);
     for (row, record) in checked.written() {
         let Some(reason) = &refused[record] else { continue };
+        if size(record) > largest {
+            large.push(row);
+        }
         let mut reason = reason.clone();
         if let others @ 1.. = rows_of[record] - 1 {
             let _ = write!(
@@ -116,7 +129,7 @@ pub(super) fn take_out(
     checked.records.keys = keys;
     checked.records.values = values;
     checked.records.timestamps = timestamps;
-    Ok(rejects.rows().len() - before)
+    Ok(large)
 }
 
 /// A time as a date, where it is one.
@@ -127,18 +140,22 @@ fn said(time: Millis) -> String {
     }
 }
 
-/// Cuts the last `count` dead letters short.
-pub(super) fn cut(dead: &mut [SourceReject], count: usize) {
-    for letter in dead.iter_mut().rev().take(count).filter(|letter| letter.raw.len() > KEPT) {
-        letter.raw.truncate(KEPT);
-        letter.reason.push_str("; the record is cut short here");
+/// Cuts the dead letters of `rejects` short that are of the rows `large`.
+pub(super) fn cut(dead: &mut [SourceReject], rejects: &[Reject], large: &[usize]) {
+    let letters = dead.iter_mut().zip(rejects).filter(|(_, reject)| large.contains(&reject.row));
+    for letter in letters.map(|(letter, _)| letter).filter(|letter| letter.raw.len() > KEPT) {
+        let kept = head(&letter.raw, KEPT).len();
+        letter.raw.truncate(kept);
+        letter.reason.push_str(CUT_SHORT);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::Refused;
     use crate::plugin::{Encoded, RecordMap};
+    use crate::run::refused::RefusedRecords;
 
     fn checked(
         values: &[Option<&str>],
@@ -168,7 +185,7 @@ mod tests {
         rejects.push(1, "no");
         let values = [Some("12345"), Some("123456789"), None, Some("1234567")];
         let mut records = checked(&values, true, 5, RecordMap::OneEach, &mut rejects);
-        assert_eq!(take_out(&mut records, large(10), "t", &mut rejects).unwrap(), 1);
+        assert_eq!(take_out(&mut records, large(10), None, "t", &mut rejects).unwrap(), [2]);
         let reason = "larger than its topic takes: 12 bytes of key and value, and `t` takes 10";
         assert_eq!(rejected(&rejects, 1), [(2, reason)]);
         let left: Vec<_> = records.records.values.iter().collect();
@@ -183,10 +200,31 @@ mod tests {
         rejects.push(2, "no");
         let map = RecordMap::Rows(vec![1, 0, 1, 1, 0]);
         let mut records = checked(&[Some("12"), Some("1234")], false, 6, map, &mut rejects);
-        assert_eq!(take_out(&mut records, large(3), "t", &mut rejects).unwrap(), 3);
+        assert_eq!(take_out(&mut records, large(3), None, "t", &mut rejects).unwrap(), [0, 3, 4]);
         let reason = "larger than its topic takes: 4 bytes of key and value, and `t` takes 3; the record is of this and 2 other rows, and `encode: json` makes one of each row";
         assert_eq!(rejected(&rejects, 1), [(0, reason), (3, reason), (4, reason)]);
         assert_eq!(records.records.values.iter().collect::<Vec<_>>(), [Some(b"12".as_slice())]);
+    }
+
+    #[test]
+    fn what_the_log_has_refused_is_taken_out_with_the_reason_and_its_neighbours_stay() {
+        let mut known = RefusedRecords::default();
+        let record = |value: &str, timestamp| Refused {
+            topic: "t".to_owned(),
+            key: Some(b"key".to_vec()),
+            value: Some(value.as_bytes().to_vec()),
+            timestamp: Some(timestamp),
+            reason: "a rule".to_owned(),
+        };
+        // The first has the time 0, and was written with 1; the last has another time.
+        known.add(vec![record("a", 1), record("c", 2), record("d", 7)]);
+        let mut rejects = Rejects::default();
+        let values = [Some("a"), Some("b"), Some("c"), Some("d"), None];
+        let mut records = checked(&values, true, 5, RecordMap::OneEach, &mut rejects);
+        let taken = take_out(&mut records, Limits::default(), known.of("t"), "t", &mut rejects);
+        assert_eq!(taken.unwrap(), [0; 0], "none is too large");
+        assert_eq!(rejected(&rejects, 0), [(0, "a rule"), (2, "a rule")]);
+        assert_eq!(&records.records.timestamps[..], [1, 3, 4]);
     }
 
     #[test]
@@ -195,8 +233,9 @@ mod tests {
             let mut rejects = Rejects::default();
             let mut records = checked(&[Some(values), None], false, 2, RecordMap::OneEach, &mut rejects);
             assert_eq!(
-                take_out(&mut records, Limits { largest, ..Limits::default() }, "t", &mut rejects).unwrap(),
-                0,
+                take_out(&mut records, Limits { largest, ..Limits::default() }, None, "t", &mut rejects)
+                    .unwrap(),
+                [0; 0],
                 "{values}"
             );
             assert_eq!((records.records.values.len(), rejects.rows().len()), (2, 0));

@@ -13,18 +13,25 @@ mod channels;
 mod checkpoint;
 mod dead;
 mod encoded;
+mod endpoint;
 mod fail_point;
 mod input;
 mod keeper;
+mod kept;
 mod large;
+mod late;
 mod notes;
 mod passed;
-mod patience;
+mod policy;
+mod refused;
 mod rising;
 mod topics;
 mod tree;
 mod turn;
+mod untimed;
 mod watched;
+mod whole;
+mod windows;
 mod worker;
 mod writers;
 
@@ -40,8 +47,9 @@ use self::watched::Watched;
 use crate::clock::Clock;
 use crate::error::{Consequence, Error, Result};
 use crate::graph::{Plan, REPLAY_ROWS, REPLAY_TIME};
-use crate::log::{Gone, Log};
+use crate::log::{Gone, Log, Start};
 use crate::metrics::{ChainFigures, ChainMetrics, State, StepMetrics};
+use crate::plugin::Held;
 
 pub use self::fail_point::FailPoint;
 use self::worker::Worker;
@@ -55,6 +63,9 @@ pub struct RunOptions {
     pub clock: Clock,
     /// The most rows in a batch of a source.
     pub batch_rows: usize,
+    /// About how many results of windows that overlap, or have zeros filled in, the rows that are taken in at once may make due: a
+    /// batch that would make more of them due is taken in by parts, and what is due is given between them.
+    pub results_at_once: usize,
     /// Other seeds draw other waits before a chain tries again: each worker should have its own, and is known by it where it has no folder.
     pub seed: u64,
     /// The longest that positions alone, without results, stay uncommitted.
@@ -78,6 +89,7 @@ impl RunOptions {
             once: false,
             clock,
             batch_rows: 8192,
+            results_at_once: 1 << 18,
             seed: 0,
             position_interval: Duration::from_secs(5),
             replay_rows: REPLAY_ROWS,
@@ -177,6 +189,35 @@ pub enum Notice {
         /// The window, as `CHAIN.STEP`.
         step: String,
     },
+    /// A step could use none of the rows that came in to it.
+    NothingUsed {
+        /// The chain.
+        chain: String,
+        /// The step, as `CHAIN.STEP`.
+        step: String,
+        /// How many came in.
+        rows: u64,
+        /// The kind of reason that was given most often.
+        reason: String,
+    },
+    /// The last record of a source is not whole: it was not given, and waits for its rest.
+    Held {
+        /// The chain.
+        chain: String,
+        /// Which.
+        held: Held,
+    },
+    /// Nothing is kept of how far a chain had come, and yet there are records that it may have written: it begins anew.
+    BeginsAnew {
+        /// The chain.
+        chain: String,
+        /// What it reads, such as `topic in`.
+        source: String,
+        /// Where it begins.
+        start: Start,
+        /// The topic with the records.
+        written: String,
+    },
     /// Another worker runs this chain; this one waits for its turn.
     StandsBy {
         /// The chain.
@@ -243,14 +284,16 @@ impl Run {
             .collect();
         let connections: Vec<Arc<dyn Log>> = plan.connections.iter().map(|(_, log)| log.clone()).collect();
         let topics = Arc::new(topics::by_connection(&plan));
+        let alone: Vec<Vec<(usize, String)>> =
+            (0..plan.chains.len()).map(|chain| topics::written_alone(&plan, chain)).collect();
         let shared = connections.iter().any(|log| log.describe().shared);
         let worker = Arc::new(match options.state.as_ref().filter(|_| shared) {
             Some(folder) => Worker::in_folder(folder, &plan.name, &options.clock, options.seed),
             None => Worker::new(&options.clock, options.seed),
         });
         let mut tasks = Vec::new();
-        for (index, (((chain, phase), (upstream, downstream)), sources)) in
-            plan.chains.into_iter().zip(&phases).zip(joins).zip(sources).enumerate()
+        for (index, ((((chain, phase), (upstream, downstream)), sources), alone)) in
+            plan.chains.into_iter().zip(&phases).zip(joins).zip(sources).zip(alone).enumerate()
         {
             let name = chain.name.clone();
             let environment = chain::Environment {
@@ -270,6 +313,7 @@ impl Run {
                 phase: AtLast::new(phase.clone(), Phase::Ended),
                 upstream,
                 sources,
+                alone,
                 downstream,
                 notices: notice_tx.clone(),
             };

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use super::tree::Tree;
 use crate::batch::Partition;
 use crate::error::{Error, Result};
-use crate::graph::NOTE_OF_A_WINDOW;
+use crate::graph::{NOTE_OF_A_WINDOW, NodeBody};
 use crate::log::MAX_METADATA;
 use crate::window::{Fingerprint, Restored};
 
@@ -33,6 +33,8 @@ pub(crate) struct Matched {
     pub(crate) reset_in_changelog: bool,
     /// The windows of which the note of the chain's others says nothing.
     pub(crate) new: Vec<String>,
+    /// The offset before which all rows have been dealt with, also where no window of the note is there any more.
+    pub(crate) dealt_with: Option<i64>,
 }
 
 /// What the notes of a position say of the changelog.
@@ -86,6 +88,13 @@ impl Notes {
         }
     }
 
+    fn dealt_with(&self) -> Option<i64> {
+        match self {
+            Self::Named(named) => named.values().map(|(_, restored)| restored.pos).max(),
+            Self::InOrder(all) => all.iter().map(|restored| restored.pos).max(),
+        }
+    }
+
     /// Gives each of `windows`, a name and what its state depends on, what is its own.
     ///
     /// # Errors
@@ -96,7 +105,7 @@ impl Notes {
         reset: &[String],
         partition: &Partition,
     ) -> Result<Matched> {
-        let mut matched = Matched::default();
+        let mut matched = Matched { dealt_with: self.dealt_with(), ..Matched::default() };
         let mut named = match self {
             Self::Named(named) => named,
             Self::InOrder(all) if all.len() == windows.len() => {
@@ -119,7 +128,7 @@ impl Notes {
             let restored = match named.remove(step) {
                 None => {
                     matched.new.push(step.clone());
-                    None
+                    matched.dealt_with.map(|pos| Restored { pos, ..Restored::default() })
                 }
                 Some((before, restored)) => match fingerprint.difference(before) {
                     None => Some(restored),
@@ -194,20 +203,30 @@ pub(crate) struct Noted {
 }
 
 impl Tree {
-    /// The windows, each with what its state depends on.
+    /// What all workers of the chain must count alike, by name: its windows, and by what rows are sent to those behind a topic.
+    pub(super) fn agreed(&self) -> BTreeMap<String, String> {
+        let windows = self.marks().into_iter().map(|(name, fingerprint)| (name, fingerprint.to_string()));
+        let sent = self.nodes.iter().filter_map(|node| match &node.body {
+            NodeBody::Repartition(_, by, _) => Some((node.kept_as.clone(), by.mark())),
+            _ => None,
+        });
+        windows.chain(sent).collect()
+    }
+
+    /// The windows, each with what its state depends on, by the names under which that is kept.
     pub(super) fn marks(&self) -> Vec<(String, Fingerprint)> {
-        self.named_windows().map(|(place, window)| (place, window.fingerprint())).collect()
+        self.kept_windows().map(|(name, window)| (name.to_owned(), window.fingerprint())).collect()
     }
 
     /// From where on a partition that has been read up to `next` is read again.
     pub(crate) fn low(&self, partition: &Partition, next: i64) -> i64 {
-        self.named_windows().map(|(_, window)| window.low(partition, next)).min().unwrap_or(next).min(next)
+        self.kept_windows().map(|(_, window)| window.low(partition, next)).min().unwrap_or(next).min(next)
     }
 
-    /// The position to commit for a partition that has been read up to `next`. `bounded` where the note is part of a log's
+    /// The position to commit for a partition that has been read up to `next`, not before `floor`. `bounded` where the note is part of a log's
     /// position, which has room for [`MAX_METADATA`] bytes.
-    pub(crate) fn position(&mut self, partition: &Partition, next: i64, bounded: bool) -> Noted {
-        let low = self.low(partition, next);
+    pub(crate) fn position(&mut self, partition: &Partition, next: i64, floor: i64, bounded: bool) -> Noted {
+        let low = self.low(partition, next).max(floor.min(next));
         let marks = self.marks();
         let room = if bounded { room(&marks) } else { usize::MAX };
         let (mut text, mut left_out) = (String::from("v4"), 0);
@@ -247,6 +266,11 @@ mod tests {
         parsed(text).matched(&windows, &reset, &Partition::new("t", 0)).map_err(|e| e.to_string())
     }
 
+    /// What a window begins with where rows before this offset have been dealt with.
+    fn after(pos: i64) -> Restored {
+        Restored { pos, ..Restored::default() }
+    }
+
     fn two() -> String {
         format!("v4|c.a#{};p7;w3;c2|c.b#{};p7;s5;k;g6,9;l2,1", mark('a'), mark('b'))
     }
@@ -263,7 +287,7 @@ mod tests {
         };
         let found = matched(&two(), &[("c.b", 'b'), ("c.new", 'c'), ("c.a", 'a')], &[]).unwrap();
         assert_eq!(found.windows[0].as_ref(), Some(&b));
-        assert_eq!((found.windows[1].as_ref(), found.new), (None, vec!["c.new".to_owned()]));
+        assert_eq!((found.windows[1].as_ref(), found.new), (Some(&after(7)), vec!["c.new".to_owned()]));
         assert_eq!(found.windows[2].as_ref().and_then(|a| a.watermark), Some(3));
     }
 
@@ -302,13 +326,18 @@ mod tests {
             watermark: time,
             closed_until: time,
             saved: Some(offset),
+            own_low: None,
             keys_saved: true,
             first: time,
             given: Some(Given { offset, until: -253_402_300_799_999 }),
             late: Vec::new(),
         };
-        let text = format!("|#{};{restored}", mark('f'));
-        assert!(text.len() <= NOTE_OF_A_WINDOW, "{} bytes", text.len());
+        // Where rows have the time of reading, the end of the data leaves no window open.
+        let of_reading = Restored { own_low: Some(offset), given: None, ..restored.clone() };
+        for restored in [restored, of_reading] {
+            let text = format!("|#{};{restored}", mark('f'));
+            assert!(text.len() <= NOTE_OF_A_WINDOW, "{} bytes", text.len());
+        }
     }
 
     #[test]

@@ -22,6 +22,12 @@ pub(crate) fn by_connection(plan: &Plan) -> Vec<Vec<Wanted>> {
     topics
 }
 
+/// The topics that this chain writes, and no other of the plan: each with its connection.
+pub(crate) fn written_alone(plan: &Plan, chain: usize) -> Vec<(usize, String)> {
+    let alone = plan.topics.iter().filter(|topic| topic.writers == [chain]);
+    alone.map(|topic| (topic.connection, topic.spec.name.clone())).collect()
+}
+
 /// Makes those that are not there. Gives how many partitions each has.
 pub(crate) async fn ensure(log: &dyn Log, topics: &[Wanted]) -> Result<HashMap<String, u32>> {
     let mut partitions = HashMap::new();

@@ -4,23 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::encoded::Checked;
 use super::large::Limits;
+use super::late::Told;
 use super::passed::Passed;
+use super::refused::RefusedRecords;
 use super::writers::Writers;
-use super::{FailPoint, dead, large};
-use crate::batch::{Batch, Partition, Times};
+use super::{FailPoint, dead, endpoint};
+use crate::batch::{Batch, Partition};
 use crate::clock::Clock;
 use crate::config::Retry;
 use crate::error::{Error, Part, Result};
-use crate::graph::{Node, NodeBody, OnError};
-use crate::log::Append;
+use crate::graph::{Node, NodeBody};
+use crate::log::Refused;
 use crate::metrics::StepMetrics;
-use crate::plugin::{Encoded, LogSink, Rejects, SinkContext, SourceReject};
-use crate::window::{Ran, Restored, SavedPart, WindowOperator, WindowOutput};
-
-/// How many of a step's unusable records are logged one by one before it goes quiet.
-const LOGGED_REJECTS: u64 = 10;
+use crate::plugin::{Rejects, SinkContext};
+use crate::window::{Ran, WindowOperator, WindowOutput};
 
 pub(crate) struct Tree {
     pub(super) nodes: Vec<Node>,
@@ -29,11 +27,17 @@ pub(crate) struct Tree {
     /// Where rows come mixed, from how many partitions.
     pub(super) channels: Option<u32>,
     /// Batches on their way, each with the node that gets it; the last is next.
-    work: Vec<(usize, Batch)>,
-    rejects: Rejects,
+    pub(super) work: Vec<(usize, Batch)>,
+    pub(super) rejects: Rejects,
     /// For each node what its topic takes, as far as is known.
     pub(super) limits: Vec<Limits>,
-    windowed: WindowOutput,
+    /// What the logs have refused.
+    pub(super) refused: RefusedRecords,
+    pub(super) windowed: WindowOutput,
+    /// What was told of late rows, for each node.
+    pub(super) told_late: Vec<Told>,
+    /// For each node whether it was told that its topic soon deletes what it writes.
+    pub(super) told_old: Vec<bool>,
     /// True where rows reached a sink since the last commit.
     pub(super) wrote: bool,
 }
@@ -42,6 +46,8 @@ impl Tree {
     /// `metrics` are those of the nodes, in their order.
     pub(crate) fn new(nodes: Vec<Node>, metrics: Vec<Arc<StepMetrics>>, clock: Clock) -> Self {
         Self {
+            told_old: vec![false; nodes.len()],
+            told_late: nodes.iter().map(|_| Told::default()).collect(),
             nodes,
             metrics,
             clock,
@@ -49,6 +55,7 @@ impl Tree {
             work: Vec::new(),
             rejects: Rejects::default(),
             limits: Vec::new(),
+            refused: RefusedRecords::default(),
             windowed: WindowOutput::default(),
             wrote: false,
         }
@@ -120,32 +127,17 @@ impl Tree {
         Ok(())
     }
 
-    fn place(&self, index: usize) -> String {
+    pub(super) fn place(&self, index: usize) -> String {
         format!("{}.{}", self.nodes[index].chain, self.nodes[index].id)
     }
 
-    fn enqueue(&mut self, to: &[usize], batch: Batch) {
+    pub(super) fn enqueue(&mut self, to: &[usize], batch: Batch) {
         if batch.is_empty() {
             return;
         }
         for index in to.iter().rev() {
             self.work.push((*index, batch.clone()));
         }
-    }
-
-    /// Rows that are read again were written before: an endpoint only finds anew which of them it rejected, where a window
-    /// may count those.
-    fn endpoint_again(&mut self, index: usize, batch: &Batch) -> Result<()> {
-        let node = &mut self.nodes[index];
-        let NodeBody::Topic(_, sink) = &mut node.body else { return Ok(()) };
-        if node.outputs.dead.is_empty() {
-            return Ok(());
-        }
-        let limits = self.limits.get(index).copied().unwrap_or_default();
-        let (_, large) = encoded(sink, limits, batch, &mut self.rejects)?;
-        let mut dead = dead::of_rows(batch, self.rejects.rows());
-        large::cut(&mut dead, large);
-        self.rejected(index, &batch.origin().partition, &dead, true)
     }
 
     async fn step(&mut self, index: usize, batch: Batch, writers: &mut Writers) -> Result<()> {
@@ -160,14 +152,7 @@ impl Tree {
                 // Cheap: columns are shared, and a rejected row is shown as it came in.
                 let before = batch.clone();
                 let given = transform.apply(batch, &mut self.rejects)?.made_of(&before);
-                let rejected = self.rejects.settle(rows).map_err(|row| {
-                    let mistake = format!(
-                        "the transform `{}` rejected row {row} of {rows}, counted from 0",
-                        node.plugin
-                    );
-                    Error::fatal(mistake)
-                        .remedy("this is a mistake in the plugin: report it to whoever wrote it")
-                })?;
+                let rejected = endpoint::settled(&mut self.rejects, rows, "transform", &node.plugin)?;
                 if !replay {
                     let passed = Passed::of(&before, &given, &rejected);
                     StepMetrics::add(&metrics.rows_out, passed.out);
@@ -185,36 +170,9 @@ impl Tree {
                 window.push(&batch, self.clock.elapsed(), wall, &mut self.windowed)?;
                 self.emit(index, &partition, Some(&batch), replay)
             }
-            NodeBody::Sink(sink) => {
-                sink.write(&batch).await?;
-                self.wrote = true;
-                StepMetrics::add(&metrics.in_flight, rows as u64);
-                Ok(())
-            }
+            NodeBody::Sink(_) => self.write(index, &batch).await,
             NodeBody::Repartition(..) => self.repartition(index, &batch, writers).await,
-            NodeBody::Topic(connection, sink) => {
-                let limits = self.limits.get(index).copied().unwrap_or_default();
-                let (encoded, large) = encoded(sink, limits, &batch, &mut self.rejects)?;
-                let rejected = self.rejects.rows().len();
-                let append = Append {
-                    topic: sink.topic.as_str().into(),
-                    partition: None,
-                    keys: encoded.keys,
-                    values: encoded.values,
-                    timestamps: encoded.timestamps,
-                };
-                writers.append(*connection, append).await?;
-                self.wrote = true;
-                StepMetrics::add(&metrics.in_flight, (rows - rejected.min(rows)) as u64);
-                if rejected == 0 {
-                    return Ok(());
-                }
-                let mut dead = dead::of_rows(&batch, self.rejects.rows());
-                if self.nodes[index].on_error == OnError::DeadLetter {
-                    large::cut(&mut dead, large);
-                }
-                self.rejected(index, &partition, &dead, false)
-            }
+            NodeBody::Topic(..) => self.append(index, &batch, writers).await,
         }
     }
 
@@ -231,6 +189,9 @@ impl Tree {
         StepMetrics::add(&metrics.rows_out, output.closed_rows);
         // Rows of open panes come in again after a restart; all others were done with before.
         StepMetrics::add(&metrics.rows_in, output.again_rows);
+        if let Some(pushed) = pushed {
+            output.late.iter().for_each(|late| self.tell_of_late(index, late, pushed));
+        }
         let outputs = std::mem::take(&mut self.nodes[index].outputs);
         let late: usize = output.late.iter().map(Batch::rows).sum();
         StepMetrics::add(&metrics.late, late as u64);
@@ -256,128 +217,6 @@ impl Tree {
         }
     }
 
-    /// Applies a step's `on_error` to records that it could not use. Those that are read again were counted and told before.
-    fn rejected(
-        &mut self,
-        index: usize,
-        partition: &Partition,
-        rejects: &[SourceReject],
-        replay: bool,
-    ) -> Result<()> {
-        if rejects.is_empty() {
-            return Ok(());
-        }
-        let (policy, now) = (self.nodes[index].on_error, self.clock.now());
-        let dead = if replay {
-            again(policy, partition, rejects, now)?
-        } else {
-            let seen = self.metrics[index].reject(rejects.iter().map(|r| r.reason.as_str()));
-            apply_policy(policy, partition, rejects, seen, &self.place(index), now)?
-        };
-        if let Some(batch) = dead {
-            let outputs = std::mem::take(&mut self.nodes[index].outputs.dead);
-            self.enqueue(&outputs, batch);
-            self.nodes[index].outputs.dead = outputs;
-        }
-        Ok(())
-    }
-
-    /// A partition that the source has been given, with what each window wants back, in their order. Gives, where windows
-    /// start again at an earlier offset, the offset up to which rows are read again.
-    pub(crate) fn assign(
-        &mut self,
-        partition: &Partition,
-        from: Option<i64>,
-        restored: Vec<Option<Restored>>,
-    ) -> Option<i64> {
-        let mut restored = restored.into_iter();
-        let mut until = None;
-        let now = self.clock.elapsed();
-        let channels = self.channels;
-        for window in windows(&mut self.nodes) {
-            let restored = restored.next().flatten();
-            let dealt_with = restored.as_ref().map(|r| r.pos);
-            until = until.max(dealt_with);
-            Self::assign_window(window, partition, channels, restored, now);
-            if from < dealt_with {
-                window.expect_replay(partition, now);
-            }
-        }
-        self.assign_speakers(partition, now);
-        until
-    }
-
-    /// The keys that zero fill keeps and that are not in the changelog yet, each with its step.
-    pub(crate) fn save_keys(&mut self, partition: &Partition) -> Vec<(String, Vec<u8>)> {
-        let saved = |(place, window): (String, &mut WindowOperator)| {
-            window.save_keys(partition).map(|piece| (place, piece))
-        };
-        placed_windows(&mut self.nodes).filter_map(saved).collect()
-    }
-
-    /// True where the windows hold all that was read of a partition.
-    pub(crate) fn can_save(&mut self, partition: &Partition) -> bool {
-        windows(&mut self.nodes).all(|window| window.can_save(partition))
-    }
-
-    /// The state of the windows, rows before `next` having been pushed; each part with its step.
-    pub(crate) fn save(&mut self, partition: &Partition, next: i64) -> Vec<(String, SavedPart)> {
-        placed_windows(&mut self.nodes)
-            .flat_map(|(place, window)| {
-                window.save(partition, next).into_iter().map(move |part| (place.clone(), part))
-            })
-            .collect()
-    }
-
-    /// Takes in what was saved of a step's window. What a step left that is there no more is passed over.
-    pub(crate) fn load(&mut self, partition: &Partition, step: &str, piece: &[u8]) -> Result<()> {
-        match placed_windows(&mut self.nodes).find(|(place, _)| place == step) {
-            Some((_, window)) => window.load(partition, piece).map_err(|e| e.at(step)),
-            None => Ok(()),
-        }
-    }
-
-    pub(crate) fn revoke(&mut self, partition: &Partition) {
-        self.revoke_speakers(partition);
-        for (node, metrics) in self.nodes.iter_mut().zip(&self.metrics) {
-            if let NodeBody::Window(window) = &mut node.body {
-                window.revoke(partition);
-                metrics.hand_over(window.in_flight_rows());
-            }
-        }
-    }
-
-    /// Drops every open pane; the rows are read again.
-    pub(crate) fn reset(&mut self, partitions: &[Partition]) {
-        self.work.clear();
-        self.windowed = WindowOutput::default();
-        self.wrote = false;
-        for partition in partitions {
-            self.revoke(partition);
-        }
-    }
-
-    /// A batch with rows of these times has been pushed.
-    pub(crate) fn observe(&mut self, partition: &Partition, times: &Times, now: Duration) {
-        let wall = self.clock.now();
-        for window in windows(&mut self.nodes) {
-            window.observe(partition, times, now, wall);
-        }
-        self.observe_speakers(partition, times, now, wall);
-    }
-
-    /// Rows of the partition come that are not read again.
-    pub(crate) fn is_replayed(&mut self, partition: &Partition, now: Duration) {
-        windows(&mut self.nodes).for_each(|window| window.is_replayed(partition, now));
-    }
-
-    pub(crate) fn caught_up(&mut self, partition: &Partition, caught_up: bool, now: Duration) {
-        for window in windows(&mut self.nodes) {
-            window.caught_up(partition, caught_up, now);
-        }
-        self.speakers_caught_up(partition, caught_up, now);
-    }
-
     /// Lets time pass: closes the windows that are due. `More` where the transaction is full before all are closed.
     pub(crate) async fn tick(&mut self, now: Duration, writers: &mut Writers) -> Result<Ran> {
         let wall = self.clock.now();
@@ -386,7 +225,12 @@ impl Tree {
 
     /// The end of a bounded input: every open window gives its result. Its rows count as gone on.
     pub(crate) async fn finish(&mut self, writers: &mut Writers) -> Result<Ran> {
-        if self.each_window(writers, WindowOperator::finish).await? == Ran::More {
+        let wall = self.clock.now();
+        let finish = |window: &mut WindowOperator, out: &mut WindowOutput| {
+            window.hear_clock(wall);
+            window.finish(out)
+        };
+        if self.each_window(writers, finish).await? == Ran::More {
             return Ok(Ran::More);
         }
         for (node, metrics) in self.nodes.iter().zip(&self.metrics) {
@@ -423,54 +267,13 @@ impl Tree {
         Ok(Ran::All)
     }
 
-    /// When the next window may be due, in the clock's elapsed time.
-    pub(crate) fn next_wakeup(&mut self, now: Duration) -> Option<Duration> {
-        windows(&mut self.nodes).filter_map(|w| w.next_wakeup(now)).min()
-    }
-
-    /// True where a window holds a result back that belongs to what has been pushed: nothing is committed meanwhile.
-    pub(crate) fn holds_back(&self) -> bool {
-        self.nodes.iter().any(|n| matches!(&n.body, NodeBody::Window(window) if window.holds_back()))
-    }
-
-    /// The windows, in the order of their steps.
-    pub(super) fn windows(&mut self) -> impl Iterator<Item = &mut WindowOperator> {
-        windows(&mut self.nodes)
-    }
-
-    /// Windows behind these steps have rows whose times are those at which they are read.
-    pub(crate) fn close_at_end_behind(&mut self, steps: &[usize]) {
-        for step in steps {
-            let Some(node) = self.nodes.get_mut(*step) else { continue };
-            if let NodeBody::Window(window) = &mut node.body {
-                window.close_at_end();
-            }
-            let outputs = &node.outputs;
-            let behind: Vec<usize> =
-                [&outputs.main, &outputs.late, &outputs.dead].into_iter().flatten().copied().collect();
-            self.close_at_end_behind(&behind);
-        }
-    }
-
-    /// The same, each with where its step stands.
-    pub(super) fn named_windows(&self) -> impl Iterator<Item = (String, &WindowOperator)> {
-        self.nodes.iter().filter_map(|node| match &node.body {
-            NodeBody::Window(window) => Some((format!("{}.{}", node.chain, node.id), &**window)),
-            _ => None,
-        })
-    }
-
-    pub(crate) fn has_windows(&self) -> bool {
-        self.nodes.iter().any(|n| matches!(n.body, NodeBody::Window(_)))
-    }
-
-    /// The least watermark of the windows.
-    pub(crate) fn watermark(&mut self) -> Option<i64> {
-        windows(&mut self.nodes).filter_map(|w| w.watermark()).min()
-    }
-
     pub(crate) fn wrote(&self) -> bool {
         self.wrote
+    }
+
+    /// Takes these records out when they come again, as their log refuses them. True where one of them was not known.
+    pub(crate) fn refuse(&mut self, refused: Vec<Refused>) -> bool {
+        self.refused.add(refused)
     }
 
     /// Makes what the plugins' own sinks hold durable.
@@ -486,6 +289,7 @@ impl Tree {
     /// Counts what was written as durable.
     pub(crate) fn committed(&mut self) {
         self.wrote = false;
+        self.refused.committed();
         for (node, metrics) in self.nodes.iter().zip(&self.metrics) {
             if matches!(node.body, NodeBody::Sink(_) | NodeBody::Topic(..) | NodeBody::Repartition(..)) {
                 let durable = metrics.in_flight.swap(0, Relaxed);
@@ -506,79 +310,8 @@ impl Tree {
     }
 }
 
-/// What a step's `on_error` makes of records that could not be used: an error, nothing, or a batch for the `dead` output. `seen` is how many the
-/// step had before.
-pub(crate) fn apply_policy(
-    policy: OnError,
-    partition: &Partition,
-    rejects: &[SourceReject],
-    seen: u64,
-    place: &str,
-    now: i64,
-) -> Result<Option<Batch>> {
-    match policy {
-        OnError::Fail => {
-            let (at, reason) =
-                rejects.first().map_or(("", "a record could not be used"), |r| (&r.place, &r.reason));
-            Err(Error::fatal(format!("{at}: {reason}")).remedy(
-                "mend the record, or let the step go on without such records: `on_error: skip` counts them, \
-                 `on_error: dead_letter` sends them to a chain that begins `from:` this step's `.dead`",
-            ))
-        }
-        OnError::Skip => {
-            for reject in rejects.iter().take(LOGGED_REJECTS.saturating_sub(seen) as usize) {
-                tracing::warn!(step = place, record = reject.place, "skipped: {}", reject.reason);
-            }
-            Ok(None)
-        }
-        OnError::DeadLetter => dead::batch(partition, rejects, now, false).map(Some),
-    }
-}
-
-/// The batch for the `dead` output of a step whose rejects are read again.
-pub(crate) fn again(
-    policy: OnError,
-    partition: &Partition,
-    rejects: &[SourceReject],
-    now: i64,
-) -> Result<Option<Batch>> {
-    match policy {
-        OnError::Fail | OnError::Skip => Ok(None),
-        OnError::DeadLetter => dead::batch(partition, rejects, now, true).map(Some),
-    }
-}
-
-/// The records of a batch that the sink's topic takes, and how many rows were rejected as theirs it does not.
-fn encoded(
-    sink: &mut LogSink,
-    limits: Limits,
-    batch: &Batch,
-    rejects: &mut Rejects,
-) -> Result<(Encoded, usize)> {
-    rejects.clear();
-    let encoded = sink.encoder.encode(batch, rejects)?;
-    let mut checked = Checked::new(encoded, batch.rows(), rejects, &sink.format)?;
-    let large = large::take_out(&mut checked, limits, &sink.topic, rejects)?;
-    Ok((checked.records, large))
-}
-
 fn of_sink(error: Error, index: usize, chain: &str, id: &str) -> Error {
     error.at(format!("{chain}.{id}")).of(Part::Node(index))
-}
-
-fn windows(nodes: &mut [Node]) -> impl Iterator<Item = &mut WindowOperator> {
-    nodes.iter_mut().filter_map(|n| match &mut n.body {
-        NodeBody::Window(window) => Some(&mut **window),
-        _ => None,
-    })
-}
-
-/// The windows, each with where its step stands.
-fn placed_windows(nodes: &mut [Node]) -> impl Iterator<Item = (String, &mut WindowOperator)> {
-    nodes.iter_mut().filter_map(|node| match &mut node.body {
-        NodeBody::Window(window) => Some((format!("{}.{}", node.chain, node.id), &mut **window)),
-        _ => None,
-    })
 }
 
 /// The rows that count: those that are read again were counted before the restart.

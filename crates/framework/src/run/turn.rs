@@ -8,11 +8,17 @@
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::log::{Log, LogReader, ReadEvent, ReaderOptions, Start, TopicSpec};
+use crate::log::{Group, Log, LogReader, ReadEvent, ReaderOptions, Start, TopicSpec};
 
 /// The topic of a pipeline's positions.
 pub(crate) fn positions_topic(pipeline: &str) -> TopicSpec {
-    TopicSpec { name: format!("{pipeline}.positions"), partitions: Some(1), create: true, compacted: true }
+    TopicSpec {
+        name: format!("{pipeline}.positions"),
+        partitions: Some(1),
+        create: true,
+        compacted: true,
+        retention: None,
+    }
 }
 
 /// A worker's place in the group of those that may run a chain.
@@ -48,7 +54,7 @@ impl Turn {
                 let options = ReaderOptions {
                     topics: vec![self.topic.name.clone()],
                     partitions: None,
-                    group: Some(self.group.clone()),
+                    group: Some(Group::new(&self.group)),
                     start: Start::Latest,
                     max_records: 1024,
                     max_bytes: 64 << 10,

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::error::{Error, Part, Result};
-use crate::log::{Append, GroupPositions, Log, LogWriter, WriterOptions};
+use crate::log::{Append, GroupPositions, Log, LogWriter, Refused, WriterOptions};
 
 /// The longest that a transaction may stay open before the log aborts it (`transaction.timeout.ms`). Ours live for milliseconds; a
 /// worker that stands still longer than this is fenced.
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A transaction is committed once it holds this much, however young it is: a log in memory must be able to hold it, and a
 /// reader waits for it.
@@ -21,8 +21,12 @@ const LARGEST_TRANSACTION: usize = 8 << 20;
 pub(crate) struct Writers {
     open: Vec<(usize, Box<dyn LogWriter>)>,
     bytes: usize,
+    /// What the logs refused by rules of their own, of what was abandoned.
+    refused: Vec<Refused>,
     /// When the open transaction began, at the earliest.
     began: Option<Instant>,
+    /// True where it was open for longer than it may when the chain came back to it.
+    overdue: bool,
 }
 
 impl Writers {
@@ -46,7 +50,7 @@ impl Writers {
     }
 
     pub(crate) async fn append(&mut self, connection: usize, records: Append) -> Result<()> {
-        self.began.get_or_insert_with(Instant::now);
+        self.comes_back();
         self.bytes += records.values.value_data().len() + 16 * records.values.offsets().len();
         match self.open.iter_mut().find(|(c, _)| *c == connection) {
             Some((_, writer)) => writer.append(records).await,
@@ -64,6 +68,17 @@ impl Writers {
         self.began.is_some_and(|began| began.elapsed() < TRANSACTION_TIMEOUT)
     }
 
+    /// True where the transaction was open for longer than it may because the chain was long in coming back to it, not because its log
+    /// was slow.
+    pub(crate) fn overdue(&self) -> bool {
+        self.overdue
+    }
+
+    fn comes_back(&mut self) {
+        let began = *self.began.get_or_insert_with(Instant::now);
+        self.overdue = began.elapsed() >= TRANSACTION_TIMEOUT;
+    }
+
     /// True where the open transaction should be committed now.
     pub(crate) fn full(&self) -> bool {
         self.bytes >= LARGEST_TRANSACTION
@@ -76,7 +91,7 @@ impl Writers {
         positions: Option<GroupPositions>,
     ) -> Result<bool> {
         self.bytes = 0;
-        self.began.get_or_insert_with(Instant::now);
+        self.comes_back();
         for (connection, writer) in &mut self.open {
             if Some(*connection) != home {
                 writer.commit(None).await.map_err(|e| e.of(Part::Connection(*connection)))?;
@@ -96,14 +111,21 @@ impl Writers {
     pub(crate) async fn abandon(&mut self) {
         self.bytes = 0;
         self.began = None;
+        self.overdue = false;
         for (_, mut writer) in self.open.drain(..) {
             if let Err(error) = writer.abort().await {
                 tracing::debug!("abort: {error}");
             }
+            self.refused.extend(writer.refused());
             if let Err(error) = writer.close().await {
                 tracing::debug!("close: {error}");
             }
         }
+    }
+
+    /// The records that the logs refused by rules of their own, of what was abandoned.
+    pub(crate) fn take_refused(&mut self) -> Vec<Refused> {
+        std::mem::take(&mut self.refused)
     }
 
     /// Lets the writers go after the last commit.

@@ -187,6 +187,11 @@ impl Watermark {
         self.now.max(Some(from.saturating_add(rested)))
     }
 
+    /// The greatest time that a partition, or a channel, has given.
+    pub(crate) fn greatest(&self, partition: &Partition) -> Option<Millis> {
+        self.partitions.get(partition)?.greatest
+    }
+
     /// The watermark as it was last given.
     pub fn current(&self) -> Option<Millis> {
         self.now

@@ -48,6 +48,7 @@ impl WindowOperator {
     /// # Errors
     /// `Fatal` where the aggregate cannot give its result.
     pub fn tick(&mut self, now: Duration, wall: Millis, out: &mut WindowOutput) -> Result<Ran> {
+        self.clock = Some(wall);
         if std::mem::take(&mut self.nothing_to_wait_for) {
             self.sessions_are_back();
         }
@@ -91,6 +92,11 @@ impl WindowOperator {
             self.drop_all(out);
         }
         Ok(Ran::All)
+    }
+
+    /// Says what time it is before [`finish`](Self::finish): a result that lies ahead has this time.
+    pub(crate) fn hear_clock(&mut self, wall: Millis) {
+        self.clock = Some(wall);
     }
 
     /// Drops every row, as all of them have been given: a later run reads none of them again.
@@ -160,7 +166,9 @@ impl WindowOperator {
     /// False where an end of the data has given this window's result, and no row has come since.
     fn is_new(&self, end: Millis) -> bool {
         let open = || self.partitions.values().filter(|a| a.closed_until.is_none_or(|closed| closed < end));
-        if open().any(|a| a.given.is_none_or(|given| given.until < end)) {
+        // Zeros are given without a row.
+        let zeros = |a: &Assigned| a.given.is_none_or(|given| given.until < end);
+        if self.settings.keep_seen && open().any(zeros) {
             return true;
         }
         let start = end.saturating_sub(self.grid.size());
@@ -346,7 +354,7 @@ impl WindowOperator {
     }
 
     /// The result over the rows of some partitions.
-    fn window_of(&mut self, end: Millis, purpose: Purpose, open: &[u32]) -> Result<Option<Batch>> {
+    pub(super) fn window_of(&mut self, end: Millis, purpose: Purpose, open: &[u32]) -> Result<Option<Batch>> {
         let start = end.saturating_sub(self.grid.size());
         let close = matches!(purpose, Purpose::Close | Purpose::End);
         let all = open.len() == self.partitions.len();
@@ -361,6 +369,7 @@ impl WindowOperator {
             schema: &self.schema,
             open,
             early: purpose == Purpose::Early,
+            clock: self.clock,
         };
         let keys = &mut self.keys;
         if close && all && self.grid.slide() < self.grid.size() {

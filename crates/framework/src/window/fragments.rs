@@ -32,6 +32,14 @@ pub(super) struct Fragment {
     pub(super) due: Millis,
 }
 
+impl Fragment {
+    /// True where all its rows are in a result of its session, which ends at `end`. `given_before` says up to when a partition's
+    /// sessions were given before a restart.
+    pub(super) fn is_given(&self, end: Millis, given_before: impl Fn(u32) -> Option<Millis>) -> bool {
+        self.given || self.ended || (self.replayed && given_before(self.partition) >= Some(end))
+    }
+}
+
 /// Where a fragment is found, also once it has grown.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Spot {

@@ -8,6 +8,7 @@ mod fingerprint;
 mod fire;
 mod fragments;
 mod keys;
+mod movers;
 mod operator;
 mod position;
 mod progress;
@@ -30,7 +31,9 @@ mod soak;
 mod tests;
 
 pub use fingerprint::Fingerprint;
+pub(crate) use movers::{Lateness, Row};
 pub use operator::{Ran, WindowOperator, WindowOutput};
 pub use restored::{Given, Restored};
+pub(crate) use result::{MOST_AHEAD, window_partition};
 pub use settings::{Emit, KeyNames, Shape, TimeMode, WindowKeys, WindowSettings, ZeroFill, ZeroFillName};
 pub use snapshot::SavedPart;

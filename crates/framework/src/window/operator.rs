@@ -9,6 +9,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use super::fingerprint::Fingerprint;
 use super::fire::Ending;
 use super::keys::KeyTable;
+use super::movers::Movers;
 use super::restored::{Given, Restored};
 use super::sessions::Sessions;
 use super::settings::{Shape, TimeMode, WindowSettings};
@@ -77,6 +78,8 @@ pub(super) struct Assigned {
     pub(super) closed_until: Option<Millis>,
     /// The offset up to which its rows had been dealt with before it was assigned.
     pub(super) dealt_with: i64,
+    /// Rows that are read again before this offset are in windows that were closed: see [`Restored::own_low`].
+    pub(super) own_low: i64,
     /// The greatest watermark that its rows were held against: it stays where the watermark goes back for another partition.
     pub(super) reached: Option<Millis>,
     /// True while rows are read again; they do not move the watermark, or windows could close before the last of them is back.
@@ -130,6 +133,9 @@ pub struct WindowOperator {
     wall: Option<Millis>,
     /// When it was that.
     wall_at: Duration,
+    /// The clock when it was last heard of: a result that lies ahead has this time. See [`result_time`](super::result::result_time).
+    pub(super) clock: Option<Millis>,
+    pub(super) movers: Movers,
     pub(super) running: Option<Running>,
     /// True where the rows' times are those of this run: read again, they would be in other windows.
     pub(super) closes_at_end: bool,
@@ -213,6 +219,8 @@ impl WindowOperator {
             next_number: 0,
             wall: None,
             wall_at: Duration::ZERO,
+            clock: None,
+            movers: Movers::default(),
             running: None,
             closes_at_end,
             ending: None,
@@ -242,10 +250,17 @@ impl WindowOperator {
         self
     }
 
-    /// The rows' times are those at which they are read: after the end of the data no row is read again, as it would count in
-    /// another window.
+    /// The rows' times are those of this run: after the end of the data none is read again, as it would count in another window,
+    /// and after a restart only those of windows that were open.
     pub fn close_at_end(&mut self) {
         self.closes_at_end = true;
+    }
+
+    /// The rows' times are those at which they are read, and what else the chain reads has times of another kind, which say
+    /// nothing of these: a row counts when it arrives, as with `time: processing`.
+    pub fn count_on_arrival(&mut self) {
+        self.close_at_end();
+        self.settings.time = TimeMode::Processing;
     }
 
     /// What its state depends on.
@@ -285,7 +300,7 @@ impl WindowOperator {
 
     /// Rows of `partition` will come; `restored` is what was committed for it.
     pub fn assign(&mut self, partition: Partition, restored: Option<Restored>, now: Duration) {
-        let Restored { pos, watermark, closed_until, saved, keys_saved, first, given, late } =
+        let Restored { pos, watermark, closed_until, saved, own_low, keys_saved, first, given, late } =
             restored.unwrap_or_default();
         self.running = None;
         self.watermark.assign(partition.clone(), watermark, now);
@@ -299,6 +314,7 @@ impl WindowOperator {
             number,
             closed_until,
             dealt_with: pos,
+            own_low: own_low.unwrap_or(i64::MIN),
             reached: watermark,
             replaying: false,
             held: None,
@@ -342,8 +358,10 @@ impl WindowOperator {
     /// No more rows of `partition` will come; its part of every pane is dropped.
     pub fn revoke(&mut self, partition: &Partition) {
         self.watermark.revoke(partition);
+        self.forget_mover(partition);
         for channel in self.channels.remove(partition).unwrap_or_default() {
             self.watermark.revoke(&channel);
+            self.forget_mover(&channel);
         }
         let Some(assigned) = self.partitions.remove(partition) else { return };
         self.running = None;

@@ -37,12 +37,16 @@ impl WindowOperator {
         // In the middle of what is read again, what comes behind was dealt with all the same.
         let pos = assigned.map_or(next, |a| a.dealt_with.max(next));
         let given = assigned.and_then(|a| a.given).filter(|given| closed_until < Some(given.until));
+        // In the middle of what is read again its own rows may not have begun yet.
+        let before = assigned.map_or(i64::MIN, |a| a.own_low);
+        let own_low = self.closes_at_end.then(|| self.low(partition, next).max(before));
         let restored = Restored {
             pos,
             watermark: watermark.map(|w| w.min(due)),
             // Where only rows without use have come, zeros have not begun.
             closed_until: closed_until.filter(|_| !self.settings.keep_seen || self.first.is_some()),
             saved: assigned.and_then(|a| a.saved),
+            own_low,
             keys_saved: assigned.is_some_and(|a| a.keys_saved),
             first: self.first.filter(|first| {
                 self.settings.keep_seen

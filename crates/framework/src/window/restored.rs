@@ -1,7 +1,7 @@
 //! What a window wants back with a committed position. `run::notes` puts those of all windows of a chain into one note.
 //!
 //! The text is fields behind `;`, each with a letter in front: `p` [`Restored::pos`], `w` the watermark, `c`
-//! `closed_until`, `s` `saved`, `k` `keys_saved`, `f` `first`, `g` [`Given`] as `OFFSET,UNTIL`, `l` the offsets of
+//! `closed_until`, `s` `saved`, `o` `own_low`, `k` `keys_saved`, `f` `first`, `g` [`Given`] as `OFFSET,UNTIL`, `l` the offsets of
 //! [`Restored::late`]: the first, then how far each lies behind the one before it. `p` is always there, the others where
 //! they say something. Version 0.1 wrote the fields by their place, as `v1;pos;watermark;closed_until`, `v2` with
 //! `;saved;keys;first` behind it, and `v3` with the late offsets at the end: these are still read.
@@ -23,6 +23,9 @@ pub struct Restored {
     pub closed_until: Option<Millis>,
     /// The changelog has the state of open windows as of this offset.
     pub saved: Option<i64>,
+    /// Where rows have the time at which they are read: those before this offset are in windows that were closed, though they
+    /// would be in others when they are read again.
+    pub own_low: Option<i64>,
     /// True where the changelog has keys that `zero_fill` keeps.
     pub keys_saved: bool,
     /// The time of the first record, where zero fill begins with a window that was still open.
@@ -48,9 +51,13 @@ const KEYS: &str = "k";
 impl fmt::Display for Restored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "p{}", self.pos)?;
-        for (letter, number) in
-            [("w", self.watermark), ("c", self.closed_until), ("s", self.saved), ("f", self.first)]
-        {
+        for (letter, number) in [
+            ("w", self.watermark),
+            ("c", self.closed_until),
+            ("s", self.saved),
+            ("o", self.own_low),
+            ("f", self.first),
+        ] {
             if let Some(number) = number {
                 write!(f, ";{letter}{number}")?;
             }
@@ -95,6 +102,7 @@ fn by_letter(text: &str) -> Option<Restored> {
             'w' => restored.watermark = Some(number()?),
             'c' => restored.closed_until = Some(number()?),
             's' => restored.saved = Some(number()?),
+            'o' => restored.own_low = Some(number()?),
             'f' => restored.first = Some(number()?),
             'k' if rest.is_empty() => restored.keys_saved = true,
             'g' => {

@@ -22,6 +22,8 @@ pub(super) struct Give<'a> {
     pub(super) open: &'a [u32],
     /// True where the window is still open.
     pub(super) early: bool,
+    /// The clock, where it is known.
+    pub(super) clock: Option<Millis>,
 }
 
 /// A row of a result before it is one: a group, its key's group where that is another, and its window.
@@ -86,9 +88,11 @@ impl Give<'_> {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
         columns.push(times(slots.starts.to_vec()));
         columns.push(times(vec![slots.end; slots.groups.len()]));
+        let mut given: Vec<Millis> = slots.starts.iter().map(|start| self.time(*start, slots.end)).collect();
         let keys = keys.columns(slots.keys).map_err(broken)?;
         columns.extend(keys.into_iter().map(|column| Arc::new(column) as ArrayRef));
         if let Some(rows) = results.rows {
+            given = rows.iter().map(|row| given.get(*row as usize).copied().unwrap_or(slots.end)).collect();
             let rows = UInt32Array::from(rows);
             for column in &mut columns {
                 *column = arrow_select::take::take(column, &rows, None).map_err(broken)?;
@@ -103,13 +107,28 @@ impl Give<'_> {
             return Ok(None);
         }
         let columns = RecordBatch::try_new(self.schema.clone(), columns).map_err(broken)?;
-        let origin = Origin {
-            partition: Partition::new("window", 0),
-            offsets: vec![slots.end; rows].into(),
-            replay: false,
-        };
-        Batch::new(columns, vec![slots.end.saturating_sub(1); rows].into(), origin).map(Some).map_err(broken)
+        let origin =
+            Origin { partition: window_partition(), offsets: vec![slots.end; rows].into(), replay: false };
+        Batch::new(columns, given.into(), origin).map(Some).map_err(broken)
     }
+
+    /// The time of a result.
+    fn time(&self, start: Millis, end: Millis) -> Millis {
+        result_time(start, end, self.clock, self.early)
+    }
+}
+
+/// How far ahead of the clock a time may be that a record is given: the last millisecond of a window, the time of a dead letter. Kafka takes what is an hour ahead at most, by its own clock and when it arrives.
+pub(crate) const MOST_AHEAD: Millis = 30 * 60 * 1000;
+
+/// The time of a result: the last millisecond of its window, so that windows over results find it there. Where that is far ahead of the clock, as in the middle
+/// of a day's window, it is the moment at which it is given, and so it always is of an update; in any case it is inside of the window, so that a further
+/// window that holds the whole of this one holds the result.
+fn result_time(start: Millis, end: Millis, clock: Option<Millis>, early: bool) -> Millis {
+    let last = end.saturating_sub(1);
+    let Some(clock) = clock else { return last };
+    let ahead = if early { 0 } else { MOST_AHEAD };
+    if last <= clock.saturating_add(ahead) { last } else { clock.clamp(start.min(last), last) }
 }
 
 impl Give<'_> {
@@ -136,6 +155,40 @@ impl Give<'_> {
     }
 }
 
+/// The partition that results come from; their offset is the end of their window.
+pub(crate) fn window_partition() -> Partition {
+    Partition::new("window", 0)
+}
+
 fn times(times: Vec<Millis>) -> ArrayRef {
     Arc::new(TimestampMillisecondArray::from(times).with_timezone("UTC"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_that_lies_ahead_has_the_time_at_which_it_is_given() {
+        const H: Millis = 3_600_000;
+        const DAY: Millis = 24 * H;
+        let (start, end) = (10 * DAY, 11 * DAY);
+        for (clock, early, time, why) in [
+            (None, false, end - 1, "no clock"),
+            (Some(20 * DAY), false, end - 1, "the window is past"),
+            (Some(20 * DAY), true, end - 1, "the window is past, an update"),
+            (Some(end - 1), true, end - 1, "its last millisecond"),
+            (Some(end - H / 2), false, end - 1, "little ahead"),
+            (Some(end - H / 2), true, end - H / 2, "little ahead, an update"),
+            (Some(start + H), false, start + H, "the middle of the day"),
+            (Some(start + H), true, start + H, "the middle of the day, an update"),
+            (Some(start - H), false, start, "rows that are ahead: not before the window"),
+            (Some(start - H), true, start, "rows that are ahead, an update"),
+            (Some(Millis::MAX), true, end - 1, "no overflow"),
+            (Some(Millis::MIN), false, start, "no overflow"),
+        ] {
+            assert_eq!(result_time(start, end, clock, early), time, "{why}");
+        }
+        assert_eq!(result_time(Millis::MIN, Millis::MIN, Some(0), false), Millis::MIN);
+    }
 }

@@ -2,7 +2,10 @@
 
 use super::operator::WindowOperator;
 use super::sessions::Sessions;
+use super::settings::TimeMode;
 use super::tally::Tally;
+use crate::batch::Batch;
+use crate::clock::Millis;
 
 impl WindowOperator {
     /// Makes room for new keys: without zero fill, a key that no pane has a row of is of no more use. False where there is no room to
@@ -31,6 +34,28 @@ impl WindowOperator {
             sessions.renumber(&into);
         }
         live.contains(&false)
+    }
+
+    /// How many rows of a batch can be pushed before what is due should be given, so that these rows make about `most` results due.
+    /// A window without overlap and without zeros gives no more than has come in.
+    pub(crate) fn rows_at_once(&self, batch: &Batch, most: usize) -> usize {
+        let (grid, times) = (&self.grid, batch.times());
+        let repeats = self.settings.keep_seen || grid.slide() < grid.size();
+        if self.sessions.is_some() || self.settings.time == TimeMode::Processing || !repeats {
+            return batch.rows();
+        }
+        let Some(span) = times.span() else { return batch.rows() };
+        // Each row may have a key of its own.
+        let keys = self.keys.len() + batch.rows();
+        let windows = (most / keys.max(1)).max(1);
+        let reach = grid.slide().saturating_mul(windows as Millis);
+        let stood = self.watermark.greatest(batch.channel()).unwrap_or(times[0]);
+        if span.greatest.saturating_sub(stood) <= reach {
+            return batch.rows();
+        }
+        // The row that goes beyond it is the last: a row behind it would close what it makes due.
+        let beyond = times.iter().position(|time| time.saturating_sub(stood) > reach);
+        beyond.map_or(batch.rows(), |row| row + 1)
     }
 
     /// True where there is no room for further rows.

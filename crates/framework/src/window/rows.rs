@@ -171,6 +171,9 @@ impl WindowOperator {
         }
         let batch = incoming.batch;
         let grid = &self.grid;
+        if incoming.replay() && !self.all_counted(incoming) {
+            return None;
+        }
         if self.settings.time == TimeMode::Processing {
             let wall = incoming.wall;
             let closed = incoming.closed_until.filter(|c| incoming.replay() && grid.last_end(wall) <= *c);
@@ -180,9 +183,6 @@ impl WindowOperator {
         // Rows that were left out move time as well; not what is read again.
         let replay = incoming.replay();
         let read = if replay { span } else { batch.read_times().span()? };
-        if replay && !self.all_counted(incoming) {
-            return None;
-        }
         // A row cannot make one of its own pane, or a later one, late.
         let ordered = |span: Span| span.rising || grid.pane(span.least) == grid.pane(span.greatest);
         let closed = self.watermark.with(batch.channel(), incoming.now).now().max(incoming.reached);
@@ -407,14 +407,15 @@ impl WindowOperator {
 
     /// Gives a window again, whole: not before all rows are back that are read again.
     fn give_again(&mut self, end: Millis, out: &mut WindowOutput) -> Result<()> {
+        let mut taking_part = self.taking_part(end, Purpose::Again);
+        // Another row of it may have come while rows were read again.
+        taking_part.extend(self.deferred.remove(&end).unwrap_or_default());
+        taking_part.sort_unstable();
+        taking_part.dedup();
         if self.is_replaying() {
-            let taking_part = self.taking_part(end, Purpose::Again);
-            let deferred = self.deferred.entry(end).or_default();
-            deferred.extend(taking_part);
-            deferred.sort_unstable();
-            deferred.dedup();
+            self.deferred.insert(end, taking_part);
         } else {
-            out.results.extend(self.window(end, Purpose::Again)?);
+            out.results.extend(self.window_of(end, Purpose::Again, &taking_part)?);
         }
         Ok(())
     }
@@ -460,9 +461,10 @@ impl WindowOperator {
 
     /// True where all rows counted that were read before a restart and are read again.
     fn all_counted(&self, incoming: Incoming<'_>) -> bool {
-        self.partitions
-            .get(&incoming.batch.origin().partition)
-            .is_none_or(|assigned| assigned.late.is_empty())
+        self.partitions.get(&incoming.batch.origin().partition).is_none_or(|assigned| {
+            let first = incoming.batch.origin().offsets.first();
+            assigned.late.is_empty() && first.is_none_or(|first| *first >= assigned.own_low)
+        })
     }
 
     /// True for a row that is read again and did not count before. The time that it is of does not count either.
@@ -477,7 +479,10 @@ impl WindowOperator {
     /// False for a row that is read again and did not count before.
     fn counted(&self, incoming: Incoming<'_>, row: usize) -> bool {
         let assigned = self.partitions.get(&incoming.batch.origin().partition);
-        assigned.is_none_or(|assigned| !assigned.late.contains(&incoming.offset(row)))
+        assigned.is_none_or(|assigned| {
+            let offset = incoming.offset(row);
+            offset >= assigned.own_low && !assigned.late.contains(&offset)
+        })
     }
 
     /// The end of the last window that was closed for a partition.

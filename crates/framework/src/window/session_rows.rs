@@ -152,7 +152,9 @@ impl WindowOperator {
     /// Gives the sessions that are open at the end of the data; gives the greatest end of all.
     pub(super) fn end_sessions(&mut self, out: &mut WindowOutput) -> Result<Option<Millis>> {
         let Some(sessions) = &mut self.sessions else { return Ok(None) };
-        let given = sessions.end();
+        let partitions = &self.partitions;
+        let before = |number| partitions.values().find(|a| a.number == number).and_then(|a| a.closed_until);
+        let given = sessions.end(before);
         self.give_sessions(&given, false, out)?;
         Ok(given.last().map(|session| session.end))
     }
@@ -186,6 +188,7 @@ impl WindowOperator {
             schema: &self.schema,
             open: &[],
             early,
+            clock: self.clock,
         };
         for same_end in given.chunk_by(|a, b| a.end == b.end) {
             let keys: Vec<u32> = same_end.iter().map(|s| s.group).collect();

@@ -269,9 +269,7 @@ impl Sessions {
                 continue;
             }
             let mut fragments = std::mem::take(kept);
-            let before =
-                |f: &Fragment| f.given || f.ended || (f.replayed && given_before(f.partition) >= Some(end));
-            if !of_session(&fragments, start, end).all(|i| before(&fragments[i])) {
+            if !of_session(&fragments, start, end).all(|i| fragments[i].is_given(end, &given_before)) {
                 let slots = of_session(&fragments, start, end).map(|i| fragments[i].slot).collect();
                 given.push(Session { end, start, group, slots });
             }
@@ -338,18 +336,18 @@ impl Sessions {
     }
 
     /// The sessions that have rows in no result yet, in the order of their ends, starts and keys. They stay as they are, but
-    /// for that.
-    pub(super) fn end(&mut self) -> Vec<Session> {
+    /// for that. `given_before` is as in [`close`](Self::close).
+    pub(super) fn end(&mut self, given_before: impl Fn(u32) -> Option<Millis>) -> Vec<Session> {
         let mut given = Vec::new();
         for (group, fragments) in (0..).zip(&mut self.keys) {
             if fragments.iter().all(|f| f.given || f.ended) {
                 continue;
             }
             for session in sessions(fragments.iter().copied().collect()) {
-                if session.iter().all(|f| f.given || f.ended) {
+                let end = session.iter().map(|f| f.end).max().unwrap_or(Millis::MIN);
+                if session.iter().all(|f| f.is_given(end, &given_before)) {
                     continue;
                 }
-                let end = session.iter().map(|f| f.end).max().unwrap_or(Millis::MIN);
                 let start = session.iter().map(|f| f.start).min().unwrap_or(end);
                 let slots = session.iter().map(|f| f.slot).collect();
                 given.push(Session { end, start, group, slots });

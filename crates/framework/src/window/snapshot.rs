@@ -63,6 +63,17 @@ impl SavedKey {
     }
 }
 
+/// What is known of the rows of a saved pane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// Some may be in no result.
+    Open,
+    /// An end of the data had given them before it was saved.
+    Given,
+    /// One has given them since.
+    GivenSince,
+}
+
 impl WindowOperator {
     /// True where all that a partition's panes hold has been read: not while rows are read again.
     pub fn can_save(&self, partition: &Partition) -> bool {
@@ -143,18 +154,22 @@ impl WindowOperator {
         let number = assigned.number;
         // A pane that was dropped since it was saved is still in the changelog.
         let dropped = assigned.restored.max(assigned.closed_until);
+        // The end of the data gave all that had been saved before it.
+        let all_given = assigned.saved.is_some_and(|saved| saved <= assigned.given_before());
         match saved::read(piece)? {
             Piece::Seen(keys) => {
                 keys.iter().for_each(|key| self.keys.load_seen(key.as_deref(), number));
                 return Ok(());
             }
             Piece::Pane { start, first_offset, keys } => {
-                self.load_pane(number, dropped, false, start, first_offset, keys)?;
+                // Where it was given since it was saved, the changelog is to say so with what is saved next.
+                let known = if all_given { Known::GivenSince } else { Known::Open };
+                self.load_pane(number, dropped, known, start, first_offset, keys)?;
             }
             Piece::GivenPane { start, first_offset, keys } => {
-                self.load_pane(number, dropped, true, start, first_offset, keys)?;
+                self.load_pane(number, dropped, Known::Given, start, first_offset, keys)?;
             }
-            Piece::Sessions(all) => self.load_sessions(number, false, all)?,
+            Piece::Sessions(all) => self.load_sessions(number, all_given, all)?,
             Piece::GivenSessions(all) => self.load_sessions(number, true, all)?,
         }
         if let Some(assigned) = self.partitions.get_mut(partition) {
@@ -183,7 +198,7 @@ impl WindowOperator {
         &mut self,
         partition: u32,
         dropped: Option<Millis>,
-        given: bool,
+        known: Known,
         start: Millis,
         first_offset: i64,
         keys: Vec<SavedKey>,
@@ -196,7 +211,8 @@ impl WindowOperator {
         let parts = &mut self.panes.entry(start).or_default().parts;
         let index = parts.iter().position(|part| part.partition == partition).unwrap_or_else(|| {
             let tally = Tally::new(&*self.aggregate);
-            parts.push(Part { partition, tally, rows: 0, first_offset, saved: true, given });
+            let (saved, given) = (known != Known::GivenSince, known != Known::Open);
+            parts.push(Part { partition, tally, rows: 0, first_offset, saved, given });
             parts.len() - 1
         });
         let part = &mut parts[index];

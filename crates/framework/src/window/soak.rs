@@ -8,7 +8,7 @@ use arrow_array::{RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
-use super::{Shape, WindowOperator, WindowOutput, WindowSettings, work};
+use super::{Ran, Shape, WindowOperator, WindowOutput, WindowSettings, work};
 use crate::batch::{Batch, Origin, Partition};
 use crate::plugin::fold::{self, Fold, Text};
 use crate::plugin::{Aggregate, Input};
@@ -176,4 +176,56 @@ fn a_session_costs_the_same_however_long_others_are_kept_for_late_rows() {
     };
     let (short, long) = (looked_at(10_000), looked_at(100_000));
     assert!(long <= short * 1.5, "{short} with 10 s of lateness, {long} with 100 s");
+}
+
+/// Rows of long silences with one row in two behind the one before it: each such row closes what is due before it comes in.
+#[test]
+fn a_catch_up_holds_few_results_at_once_where_batches_are_taken_in_by_parts() {
+    const MOST: usize = 1000;
+    let settings = WindowSettings { keep_seen: true, ..grid(600_000, 1000) };
+    // The most results of one call, and all of them.
+    let results = |most: usize| {
+        let input = Input { schema: schema(), given_by: "the test".into() };
+        let settings = WindowSettings { key: vec!["value".into()], ..settings.clone() };
+        let mut operator = WindowOperator::new(settings, fold::aggregate::<Number>("n", 0), &input).unwrap();
+        let partition = Partition::new("t", 0);
+        operator.assign(partition.clone(), None, Duration::ZERO);
+        let rows: Vec<(String, i64)> = (0..50)
+            .map(|key| (format!("key-{key}"), 0))
+            .chain((0..400).map(|row| (format!("key-{}", row % 50), row / 2 * 20_000 - row % 2 * 1500)))
+            .collect();
+        let columns = RecordBatch::try_new(
+            schema(),
+            vec![Arc::new(StringArray::from_iter_values(rows.iter().map(|(key, _)| key)))],
+        );
+        let offsets = (0..rows.len() as i64).collect();
+        let origin = Origin { partition: partition.clone(), offsets, replay: false };
+        let times = rows.iter().map(|(_, time)| *time).collect();
+        let mut rest = Some(Batch::new(columns.unwrap(), times, origin).unwrap());
+        let (mut held, mut all) = (0, 0);
+        let mut out = WindowOutput::default();
+        let mut count = |out: &mut WindowOutput| {
+            let rows: usize = std::mem::take(&mut out.results).iter().map(Batch::rows).sum();
+            (held, all) = (rows.max(held), all + rows);
+        };
+        while let Some(batch) = rest.take() {
+            let row = operator.rows_at_once(&batch, most);
+            assert!(row > 0);
+            let (part, behind) = batch.split(row);
+            rest = (!behind.is_empty()).then_some(behind);
+            operator.push(&part, Duration::ZERO, i64::MAX / 2, &mut out).unwrap();
+            operator.observe(&partition, part.times(), Duration::ZERO, i64::MAX / 2);
+            count(&mut out);
+            while operator.tick(Duration::ZERO, i64::MAX / 2, &mut out).unwrap() == Ran::More {
+                count(&mut out);
+            }
+        }
+        count(&mut out);
+        (held, all)
+    };
+    let ((held, all), (held_whole, all_whole)) = (results(MOST), results(usize::MAX));
+    assert_eq!(all, all_whole);
+    assert!(all > 150_000 && held_whole > 100_000, "{held_whole} of {all_whole}");
+    // The row that makes them due ends its part; what it makes due by itself is 20 windows.
+    assert!(held <= 2 * MOST, "{held}");
 }

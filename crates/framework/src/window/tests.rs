@@ -3,26 +3,26 @@
 use super::{Given, Restored};
 use proptest::prelude::*;
 
-type Numbers = (Option<i64>, Option<i64>, Option<i64>, Option<i64>);
+type Numbers = (Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<i64>);
 
 proptest! {
     #[test]
     fn the_metadata_reads_back_what_it_says(
         pos in 0i64..,
-        (watermark, closed_until, saved, first) in any::<Numbers>(),
+        (watermark, closed_until, saved, own_low, first) in any::<Numbers>(),
         keys_saved: bool,
         given in prop::option::of((0i64.., any::<i64>())),
         late in prop::collection::btree_set(0i64.., 0..5),
     ) {
         let late = late.into_iter().collect();
         let given = given.map(|(offset, until)| Given { offset, until });
-        let restored = Restored { pos, watermark, closed_until, saved, keys_saved, first, given, late };
+        let restored = Restored { pos, watermark, closed_until, saved, own_low, keys_saved, first, given, late };
         prop_assert_eq!(restored.to_string().parse(), Ok(restored.clone()));
     }
 
     #[test]
     fn a_strange_note_is_an_error_and_never_a_panic(
-        text in "\\PC{0,40}|v[123](;[0-9k,-]{0,22}){0,8}|p[0-9]{1,20}(;[wcskfgl][0-9,-]{0,22}){0,8}",
+        text in "\\PC{0,40}|v[123](;[0-9k,-]{0,22}){0,8}|p[0-9]{1,20}(;[wcsokfgl][0-9,-]{0,22}){0,8}",
     ) {
         let _ = text.parse::<Restored>();
     }

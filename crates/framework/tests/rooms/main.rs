@@ -25,8 +25,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("log", &["batch", "clock", "error"]),
     ("plugin", &["batch", "clock", "config", "error", "log", "metrics"]),
     ("window", &["batch", "clock", "config", "error", "hash", "log", "plugin", "time"]),
-    ("graph", &["batch", "clock", "config", "error", "log", "plugin", "time", "window"]),
-    ("run", &["batch", "clock", "config", "error", "graph", "log", "metrics", "plugin", "time", "window"]),
+    ("graph", &["batch", "clock", "config", "error", "hash", "log", "plugin", "time", "window"]),
+    (
+        "run",
+        &["batch", "clock", "config", "error", "graph", "hash", "log", "metrics", "plugin", "time", "window"],
+    ),
     (
         "testing",
         &["batch", "clock", "config", "error", "graph", "log", "metrics", "plugin", "run", "time", "window"],

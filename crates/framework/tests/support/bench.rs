@@ -137,6 +137,15 @@ impl Bench {
         self.changelog = changelog;
     }
 
+    /// The same without saving anything: the state is as of when it was saved last.
+    pub fn restart_from_what_was_saved(&mut self, settings: WindowSettings) {
+        self.restart(settings, &[]);
+        for piece in self.changelog.values().flatten() {
+            self.operator.load(&Partition::new("t", 0), piece).unwrap();
+        }
+        self.operator.is_replayed(&Partition::new("t", 0), self.now);
+    }
+
     pub fn wakeup(&self) -> Option<Duration> {
         self.operator.next_wakeup(self.now)
     }

@@ -12,14 +12,76 @@ const HEAD_BYTES: usize = 1024;
 /// How much of what stands before a place does: the beginning alone stays the same where rows behind it are written anew.
 const TAIL_BYTES: usize = 1024;
 
+/// The first bytes of a file, which tell it from others.
+#[derive(Debug, Default)]
+pub(super) struct Head(Vec<u8>);
+
+impl Head {
+    /// Reads them from the beginning of `input`.
+    pub(super) fn read(input: &mut impl Read) -> io::Result<Self> {
+        let mut head = Vec::new();
+        input.take(HEAD_BYTES as u64).read_to_end(&mut head)?;
+        Ok(Self(head))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// A mark of the first of them, at most `before`: how many, and a hash over them.
+    pub(super) fn mark(&self, before: u64) -> (usize, u64) {
+        let len = self.0.len().min(usize::try_from(before).unwrap_or(usize::MAX));
+        (len, fnv1a(self.0.get(..len).unwrap_or_default()))
+    }
+
+    /// True where they begin with what `mark` was made of.
+    pub(super) fn is(&self, mark: (usize, u64)) -> bool {
+        self.0.get(..mark.0).is_some_and(|head| fnv1a(head) == mark.1)
+    }
+}
+
+/// What stands in a file behind a place up to which it was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// The place is at the beginning of a line.
+    None,
+    /// It is at the end of a line that has got its line end since, of so many bytes.
+    End(u64),
+    /// It is in a line that does not go on yet.
+    Nothing,
+    /// It is in a line that goes on with these bytes.
+    More(Vec<u8>),
+}
+
+/// How much of the rest of a line is shown.
+const SHOWN: u64 = 20;
+
+/// What stands in `input` behind the byte `at`, up to which rows were given: a last line may have been one of them before it had its
+/// end. It is left somewhere behind that place.
+pub(super) fn rest_of_line(input: &mut (impl Read + Seek), at: u64) -> io::Result<Rest> {
+    let Some(before) = at.checked_sub(1) else { return Ok(Rest::None) };
+    let mut bytes = Vec::new();
+    input.seek(SeekFrom::Start(before))?;
+    Read::by_ref(input).take(SHOWN + 1).read_to_end(&mut bytes)?;
+    Ok(match bytes.get(..) {
+        None | Some([] | [b'\n', ..]) => Rest::None,
+        Some([_] | [_, b'\r']) => Rest::Nothing,
+        Some([_, b'\n', ..]) => Rest::End(1),
+        Some([_, b'\r', b'\n', ..]) => Rest::End(2),
+        Some([_, rest @ ..]) => {
+            let line = rest.split(|b| matches!(b, b'\n' | b'\r')).next().unwrap_or_default();
+            Rest::More(line.to_vec())
+        }
+    })
+}
+
 /// A regular file. Reading it fails by name where it is cut short, or is not the one at its path any more at its end.
 #[derive(Debug)]
 pub(super) struct WatchedFile {
     file: File,
     path: PathBuf,
     name: Arc<str>,
-    /// Its beginning, as it was when it was opened.
-    head: Vec<u8>,
+    head: Head,
     /// Where the next read begins.
     at: u64,
     /// Its length when last looked at.
@@ -31,8 +93,7 @@ impl WatchedFile {
     pub(super) fn open(path: PathBuf, name: Arc<str>) -> io::Result<Self> {
         let mut file = File::open(&path)?;
         let len = file.metadata()?.len();
-        let mut head = Vec::new();
-        Read::by_ref(&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head)?;
+        let head = Head::read(&mut file)?;
         file.seek(SeekFrom::Start(0))?;
         Ok(Self { file, path, name, head, at: 0, len })
     }
@@ -42,15 +103,9 @@ impl WatchedFile {
         self.len
     }
 
-    /// A mark of its first bytes, at most `before`: how many, and a hash over them.
-    pub(super) fn mark(&self, before: u64) -> (usize, u64) {
-        let len = self.head.len().min(usize::try_from(before).unwrap_or(usize::MAX));
-        (len, fnv1a(self.head.get(..len).unwrap_or_default()))
-    }
-
-    /// True where the file begins with what `mark` was made of.
-    pub(super) fn is(&self, mark: (usize, u64)) -> bool {
-        self.head.get(..mark.0).is_some_and(|head| fnv1a(head) == mark.1)
+    /// Its beginning, as it was when it was opened.
+    pub(super) fn head(&self) -> &Head {
+        &self.head
     }
 
     /// A mark of what stands right before the byte `before`: a hash over it.
@@ -171,7 +226,7 @@ mod tests {
         assert_eq!(watched.tail(len).unwrap(), mark);
         std::fs::write(&path, long("2") + "3\n").unwrap();
         let other = WatchedFile::open(path.clone(), "x.csv".into()).unwrap();
-        assert!(other.is(watched.mark(len)), "it begins alike");
+        assert!(other.head().is(watched.head().mark(len)), "it begins alike");
         assert_ne!(other.tail(len).unwrap(), mark);
         assert_eq!(other.tail(9).unwrap(), early);
         std::fs::write(&path, "head").unwrap();
@@ -182,12 +237,12 @@ mod tests {
     #[test]
     fn the_mark_of_what_was_read_stays_when_the_file_grows() {
         let (_dir, path, watched) = file("header\n1\n");
-        let mark = watched.mark(7);
+        let mark = watched.head().mark(7);
         std::fs::write(&path, "header\n1\n2\n").unwrap();
-        assert!(WatchedFile::open(path.clone(), "x".into()).unwrap().is(mark));
+        assert!(WatchedFile::open(path.clone(), "x".into()).unwrap().head().is(mark));
         std::fs::write(&path, "HEADER\n1\n2\n").unwrap();
-        assert!(!WatchedFile::open(path.clone(), "x".into()).unwrap().is(mark));
+        assert!(!WatchedFile::open(path.clone(), "x".into()).unwrap().head().is(mark));
         std::fs::write(&path, "head").unwrap();
-        assert!(!WatchedFile::open(path, "x".into()).unwrap().is(mark));
+        assert!(!WatchedFile::open(path, "x".into()).unwrap().head().is(mark));
     }
 }

@@ -2,9 +2,12 @@
 //!
 //! A stretch is scanned 64 bytes at a time: each of the three characters that give CSV its structure becomes a mask of 64 bits,
 //! and the positions of the bits are written out. What the file says follows from comparing positions, so that no cell is looked at
-//! but those that are wanted. Quotes are only noted: a record that has one is read by [`record`](super::record).
+//! but those that are wanted. Quotes, and what else is odd in a dialect, are only noted: a record that has one is read by
+//! [`record`](super::record).
 
 use wide::u8x16;
+
+use super::record::Syntax;
 
 /// Positions in a stretch, rising.
 #[derive(Debug, Default)]
@@ -83,23 +86,30 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Scans `bytes`, fewer than 4 GiB. Each list ends with `padding` times [`u32::MAX`], so that a look ahead by as many needs no
+    /// Scans `bytes`, fewer than 4 GiB, for what has a meaning in `syntax`. Each list ends with `padding` times [`u32::MAX`], so that a look ahead by as many needs no
     /// check.
-    pub(super) fn scan(&mut self, bytes: &[u8], delimiter: u8, padding: usize) {
+    pub(super) fn scan(&mut self, bytes: &[u8], syntax: &Syntax, padding: usize) {
         for positions in [&mut self.delimiters, &mut self.newlines, &mut self.quotes] {
             positions.reset(bytes.len(), padding);
         }
-        let wanted = [delimiter, b'\n', b'"'].map(u8x16::splat);
+        let wanted = [syntax.delimiter, b'\n'].map(u8x16::splat);
+        let odd = syntax.odd().map(u8x16::splat);
+        let blocks_in = |marks: &mut Self, base: u32, blocks: &[[u8; 64]]| match (syntax.is_plain(), odd) {
+            (true, [quote, ..]) => marks.blocks(base, blocks, wanted, [quote]),
+            (false, odd) => marks.blocks(base, blocks, wanted, odd),
+        };
         let (blocks, rest) = bytes.as_chunks::<64>();
-        self.blocks(0, blocks, wanted);
+        blocks_in(self, 0, blocks);
         if !rest.is_empty() {
-            // Any byte that is none of the three.
-            let filler = u8::from(delimiter == 0);
+            // Any byte that has no meaning.
+            let filler = (0..=u8::MAX)
+                .find(|byte| *byte != syntax.delimiter && *byte != b'\n' && !syntax.odd().contains(byte));
+            let filler = filler.unwrap_or_default();
             let mut block = [filler; 64];
             for (to, from) in block.iter_mut().zip(rest) {
                 *to = *from;
             }
-            self.blocks((blocks.len() * 64) as u32, &[block], wanted);
+            blocks_in(self, (blocks.len() * 64) as u32, &[block]);
         }
         for positions in [&mut self.delimiters, &mut self.newlines, &mut self.quotes] {
             positions.close(padding);
@@ -107,7 +117,13 @@ impl Marks {
     }
 
     /// Adds the separators of `blocks`, the first of which stands at `base`.
-    fn blocks(&mut self, base: u32, blocks: &[[u8; 64]], [delimiter, newline, quote]: [u8x16; 3]) {
+    fn blocks<const ODD: usize>(
+        &mut self,
+        base: u32,
+        blocks: &[[u8; 64]],
+        [delimiter, newline]: [u8x16; 2],
+        odd: [u8x16; ODD],
+    ) {
         let mut delimiters = self.delimiters.writer();
         let mut newlines = self.newlines.writer();
         let mut quotes = self.quotes.writer();
@@ -120,7 +136,9 @@ impl Marks {
                 let shift = 16 * number;
                 delimiter_mask |= u64::from(part.simd_eq(delimiter).to_bitmask()) << shift;
                 newline_mask |= u64::from(part.simd_eq(newline).to_bitmask()) << shift;
-                quote_mask |= u64::from(part.simd_eq(quote).to_bitmask()) << shift;
+                for odd in odd {
+                    quote_mask |= u64::from(part.simd_eq(odd).to_bitmask()) << shift;
+                }
             }
             delimiters.add(base, delimiter_mask);
             newlines.add(base, newline_mask);
@@ -186,11 +204,16 @@ mod tests {
         ) {
             let mut marks = Marks::default();
             for bytes in &stretches {
-                marks.scan(bytes, delimiter, padding);
+                marks.scan(bytes, &Syntax { delimiter, ..Syntax::default() }, padding);
                 for (positions, wanted) in [(&marks.delimiters, delimiter), (&marks.newlines, b'\n'), (&marks.quotes, b'"')] {
                     let expected = naive(bytes, wanted, padding);
                     prop_assert_eq!(&positions.slots[..expected.len()], expected);
                 }
+                let odd = Syntax { delimiter, quote: None, escape: Some(b'a'), comment: Some(b'"'), trim: true };
+                marks.scan(bytes, &odd, padding);
+                let expected: Vec<u32> =
+                    (0..).zip(bytes).filter(|(_, b)| b"a\"\n".contains(b)).map(|(at, _)| at).collect();
+                prop_assert_eq!(&marks.quotes.slots[..marks.quotes.len], expected);
             }
         }
     }

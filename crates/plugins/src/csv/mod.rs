@@ -1,28 +1,35 @@
 //! The `csv` source: the rows of a file, at full speed or replayed at a pace.
 //!
-//! Cells are given byte for byte: nothing is trimmed, and nothing is guessed about types; every column is text. A
+//! Cells are given byte for byte: nothing is trimmed unless that is asked for, and nothing is guessed about types; every column is text. A
 //! record that breaks the rules (RFC 4180, with `\n` line ends too) is rejected with its line and does not stop those behind it.
 //! Blank lines are passed over, except in a file of one column, where an empty line is an empty cell.
 //!
 //! | file | what is in it |
 //! |---|---|
+//! | [`dialect`] | what has a meaning, as the pipeline file says it |
 //! | [`marks`] | where delimiters, line ends and quotes stand in a stretch of bytes |
 //! | [`record`] | one record byte by byte, with quotes |
 //! | [`reader`] | bytes to columns |
 //! | [`header`] | the first record |
+//! | [`input`] | a file as it stands on the disk, or decoded |
+//! | [`packed`], [`encoding`] | the forms in which files are compressed, and that are not UTF-8 |
 //! | [`file`] | a file that is watched while it is read, and known again |
 //! | [`position`] | where to go on after a restart |
 //! | [`source`] | pace, stamps and positions: what the runner sees |
 
+mod dialect;
+mod encoding;
 mod file;
 mod header;
+mod input;
 mod marks;
+mod packed;
 mod position;
 mod reader;
 mod record;
 mod source;
 
-use std::path::Path;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use pipectl_framework::config::{ByteSize, Rate};
@@ -32,13 +39,18 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::replay::{Replay, Speed};
-use file::WatchedFile;
-use header::{Head, read_head};
-use reader::Dialect;
+use dialect::{Characters, Quote, ShortRows, without_last_empty};
+use encoding::Encoding;
+use header::{Beginning, Head, read_head};
+use input::Input;
+use packed::Compression;
+use reader::{Dialect, LastLine};
 use source::{CsvSource, Settings};
 
 /// The longest `max_line`, in bytes.
 const MOST_MAX_LINE: u64 = 64 << 20;
+/// The most `skip_lines`.
+const MOST_SKIPPED: u32 = 1000;
 
 /// The rows of a CSV file.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -46,13 +58,37 @@ const MOST_MAX_LINE: u64 = 64 << 20;
 struct Csv {
     /// The file. A relative path starts at the folder of the pipeline file.
     path: String,
+    /// How the file is compressed: `auto`, as its first bytes say, `none` or `gzip`. Default: auto.
+    #[serde(default)]
+    compression: Compression,
+    /// The encoding of the file, by its name in the Encoding Standard of the WHATWG, such as `gbk` or `utf-16le`. Default: utf-8.
+    #[serde(default)]
+    encoding: Encoding,
     /// Whether the first record is a header with the columns' names. Default: true, and false where `columns` are given.
     header: Option<bool>,
     /// The columns' names, for a file without a header; with `header: true` they stand in place of those in the file.
     columns: Option<Vec<String>>,
-    /// What stands between two cells: one ASCII character. Default: `,`; `"\t"` for tabs.
-    #[serde(default = "comma")]
-    delimiter: char,
+    /// What stands between two cells: one ASCII character, such as `"\t"` for tabs. Default: what a first line `sep=;` names, as
+    /// spreadsheets write it, and `,` where there is none.
+    delimiter: Option<char>,
+    /// What stands around a cell that has delimiters, line ends or quotes in it, or `none`. Default: `"`.
+    #[serde(default)]
+    quote: Quote,
+    /// What stands before a character that then has no meaning, such as `"\\"`; beside it, two quotes in a quoted cell are one.
+    /// Default: nothing does.
+    escape: Option<char>,
+    /// What a line begins with that is a comment, such as `"#"`. Default: no line is one.
+    comment: Option<char>,
+    /// How many lines at the beginning of the file are passed over, at most 1000. Default: 0.
+    #[serde(default)]
+    skip_lines: u32,
+    /// Whether spaces and tabs around cells are left out; those in quotes stay. Default: false.
+    #[serde(default)]
+    trim: bool,
+    /// What becomes of a record with too few cells: `reject`, it cannot be used, or `pad`, those that are missing at its end are
+    /// empty. Default: reject.
+    #[serde(default)]
+    short_rows: ShortRows,
     /// How many rows to give a second, such as `10/s`, `600/m`; row `i` is then stamped `start + i / rate`. Default: `max`, as fast
     /// as they can be read, each stamped with the time it is read.
     rate: Option<Rate>,
@@ -63,13 +99,12 @@ struct Csv {
     /// Whether to begin again at the end, for ever. Default: false. Under `--once` the file is read once all the same.
     #[serde(default)]
     repeat: bool,
+    /// What becomes of a last line without its end: `wait`, it is read by a later run once it has one, or `row`, it is a row
+    /// like any other. Default: `wait` where the run keeps the file's position, and `row` elsewhere.
+    last_line: Option<LastLine>,
     /// The longest record; a longer one is rejected. It bounds memory, and how far an unclosed quote is followed. Default: 1MiB.
     #[serde(default = "one_mebibyte")]
     max_line: ByteSize,
-}
-
-fn comma() -> char {
-    ','
 }
 
 fn one_mebibyte() -> ByteSize {
@@ -90,44 +125,100 @@ impl SourcePlugin for Csv {
     const CAPABILITIES: &'static [Capability] = &[Capability::Replayable, Capability::Bounded];
 
     fn bind(self, context: &BindContext<'_>) -> Result<BoundSource, Problem> {
-        let delimiter = match u8::try_from(self.delimiter) {
-            Ok(byte) if byte.is_ascii() && !b"\"\r\n".contains(&byte) => byte,
-            _ => {
-                return Err(Problem::new("delimiter", format!("{:?} cannot be a delimiter", self.delimiter))
-                    .help("write one ASCII character that is no quote and no line end, such as `;`"));
-            }
-        };
+        let delimiter =
+            self.delimiter.map(|written| dialect::byte("delimiter", "delimiter", written)).transpose()?;
         if !(1..=MOST_MAX_LINE).contains(&self.max_line.0) {
             return Err(Problem::new("max_line", "a record may have from 1B to 64MiB"));
         }
         let max_line = self.max_line.0 as usize;
+        if self.repeat && self.last_line == Some(LastLine::Wait) {
+            return Err(Problem::new(
+                "last_line",
+                "the last line of a file that is repeated has nothing to wait for",
+            )
+            .label("the file begins again at its end")
+            .help("take away `last_line`, or `repeat`"));
+        }
+        if self.skip_lines > MOST_SKIPPED {
+            return Err(Problem::new(
+                "skip_lines",
+                format!("at most {MOST_SKIPPED} lines can be passed over"),
+            ));
+        }
         let path = context.path(&self.path);
-        let head = look(&path, &self.path, delimiter, max_line)?;
+        let Self { quote, escape, comment, trim, skip_lines, .. } = self;
+        let characters = Characters { quote, escape, comment, trim };
+        let (guess, guessed) = (characters.syntax(delimiter.unwrap_or(b','))?, delimiter.is_none());
+        let name: Arc<str> = Arc::from(self.path.as_str());
+        let Self { compression, encoding, .. } = self;
+        let origin = input::Origin { path, name: name.clone(), compression, encoding };
+        let head = look(&origin, Beginning { syntax: guess, guessed, skip_lines, max_line })?;
+        let delimiter = match (delimiter, head.delimiter) {
+            (Some(written), Some(named)) if char::from(written) != named => {
+                let problem = Problem::new("delimiter", format!("`{}` is delimited by {named:?}", self.path));
+                return Err(problem
+                    .label(format!("its first line is `sep={named}`"))
+                    .help("take `delimiter` away, or the first line of the file"));
+            }
+            (Some(written), _) => written,
+            (None, Some(named)) => dialect::byte("path", "delimiter", named)?,
+            (None, None) => b',',
+        };
         let has_header = self.header.unwrap_or(self.columns.is_none());
         let columns = self.names(has_header, &head)?;
-        let dialect =
-            Dialect { delimiter, columns: columns.into(), max_line, name: Arc::from(self.path.as_str()) };
+        let dialect = Dialect {
+            syntax: characters.syntax(delimiter)?,
+            pads: self.short_rows == ShortRows::Pad,
+            columns: columns.into(),
+            max_line,
+            name,
+            encoding,
+        };
         let header = if has_header { head.cells } else { None };
         let name = context.file_name(&self.path);
-        let settings = Settings { path, name: name.as_str().into(), dialect, header, repeat: self.repeat };
+        let settings = Settings {
+            origin,
+            name: name.as_str().into(),
+            dialect,
+            header,
+            skip_lines,
+            repeat: self.repeat,
+            last_line: self.last_line,
+        };
         let source = CsvSource::new(settings, Replay::new(self.rate, self.speed));
         Ok(BoundSource::custom(name, source.schema(), !self.repeat, source))
     }
 }
 
 /// Reads the first record of the file.
-fn look(path: &Path, written: &str, delimiter: u8, max_line: usize) -> Result<Head, Problem> {
+fn look(origin: &input::Origin, beginning: Beginning) -> Result<Head, Problem> {
+    let input::Origin { path, name: written, encoding, .. } = origin;
     let cannot = |why: String| Problem::new("path", format!("cannot read `{written}`")).label(why);
     let metadata = std::fs::metadata(path)
         .map_err(|e| cannot(e.to_string()).help(format!("looked for {}", path.display())))?;
     if !metadata.is_file() {
         return Err(cannot("it is not a regular file".to_owned()));
     }
-    let file = WatchedFile::open(path.to_owned(), Arc::from(written)).map_err(|e| cannot(e.to_string()))?;
-    read_head(file, delimiter, max_line).map_err(|e| cannot(e.to_string()))
+    let file = Input::open(origin).map_err(|e| cannot(e.to_string()))?;
+    read_head(file, beginning).map_err(|e| {
+        let problem = cannot(e.to_string());
+        match (e.kind(), e.to_string()) {
+            (ErrorKind::InvalidData, text) if encoding.is_utf8() => {
+                let label = if text.contains("little") { "utf-16le" } else { "utf-16be" };
+                problem.help(format!("say `encoding: {label}`, or save it as UTF-8"))
+            }
+            _ => problem,
+        }
+    })
 }
 
 impl Csv {
+    /// True where a file whose first record has these cells may have so many columns.
+    fn fits(&self, columns: usize, cells: &[Vec<u8>], has_header: bool) -> bool {
+        let pads = self.short_rows == ShortRows::Pad && !has_header && cells.len() < columns;
+        pads || columns == cells.len() || columns == without_last_empty(cells).len()
+    }
+
     /// The columns' names, from the file or from its header.
     fn names(&self, has_header: bool, head: &Head) -> Result<Vec<String>, Problem> {
         let first = head.cells.as_deref();
@@ -144,7 +235,7 @@ impl Csv {
                     Problem::new("path", format!("`{}` has no header", self.path)).label("the file is empty")
                 );
             }
-            (Some(columns), Some(cells)) if columns.len() != cells.len() => {
+            (Some(columns), Some(cells)) if !self.fits(columns.len(), cells, has_header) => {
                 return Err(Problem::new(
                     "columns",
                     format!("{} columns are named, but the file has {}", columns.len(), cells.len()),
@@ -152,9 +243,12 @@ impl Csv {
                 .label(format!("its first record: {}", show(cells))));
             }
             (Some(columns), _) => columns.clone(),
-            (None, cells) => decode(cells.unwrap_or_default()).ok_or_else(|| {
-                Problem::new("path", format!("the header of `{}` is not UTF-8", self.path))
+            (None, cells) => decode(without_last_empty(cells.unwrap_or_default())).ok_or_else(|| {
+                Problem::new("path", format!("the header of `{}` is not {}", self.path, self.encoding))
                     .label(cells.map_or(String::new(), show))
+                    .help(
+                        "name the encoding of the file, such as `encoding: gbk` or `encoding: windows-1252`",
+                    )
             })?,
         };
         if has_header && names.iter().any(|name| name.contains('\r')) {
@@ -172,7 +266,8 @@ impl Csv {
             Some((_, name)) => {
                 Err(Problem::new("path", format!("the header of `{}` has `{name}` twice", self.path))
                     .label(format!("the header is: {}", first.map_or(String::new(), show)))
-                    .help("a file without a header is read by giving its `columns: [...]`"))
+                    .help("where this is the header, give the columns names of your own: `header: true` and `columns: [...]`")
+                    .help("where the file has no header, name its columns: `columns: [...]`"))
             }
         }
     }
@@ -198,5 +293,7 @@ fn show(cells: &[Vec<u8>]) -> String {
     text
 }
 
+#[cfg(test)]
+mod dialect_tests;
 #[cfg(test)]
 mod tests;

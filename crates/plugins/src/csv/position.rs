@@ -5,7 +5,7 @@ use std::io;
 use pipectl_framework::clock::Millis;
 use serde::{Deserialize, Serialize};
 
-use super::file::WatchedFile;
+use super::input::Input;
 use super::reader::Place;
 
 /// The form of the metadata that this version writes and reads.
@@ -20,7 +20,7 @@ struct Metadata {
     /// How many of the file's first bytes tell it from others, and their hash.
     head: usize,
     hash: String,
-    /// The hash of what stands right before `byte`. Positions of earlier versions have none.
+    /// The hash of what stands right before `byte`. Positions of earlier versions have none, nor have those in what is decoded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tail: Option<String>,
     /// The stamp of the last row, where a rate stamps them.
@@ -32,10 +32,10 @@ struct Metadata {
 ///
 /// # Errors
 /// Where the file cannot be read.
-pub(super) fn write(file: &WatchedFile, place: Place, time: Option<Millis>) -> io::Result<String> {
+pub(super) fn write(file: &Input, place: Place, time: Option<Millis>) -> io::Result<String> {
     let Place { byte, line, .. } = place;
-    let (head, hash) = file.mark(byte);
-    let (hash, tail) = (hex(hash), Some(hex(file.tail(byte)?)));
+    let (head, hash) = file.head().mark(byte);
+    let (hash, tail) = (hex(hash), file.tail(byte)?.map(hex));
     serde_json::to_string(&Metadata { v: VERSION, byte, line, head, hash, tail, time })
         .map_err(io::Error::other)
 }
@@ -48,22 +48,22 @@ fn hex(hash: u64) -> String {
 ///
 /// # Errors
 /// Why there is no such place, to stand behind the file's name.
-pub(super) fn read(file: &WatchedFile, row: i64, metadata: &str) -> Result<(Place, Option<Millis>), String> {
+pub(super) fn read(file: &Input, row: i64, metadata: &str) -> Result<(Place, Option<Millis>), String> {
     let metadata: Metadata = serde_json::from_str(metadata)
         .map_err(|e| format!("has a committed position that cannot be read ({e}): {metadata}"))?;
     if metadata.v != VERSION {
         return Err(format!("has a committed position of version {}, not {VERSION}", metadata.v));
     }
     let Metadata { byte, line, head, hash, tail, time, .. } = metadata;
-    if byte > file.len() {
-        return Err(format!("is shorter than what was read of it: {} of {byte} bytes are there", file.len()));
+    if let Some(len) = file.len().filter(|len| byte > *len) {
+        return Err(format!("is shorter than what was read of it: {len} of {byte} bytes are there"));
     }
-    if !file.is((head, u64::from_str_radix(&hash, 16).unwrap_or_default())) {
+    if !file.head().is((head, u64::from_str_radix(&hash, 16).unwrap_or_default())) {
         return Err("is not the file that was read up to now: it begins otherwise".to_owned());
     }
     if let Some(tail) = tail {
         let found = file.tail(byte).map_err(|e| format!("cannot be read before line {line}: {e}"))?;
-        if hex(found) != tail {
+        if found.is_some_and(|found| hex(found) != tail) {
             return Err(format!(
                 "is not the file that was read up to now: other rows stand before line {line}, where reading was to go on"
             ));

@@ -9,30 +9,45 @@ use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 use memchr::memchr;
-use pipectl_framework::plugin::SourceReject;
+use pipectl_framework::plugin::{SourceReject, head};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
+use super::encoding::Encoding;
 use super::marks::Marks;
-use super::record::{Cells, Parsed, parse};
+use super::record::{Cells, Parsed, Syntax, parse};
 use crate::columns::TextColumn;
 
 /// How much is read at once; small enough to stay in the second-level cache while it is scanned and split.
 const CHUNK: usize = 128 * 1024;
 /// A batch ends when so much of the file has gone into it, so that long rows do not make it large.
 const BATCH_BYTES: u64 = 8 << 20;
-/// How much of a rejected record is kept.
-const RAW_BYTES: usize = 1024;
 
 /// How the file is written.
 #[derive(Debug, Clone)]
 pub(super) struct Dialect {
-    /// Between two cells.
-    pub(super) delimiter: u8,
+    /// What has a meaning in it.
+    pub(super) syntax: Syntax,
+    /// Cells that a record lacks at its end are empty.
+    pub(super) pads: bool,
     /// The names of its columns.
     pub(super) columns: Arc<[String]>,
     /// The longest record in bytes, without its line end.
     pub(super) max_line: usize,
     /// The file's name for messages.
     pub(super) name: Arc<str>,
+    /// What it is decoded from.
+    pub(super) encoding: Encoding,
+}
+
+/// What becomes of a last record whose end is not in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum LastLine {
+    /// It is not given: the rest of it comes later.
+    Wait,
+    /// It is a row like any other.
+    Row,
 }
 
 /// A place in the file, between two records.
@@ -91,6 +106,19 @@ enum Left {
     Part,
 }
 
+/// How far the input has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Data {
+    /// More may come.
+    Comes,
+    /// Nothing more comes.
+    Ended,
+    /// The same, and a line end has been put behind the last line, which has none in the file and is a row.
+    EndedAndAdded,
+    /// The same, in a last line that is too long, and waits for its end.
+    EndedInLongLine,
+}
+
 /// Reads records from `R`.
 #[derive(Debug)]
 pub(super) struct Reader<R> {
@@ -102,25 +130,31 @@ pub(super) struct Reader<R> {
     /// `buffer[start..end]` has been read and not used.
     start: usize,
     end: usize,
-    /// Nothing more comes from the input. A line end has been put behind the last line if it had none.
-    ended: bool,
-    /// That line end is not in the file.
-    added: bool,
+    last_line: LastLine,
+    data: Data,
     marks: Marks,
     /// The next delimiter, newline and quote in `marks`.
     next: [usize; 3],
     cells: Cells,
     at: Place,
-    /// Each cell is checked to be UTF-8 before it is taken: a batch is read in this way again once one in it was not.
+    /// Each cell is checked to be UTF-8 before it is taken: a batch is read in this way again once one in it was not, unless all
+    /// are, as reading again takes long.
     careful: bool,
+    reads_again: bool,
 }
 
 impl<R: Read + Seek> Reader<R> {
     /// A reader that begins at `at`.
-    pub(super) fn new(mut input: R, dialect: Dialect, wanted: Vec<usize>, at: Place) -> io::Result<Self> {
+    pub(super) fn new(
+        mut input: R,
+        dialect: Dialect,
+        wanted: Vec<usize>,
+        last_line: LastLine,
+        at: Place,
+    ) -> io::Result<Self> {
         input.seek(SeekFrom::Start(at.byte))?;
         let mut marks = Marks::default();
-        marks.scan(&[], dialect.delimiter, dialect.columns.len());
+        marks.scan(&[], &dialect.syntax, dialect.columns.len());
         Ok(Self {
             input,
             dialect,
@@ -128,20 +162,38 @@ impl<R: Read + Seek> Reader<R> {
             buffer: vec![0; CHUNK],
             start: 0,
             end: 0,
-            ended: false,
-            added: false,
+            last_line,
+            data: Data::Comes,
             marks,
             next: [0; 3],
             cells: Cells::default(),
             at,
             careful: false,
+            reads_again: true,
         })
+    }
+
+    /// Looks at each cell with care, as the input takes long to go back.
+    pub(super) fn never_reads_again(mut self) -> Self {
+        (self.careful, self.reads_again) = (true, false);
+        self
     }
 
     /// Where the next record stands.
     pub(super) fn place(&self) -> Place {
-        let added = u64::from(self.added && self.start == self.end);
+        let added = u64::from(self.data == Data::EndedAndAdded && self.start == self.end);
         Place { byte: self.at.byte - added, line: self.at.line - added, ..self.at }
+    }
+
+    /// Why the last record was not given, where it waits for its end.
+    pub(super) fn held(&self) -> Option<&'static str> {
+        let rest = self.buffer.get(self.start..self.end).unwrap_or_default();
+        match (self.data, rest) {
+            _ if self.last_line == LastLine::Row => None,
+            (Data::Comes, _) | (Data::Ended | Data::EndedAndAdded, []) => None,
+            (_, [.., b'\n']) => Some(NOT_CLOSED),
+            _ => Some("the last line has no end yet"),
+        }
     }
 
     /// What is read from.
@@ -151,14 +203,14 @@ impl<R: Read + Seek> Reader<R> {
 
     /// The bytes of memory that are held.
     #[cfg(test)]
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn memory(&self) -> usize {
         self.buffer.capacity()
     }
 
     /// Goes on at `at`.
     pub(super) fn seek(&mut self, at: Place) -> io::Result<()> {
         self.input.seek(SeekFrom::Start(at.byte))?;
-        (self.start, self.end, self.ended, self.added, self.at) = (0, 0, false, false, at);
+        (self.start, self.end, self.data, self.at) = (0, 0, Data::Comes, at);
         self.scan();
         Ok(())
     }
@@ -173,7 +225,7 @@ impl<R: Read + Seek> Reader<R> {
         self.seek(place)?;
         self.careful = true;
         let again = self.grow(limit);
-        self.careful = false;
+        self.careful = !self.reads_again;
         let (rows, end) = again?;
         match finish(rows) {
             Some(rows) => Ok((rows, end)),
@@ -197,7 +249,9 @@ impl<R: Read + Seek> Reader<R> {
                 return Ok((rows, false));
             }
             if self.end - self.start > self.dialect.max_line + 1 {
-                self.skip_line(&mut rows)?;
+                if !self.skip_line(&mut rows)? {
+                    return Ok((rows, true));
+                }
             } else if !self.fill()? {
                 return Ok((rows, true));
             }
@@ -219,7 +273,7 @@ impl<R: Read + Seek> Reader<R> {
                 break Left::Part;
             }
             let cuts = self.marks.delimiters_from(delimiter, width);
-            let quoted = self.marks.quote(quote) < end;
+            let quoted = self.marks.quote(quote) <= end;
             // The cells of a line lie between its start, the delimiters, and its end without `\r`.
             let line = self.buffer.get(..end as usize).unwrap_or_default();
             let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -243,7 +297,7 @@ impl<R: Read + Seek> Reader<R> {
                 start = end as usize + 1;
                 continue;
             }
-            let stop = match self.odd(start, newline, quoted) {
+            let stop = match self.odd(start, newline) {
                 Odd::Part => break Left::Part,
                 Odd::Blank(stop) => stop,
                 Odd::Row(stop) => {
@@ -269,28 +323,38 @@ impl<R: Read + Seek> Reader<R> {
         left
     }
 
+    /// True where a comment begins at this index.
+    fn is_comment(&self, start: usize) -> bool {
+        self.dialect.syntax.comment.is_some_and(|comment| self.buffer.get(start) == Some(&comment))
+    }
+
     /// Looks at a line that the quick way could not take: the one from `start` on, which ends at newline number `newline`.
-    fn odd(&mut self, start: usize, newline: usize, quoted: bool) -> Odd {
+    fn odd(&mut self, start: usize, newline: usize) -> Odd {
         let max_line = self.dialect.max_line;
         let end = self.marks.newline(newline) as usize;
         let line = self.buffer.get(start..end).unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let Dialect { syntax, columns, pads, .. } = &self.dialect;
+        if self.is_comment(start) || (columns.len() > 1 && syntax.is_blank(line)) {
+            return Odd::Blank(end + 1);
+        }
         if line.len() > max_line {
             return Odd::Broken(end + 1, too_long(max_line));
-        }
-        if !quoted {
-            if line.is_empty() {
-                return Odd::Blank(end + 1);
-            }
-            let cells = memchr::memchr_iter(self.dialect.delimiter, line).count() + 1;
-            return Odd::Broken(end + 1, self.wrong_width(cells));
         }
         // No more is looked at than the longest record takes, so that what comes out does not depend on what has been read.
         let longest = start + max_line + 2;
         let record = self.buffer.get(start..self.end.min(longest)).unwrap_or_default();
         let full = self.end >= longest;
-        match parse(record, self.dialect.delimiter, &mut self.cells) {
-            Parsed::Record(bytes) if self.cells.len() != self.dialect.columns.len() => {
+        match parse(record, syntax, &mut self.cells) {
+            // A delimiter behind the last cell is no cell.
+            Parsed::Record(bytes)
+                if match self.cells.len().checked_sub(columns.len()) {
+                    None => !pads,
+                    Some(0) => false,
+                    Some(1) => !self.cells.get(columns.len()).is_empty(),
+                    Some(_) => true,
+                } =>
+            {
                 Odd::Broken(start + bytes, self.wrong_width(self.cells.len()))
             }
             Parsed::Record(bytes) => {
@@ -312,18 +376,24 @@ impl<R: Read + Seek> Reader<R> {
             Parsed::Open if full => {
                 Odd::Broken(end + 1, format!("a quote is not closed within {max_line} bytes"))
             }
-            Parsed::Open if self.ended => {
-                Odd::Broken(end + 1, "a quote is not closed before the end of the file".to_owned())
+            Parsed::Open if self.data != Data::Comes && self.last_line == LastLine::Row => {
+                Odd::Broken(end + 1, NOT_CLOSED.to_owned())
             }
             Parsed::Part if full => Odd::Broken(end + 1, too_long(max_line)),
+            Parsed::Part if self.data != Data::Comes && self.last_line == LastLine::Row => {
+                Odd::Broken(end + 1, "an escape character stands at the end of the file".to_owned())
+            }
             Parsed::Open | Parsed::Part => Odd::Part,
         }
     }
 
-    /// Rejects the line at the start of the buffer, of which no end is in sight, and goes on behind it.
-    fn skip_line(&mut self, rows: &mut Growing) -> io::Result<()> {
-        rows.reject(self.reject(self.at, self.start..self.end, too_long(self.dialect.max_line)));
-        self.at.row += 1;
+    /// Rejects the line at the start of the buffer, of which no end is in sight, and goes on behind it. False where the file
+    /// ends before it, and it waits.
+    fn skip_line(&mut self, rows: &mut Growing) -> io::Result<bool> {
+        let line = self.at;
+        let reject = self.reject(line, self.start..self.end, too_long(self.dialect.max_line));
+        let is_record = !self.is_comment(self.start);
+        self.at.row += u64::from(is_record);
         loop {
             let rest = self.buffer.get(self.start..self.end).unwrap_or_default();
             let newline = memchr(b'\n', rest);
@@ -334,17 +404,29 @@ impl<R: Read + Seek> Reader<R> {
                 self.at.line += 1;
                 self.compact();
                 self.scan();
-                return Ok(());
+                if is_record {
+                    rows.reject(reject);
+                }
+                return Ok(true);
             }
-            if !self.fill()? {
-                return Ok(());
+            if self.fill()? {
+                continue;
             }
+            if self.last_line == LastLine::Row {
+                if is_record {
+                    rows.reject(reject);
+                }
+                return Ok(true);
+            }
+            self.seek(line)?;
+            self.data = Data::EndedInLongLine;
+            return Ok(false);
         }
     }
 
     /// Reads more; false where there is nothing more and nothing left over.
     fn fill(&mut self) -> io::Result<bool> {
-        if self.ended {
+        if self.data != Data::Comes {
             return Ok(false);
         }
         self.compact();
@@ -359,8 +441,9 @@ impl<R: Read + Seek> Reader<R> {
             }
         };
         if read == 0 {
-            self.ended = true;
-            if self.end == 0 {
+            self.data = Data::Ended;
+            if self.end == 0 || self.last_line == LastLine::Wait {
+                self.scan();
                 return Ok(false);
             }
             if self.buffer.get(self.end - 1) != Some(&b'\n') {
@@ -368,7 +451,7 @@ impl<R: Read + Seek> Reader<R> {
                     *next = b'\n';
                 }
                 self.end += 1;
-                self.added = true;
+                self.data = Data::EndedAndAdded;
             }
         }
         self.end += read;
@@ -385,7 +468,7 @@ impl<R: Read + Seek> Reader<R> {
 
     fn scan(&mut self) {
         let read = self.buffer.get(..self.end).unwrap_or_default();
-        self.marks.scan(read, self.dialect.delimiter, self.dialect.columns.len());
+        self.marks.scan(read, &self.dialect.syntax, self.dialect.columns.len());
         self.next = [0; 3];
     }
 
@@ -397,7 +480,7 @@ impl<R: Read + Seek> Reader<R> {
             offset: at.row as i64,
             place: format!("{}:{}", self.dialect.name, at.line),
             reason,
-            raw: raw.get(..raw.len().min(RAW_BYTES).min(self.dialect.max_line)).unwrap_or_default().to_vec(),
+            raw: head(raw, self.dialect.max_line).to_vec(),
         }
     }
 
@@ -418,6 +501,7 @@ enum Odd {
     Broken(usize, String),
 }
 
+const NOT_CLOSED: &str = "a quote is not closed before the end of the file";
 const BEHIND_QUOTE: &str = "text stands behind a closing quote";
 
 fn too_long(max_line: usize) -> String {
@@ -426,7 +510,7 @@ fn too_long(max_line: usize) -> String {
 
 fn not_utf8(dialect: &Dialect, column: usize) -> String {
     let name = dialect.columns.get(column).map_or("", String::as_str);
-    format!("column `{name}` is not UTF-8")
+    format!("column `{name}` is not {}", dialect.encoding)
 }
 
 /// True where a line that ends at `end` has as many delimiters as it should: `cuts` are the next ones from its start on, one more

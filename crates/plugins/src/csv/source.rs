@@ -1,6 +1,5 @@
 //! The source: rows when they are due, stamped, with the position to go on from.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
@@ -9,25 +8,38 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use pipectl_framework::log::Position;
 use pipectl_framework::plugin::{
-    Batch, Error, Origin, Partition, Progress, Result, Source, SourceContext, SourceEvent,
+    Batch, Error, Held, Origin, Partition, Progress, Result, Source, SourceContext, SourceEvent,
 };
 
-use super::file::WatchedFile;
-use super::header::read_head;
+use super::file::Rest;
+use super::header::{Beginning, read_head};
+use super::input::{self, Input};
 use super::position;
-use super::reader::{Dialect, Place, Reader, Rows};
+use super::reader::{Dialect, LastLine, Place, Reader, Rows};
 use crate::replay::{Due, Replay};
 
 /// What planning found out about the file.
 #[derive(Debug)]
 pub(super) struct Settings {
-    pub(super) path: PathBuf,
+    /// Where it is, and how it is written.
+    pub(super) origin: input::Origin,
     /// The one name of the file, however its path is written.
     pub(super) name: Arc<str>,
     pub(super) dialect: Dialect,
     /// The names in the file's header; `None` where it has none.
     pub(super) header: Option<Vec<Vec<u8>>>,
+    /// How many of its first lines are not looked at.
+    pub(super) skip_lines: u32,
     pub(super) repeat: bool,
+    /// What the file says of a last line without its end.
+    pub(super) last_line: Option<LastLine>,
+}
+
+impl Settings {
+    fn beginning(&self) -> Beginning {
+        let Dialect { syntax, max_line, .. } = self.dialect;
+        Beginning { syntax, guessed: false, skip_lines: self.skip_lines, max_line }
+    }
 }
 
 /// The `csv` source.
@@ -45,7 +57,7 @@ pub(super) struct CsvSource {
 /// The source while it is open.
 #[derive(Debug)]
 struct Opened {
-    reader: Reader<WatchedFile>,
+    reader: Reader<Input>,
     context: SourceContext,
     /// Where the rows begin.
     body: Place,
@@ -53,6 +65,17 @@ struct Opened {
     pass: Option<u64>,
     /// The runner knows that nothing is due yet.
     caught_up: bool,
+    /// There is nothing to read.
+    nothing: Option<Nothing>,
+}
+
+/// Why there is nothing to read in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nothing {
+    /// Its header has no end, and waits for it.
+    InHeader,
+    /// It ends in a line that an earlier run gave as a row.
+    InRow,
 }
 
 impl CsvSource {
@@ -73,12 +96,14 @@ impl CsvSource {
     }
 
     /// Finds the place to begin at.
-    fn begin(&self, position: Option<&Position>) -> Result<(WatchedFile, Place, Begin)> {
-        let Settings { path, dialect, header, .. } = &self.settings;
+    fn begin(&self, position: Option<&Position>, last_line: LastLine) -> Result<(Input, Place, Begin)> {
+        let settings = &self.settings;
+        let Settings { origin, dialect, header, .. } = settings;
         let failed = |e: std::io::Error| Error::fatal(format!("{}: {e}", dialect.name));
-        let mut file = WatchedFile::open(path.clone(), dialect.name.clone()).map_err(failed)?;
-        let head = read_head(&mut file, dialect.delimiter, dialect.max_line).map_err(failed)?;
-        if header.is_some() && *header != head.cells {
+        let mut file = Input::open(origin).map_err(failed)?;
+        let head = read_head(&mut file, settings.beginning()).map_err(failed)?;
+        let named = head.delimiter.is_some_and(|named| named != char::from(dialect.syntax.delimiter));
+        if named || (header.is_some() && *header != head.cells) {
             return Err(Error::fatal(format!(
                 "the header of {} has changed since it was checked",
                 dialect.name
@@ -86,14 +111,35 @@ impl CsvSource {
             .remedy("let nothing rewrite the file while it is read, and run again"));
         }
         let body = if header.is_some() { head.behind } else { head.top };
-        let (at, after) = match position {
+        let (place, after) = match position {
             None => (body, None),
             Some(position) => position::read(&file, position.offset, &position.metadata).map_err(|what| {
                 Error::fatal(format!("{} {what}", dialect.name))
                     .remedy("put the old file back, or give the chain another name to read this one from its beginning")
             })?,
         };
-        Ok((file, body, Begin { at, after }))
+        let rest = if place.byte > body.byte { file.rest_of_line(place.byte) } else { Ok(Rest::None) };
+        let (at, nothing) = match rest.map_err(failed)? {
+            _ if header.is_some() && !head.whole => {
+                (place, (last_line == LastLine::Wait).then_some(Nothing::InHeader))
+            }
+            Rest::None => (place, None),
+            Rest::End(bytes) => (Place { byte: place.byte + bytes, line: place.line + 1, ..place }, None),
+            Rest::Nothing => (place, Some(Nothing::InRow)),
+            Rest::More(bytes) => {
+                let Place { line, .. } = place;
+                return Err(Error::fatal(format!(
+                    "{}:{line}: this line was given as a row before it had its end, and goes on with `{}`",
+                    dialect.name,
+                    bytes.escape_ascii()
+                ))
+                .remedy(
+                    "`last_line: wait` gives no line before its end is there; give the pipeline another name to read \
+                     the file from its beginning",
+                ));
+            }
+        };
+        Ok((file, body, Begin { at, after, nothing }))
     }
 
     /// The rows as a batch, with the position behind them.
@@ -127,18 +173,24 @@ impl CsvSource {
 struct Begin {
     at: Place,
     after: Option<i64>,
+    nothing: Option<Nothing>,
 }
 
 #[async_trait]
 impl Source for CsvSource {
     async fn open(&mut self, context: &SourceContext, position: Option<&Position>) -> Result<()> {
         self.opened = None;
-        let (file, body, Begin { at, after }) = self.begin(position)?;
+        let waits = context.keeps_position && !self.settings.repeat;
+        let last_line = self.settings.last_line.unwrap_or(if waits { LastLine::Wait } else { LastLine::Row });
+        let (file, body, Begin { at, after, nothing }) = self.begin(position, last_line)?;
         let dialect = self.settings.dialect.clone();
-        let reader = Reader::new(file, dialect, self.wanted.clone(), at).map_err(failed)?;
+        let reader = Reader::new(file, dialect, self.wanted.clone(), last_line, at).map_err(failed)?;
+        let plain = matches!(reader.input(), Input::Plain(_));
+        let reader = if plain { reader } else { reader.never_reads_again() };
         self.replay.start(&context.clock, at.row, after);
         let pass = (at.byte == body.byte).then_some(at.row);
-        self.opened = Some(Opened { reader, context: context.clone(), body, pass, caught_up: false });
+        self.opened =
+            Some(Opened { reader, context: context.clone(), body, pass, caught_up: false, nothing });
         Ok(())
     }
 
@@ -149,6 +201,9 @@ impl Source for CsvSource {
             let Some(opened) = &mut self.opened else {
                 return Err(Error::fatal("the csv source was read before it was opened"));
             };
+            if opened.nothing.is_some() {
+                return Ok(SourceEvent::End);
+            }
             let clock = &opened.context.clock;
             match self.replay.due(clock, opened.reader.place().row, opened.context.batch_rows) {
                 Due::At(_) if !opened.caught_up => {
@@ -176,9 +231,26 @@ impl Source for CsvSource {
         }
     }
 
+    fn held(&self) -> Option<Held> {
+        let opened = self.opened.as_ref()?;
+        let (line, why) = match opened.nothing {
+            Some(Nothing::InHeader) => (1, "the header has no end yet"),
+            Some(Nothing::InRow) => return None,
+            None => (opened.reader.place().line, opened.reader.held()?),
+        };
+        Some(Held {
+            place: format!("{}:{line}", self.settings.dialect.name),
+            why: format!("{why}; a later run reads it once it is whole"),
+            remedy: "nothing where somebody writes the file still; `last_line: row` at the source where it is whole as \
+                     it is"
+                .to_owned(),
+        })
+    }
+
     fn progress(&self) -> Option<Progress> {
         let opened = self.opened.as_ref().filter(|o| !self.settings.repeat || o.context.once)?;
-        Some(Progress { done: opened.reader.place().byte, total: opened.reader.input().len() })
+        let total = opened.reader.input().len()?;
+        Some(Progress { done: opened.reader.place().byte, total })
     }
 
     fn narrow(&mut self, columns: &[String]) -> Option<SchemaRef> {

@@ -20,11 +20,21 @@ const TOP: Place = Place { byte: 0, row: 0, line: 1 };
 
 fn dialect(width: usize, max_line: usize) -> Dialect {
     let columns = (0..width).map(|i| format!("c{i}")).collect();
-    Dialect { delimiter: b',', columns, max_line, name: "x.csv".into() }
+    Dialect {
+        syntax: record::Syntax::default(),
+        pads: false,
+        columns,
+        max_line,
+        name: "x.csv".into(),
+        encoding: encoding::Encoding::default(),
+    }
 }
 
 /// Reads everything, `limit` records at a time; a row is its wanted cells.
-fn read_all<R: Read + Seek>(reader: &mut Reader<R>, limit: usize) -> (Vec<Vec<String>>, Vec<SourceReject>) {
+pub(super) fn read_all<R: Read + Seek>(
+    reader: &mut Reader<R>,
+    limit: usize,
+) -> (Vec<Vec<String>>, Vec<SourceReject>) {
     let (mut rows, mut rejects) = (Vec::new(), Vec::new());
     loop {
         let (read, end) = reader.read(limit).unwrap();
@@ -41,7 +51,10 @@ fn read_all<R: Read + Seek>(reader: &mut Reader<R>, limit: usize) -> (Vec<Vec<St
 
 fn read_text(text: &[u8], width: usize, max_line: usize) -> (Vec<Vec<String>>, Vec<SourceReject>) {
     let wanted = (0..width).collect();
-    read_all(&mut Reader::new(Cursor::new(text), dialect(width, max_line), wanted, TOP).unwrap(), 3)
+    read_all(
+        &mut Reader::new(Cursor::new(text), dialect(width, max_line), wanted, LastLine::Row, TOP).unwrap(),
+        3,
+    )
 }
 
 /// Gives its bytes in pieces of the sizes asked for.
@@ -109,7 +122,7 @@ proptest! {
         prop_assert_eq!(&expected, &rows);
         let wanted: Vec<usize> = (0..width).filter(|i| wanted[*i]).collect();
         let input = Pieces { bytes: Cursor::new(&text), sizes, next: 0 };
-        let mut reader = Reader::new(input, dialect(width, 1 << 20), wanted.clone(), TOP).unwrap();
+        let mut reader = Reader::new(input, dialect(width, 1 << 20), wanted.clone(), LastLine::Row, TOP).unwrap();
         let (read, rejects) = read_all(&mut reader, limit);
         prop_assert_eq!(rejects, vec![]);
         let narrowed: Vec<Vec<String>> =
@@ -127,7 +140,7 @@ proptest! {
         max_line in 1usize..60,
     ) {
         let input = Pieces { bytes: Cursor::new(&text), sizes, next: 0 };
-        let mut reader = Reader::new(input, dialect(width, max_line), (0..width).collect(), TOP).unwrap();
+        let mut reader = Reader::new(input, dialect(width, max_line), (0..width).collect(), LastLine::Row, TOP).unwrap();
         let (rows, rejects) = read_all(&mut reader, 7);
         let place = reader.place();
         prop_assert_eq!(place.byte, text.len() as u64);
@@ -145,13 +158,13 @@ proptest! {
     ) {
         let text = write(&rows, crlf, always);
         let wanted: Vec<usize> = (0..width).collect();
-        let mut reader = Reader::new(Cursor::new(&text), dialect(width, 1 << 20), wanted.clone(), TOP).unwrap();
+        let mut reader = Reader::new(Cursor::new(&text), dialect(width, 1 << 20), wanted.clone(), LastLine::Row, TOP).unwrap();
         let stop = stop.min(rows.len());
         let mut first = 0;
         while first < stop {
             first += reader.read(stop - first).unwrap().0.numbers.len();
         }
-        let mut again = Reader::new(Cursor::new(&text), dialect(width, 1 << 20), wanted, reader.place()).unwrap();
+        let mut again = Reader::new(Cursor::new(&text), dialect(width, 1 << 20), wanted, LastLine::Row, reader.place()).unwrap();
         prop_assert_eq!(read_all(&mut again, 9).0, &rows[stop..]);
     }
 }
@@ -184,7 +197,7 @@ fn bad_records_are_rejected_with_their_line_and_the_others_go_on() {
 #[test]
 fn bytes_that_are_not_utf8_hurt_only_who_looks_at_them() {
     let text = b"1,\xFF\n2,b\n\"3\",\"\xE5\"\n";
-    let mut reader = Reader::new(Cursor::new(text), dialect(2, 100), vec![0], TOP).unwrap();
+    let mut reader = Reader::new(Cursor::new(text), dialect(2, 100), vec![0], LastLine::Row, TOP).unwrap();
     assert_eq!(
         read_all(&mut reader, 10),
         (vec![vec!["1".into()], vec!["2".into()], vec!["3".into()]], vec![])
@@ -210,7 +223,8 @@ fn a_line_without_end_is_passed_over_in_bounded_memory() {
     let mut text = b"1,a\n".to_vec();
     text.extend(std::iter::repeat_n(b'x', 10_000_000));
     text.extend_from_slice(b"\n2,b\n");
-    let mut reader = Reader::new(Cursor::new(&text), dialect(2, 1000), vec![0, 1], TOP).unwrap();
+    let mut reader =
+        Reader::new(Cursor::new(&text), dialect(2, 1000), vec![0, 1], LastLine::Row, TOP).unwrap();
     let (rows, rejects) = read_all(&mut reader, 10);
     assert_eq!(rows, [["1", "a"], ["2", "b"]]);
     assert_eq!(rejects.len(), 1);
@@ -219,7 +233,7 @@ fn a_line_without_end_is_passed_over_in_bounded_memory() {
         ("x.csv:2", "longer than 1000 bytes (`max_line`)")
     );
     assert_eq!(rejects[0].raw.len(), 1000);
-    assert!(reader.held() < 1 << 20, "{} bytes are held", reader.held());
+    assert!(reader.memory() < 1 << 20, "{} bytes are held", reader.memory());
 }
 
 #[test]
@@ -265,7 +279,7 @@ impl File {
 }
 
 fn context(once: bool) -> SourceContext {
-    SourceContext { clock: Clock::manual(1_000_000), once, batch_rows: 4 }
+    SourceContext { clock: Clock::manual(1_000_000), once, batch_rows: 4, keeps_position: false }
 }
 
 /// The next batch, waiting for it.

@@ -7,6 +7,7 @@
 //! | [`pairs`] | the counts of one window, `[{"0":5},{"2":1}]` | a row per pair: `key`, `count` |
 
 mod json;
+mod non_finite;
 mod pairs;
 mod text;
 
@@ -14,9 +15,10 @@ use crate::columns::TextColumn;
 use arrow_array::BinaryArray;
 use arrow_array::cast::AsArray;
 use arrow_schema::DataType;
-use pipectl_framework::plugin::{Batch, Error, Input, Problem, Result};
+use pipectl_framework::plugin::{Batch, Error, Input, Problem, Result, head};
 
 pub(crate) use json::{RowWriter, Times, rfc3339};
+pub(crate) use non_finite::NonFinite;
 
 /// The column that records take their keys from.
 #[derive(Debug, Clone)]
@@ -69,7 +71,7 @@ fn type_name(data_type: &DataType) -> &'static str {
 
 /// Text of a record for a message: short, and on one line.
 fn excerpt(bytes: &[u8]) -> String {
-    let shown = bytes.get(..bytes.len().min(80)).unwrap_or_default();
+    let shown = head(bytes, 80);
     let dots = if shown.len() < bytes.len() { "..." } else { "" };
     format!("{:?}{dots}", String::from_utf8_lossy(shown))
 }

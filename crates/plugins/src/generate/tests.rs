@@ -25,7 +25,7 @@ fn source(with: Value) -> Box<dyn Source> {
 }
 
 fn context() -> SourceContext {
-    SourceContext { clock: Clock::manual(0), once: false, batch_rows: 100 }
+    SourceContext { clock: Clock::manual(0), once: false, batch_rows: 100, keeps_position: false }
 }
 
 /// Every batch up to the end, with the last position.

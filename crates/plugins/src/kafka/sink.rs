@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use arrow_schema::DataType;
+use pipectl_framework::config::Retention;
 use pipectl_framework::plugin::{
     BindContext, BoundSink, Capability, FormatSpec, Input, LogSink, Problem, SinkBody, SinkPlugin,
 };
@@ -30,6 +31,9 @@ struct KafkaSink {
     create: bool,
     /// How many partitions to make it with. Default: as the broker has it. More let more workers share the topic.
     partitions: Option<u32>,
+    /// For how long the topic keeps records after their time, where it is made here: `30d`, or `forever`. Default: as the broker has it, which is often
+    /// a week; records that are older when they are written are deleted within minutes. The embedded log keeps as many bytes as `topic_bytes` says.
+    retention: Option<Retention>,
     /// The name under `connections:`. Default: `kafka`.
     #[serde(default = "connection")]
     connection: String,
@@ -55,6 +59,13 @@ impl SinkPlugin for KafkaSink {
         context.connection("connection", &self.connection)?;
         if self.partitions.is_some_and(|n| !(1..=10_000).contains(&n)) {
             return Err(Problem::new("partitions", "a topic has from 1 to 10000 partitions"));
+        }
+        if self.retention.is_some() && !self.create {
+            return Err(Problem::new(
+                "retention",
+                "`retention` is for a topic that is made here, and `create` is false",
+            )
+            .help("set `retention.ms` of the topic where it is made, or leave `create` out"));
         }
         let key = self.key(input)?;
         let (format, encoder) = match (&self.value, &self.encode) {
@@ -82,6 +93,7 @@ impl SinkPlugin for KafkaSink {
             topic: self.topic,
             create: self.create,
             partitions: self.partitions,
+            retention: self.retention,
             format: format.to_owned(),
             encoder,
         });
@@ -181,5 +193,6 @@ mod tests {
         );
         assert_eq!(path(json!({ "topic": "t", "partitions": 0 })), "partitions");
         assert_eq!(path(json!({ "topic": "t", "connection": "k" })), "connection");
+        assert_eq!(path(json!({ "topic": "t", "create": false, "retention": "30d" })), "retention");
     }
 }

@@ -9,13 +9,15 @@ use std::io::{self, Write};
 
 use async_trait::async_trait;
 use pipectl_framework::plugin::{
-    Batch, BindContext, BoundSink, Error, Input, Problem, Result, Sink, SinkContext, SinkPlugin,
+    Batch, BindContext, BoundSink, Error, Input, Problem, Rejects, Result, Sink, SinkContext, SinkPlugin,
 };
 use pipectl_framework::register;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use render::Renderer;
+
+use crate::format::NonFinite;
 
 /// Rows on standard output.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -24,6 +26,11 @@ struct Stdout {
     /// `json`, an object a line (default); `csv`, with a header; or `table`, for a person. Times are written as RFC 3339.
     #[serde(default)]
     format: Form,
+    /// What becomes of a row with a number that is NaN or infinite: `reject` leaves it to `on_error` (default with `json`, which has no form for
+    /// it), `null` writes what a null is, `text` writes `NaN`, `Infinity` or `-Infinity` (default with `csv` and `table`).
+    #[serde(default, deserialize_with = "NonFinite::given")]
+    #[schemars(with = "Option<NonFinite>")]
+    non_finite: Option<NonFinite>,
 }
 
 /// How rows look.
@@ -47,7 +54,7 @@ impl SinkPlugin for Stdout {
 ";
 
     fn bind(self, input: &Input, _context: &BindContext<'_>) -> Result<BoundSink, Problem> {
-        let renderer = Renderer::new(self.format, input)?;
+        let renderer = Renderer::new(self.format, self.non_finite, input)?;
         Ok(BoundSink::custom(StdoutSink { renderer, out: Vec::new() }))
     }
 }
@@ -62,6 +69,10 @@ struct StdoutSink {
 impl Sink for StdoutSink {
     async fn open(&mut self, _context: &SinkContext) -> Result<()> {
         Ok(())
+    }
+
+    fn unusable(&mut self, batch: &Batch, rejects: &mut Rejects) -> Result<()> {
+        self.renderer.unusable(batch, rejects)
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<()> {
@@ -84,9 +95,15 @@ impl Sink for StdoutSink {
     }
 }
 
+/// Whoever read standard output has enough, as `head` in `pipectl run FILE | head`. What a program does about it is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a broken pipe")]
+pub struct ReaderHasGone;
+
 fn failed(error: io::Error) -> Error {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Error::fatal("the reader of standard output has gone")
+            .caused_by(ReaderHasGone)
             .remedy("let it read to the end, or limit the rows at their source");
     }
     Error::fatal("standard output cannot be written")

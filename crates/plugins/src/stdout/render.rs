@@ -4,11 +4,11 @@ use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
 use arrow_array::{ArrayRef, RecordBatch};
-use pipectl_framework::plugin::{Batch, Error, Input, Problem, Result};
+use pipectl_framework::plugin::{Batch, Input, Problem, Rejects, Result};
 use unicode_width::UnicodeWidthStr;
 
 use super::Form;
-use crate::format::{RowWriter, Times, rfc3339};
+use crate::format::{NonFinite, RowWriter, Times, rfc3339};
 
 /// The widest that a column of a table is made for its first rows; longer cells push the others aside.
 const WIDEST: usize = 40;
@@ -16,57 +16,80 @@ const WIDEST: usize = 40;
 /// Writes batches in one form.
 pub(super) enum Renderer {
     Json(RowWriter),
-    /// `true` once the header is written.
-    Csv(bool),
-    /// The widths of the columns, once the header is written.
-    Table(Option<Vec<usize>>),
+    Csv {
+        cells: Cells,
+        headed: bool,
+    },
+    Table {
+        cells: Cells,
+        /// The widths of the columns, once the header is written.
+        widths: Option<Vec<usize>>,
+    },
 }
 
 impl Renderer {
-    pub(super) fn new(form: Form, input: &Input) -> Result<Self, Problem> {
+    pub(super) fn new(form: Form, non_finite: Option<NonFinite>, input: &Input) -> Result<Self, Problem> {
+        let cells = Cells { non_finite: non_finite.unwrap_or(NonFinite::Text) };
         Ok(match form {
-            Form::Json => Self::Json(RowWriter::of_all(input, Times::Rfc3339)?),
-            Form::Csv => Self::Csv(false),
-            Form::Table => Self::Table(None),
+            Form::Json => {
+                Self::Json(RowWriter::of_all(input, Times::Rfc3339, non_finite.unwrap_or_default())?)
+            }
+            Form::Csv => Self::Csv { cells, headed: false },
+            Form::Table => Self::Table { cells, widths: None },
         })
     }
 
-    /// Adds the rows of a batch to `out`.
-    pub(super) fn render(&mut self, batch: &Batch, out: &mut Vec<u8>) -> Result<()> {
+    /// Rejects the rows that cannot be written.
+    pub(super) fn unusable(&self, batch: &Batch, rejects: &mut Rejects) -> Result<()> {
         match self {
-            Self::Json(writer) => writer.write(batch, |_, object| match object {
-                Ok(object) => {
-                    out.extend_from_slice(object);
-                    out.push(b'\n');
-                    Ok(())
-                }
-                Err(why) => Err(Error::fatal(format!("a row cannot be written as JSON: {why}"))
-                    .remedy("write `format: csv` or `format: table`")),
-            }),
-            Self::Csv(headed) => {
-                csv(batch.columns(), headed, out);
+            Self::Json(writer) => writer.unusable(batch, rejects),
+            Self::Csv { cells, .. } | Self::Table { cells, .. } => {
+                cells.unusable(batch.columns(), rejects);
                 Ok(())
             }
-            Self::Table(widths) => {
-                table(batch.columns(), widths, out);
+        }
+    }
+
+    /// Adds the rows of a batch to `out`; those that cannot be written are left out.
+    pub(super) fn render(&mut self, batch: &Batch, out: &mut Vec<u8>) -> Result<()> {
+        match self {
+            Self::Json(writer) => writer.write(batch, |_, object| {
+                if let Ok(object) = object {
+                    out.extend_from_slice(object);
+                    out.push(b'\n');
+                }
+                Ok(())
+            }),
+            Self::Csv { cells, headed } => {
+                csv(*cells, batch.columns(), headed, out);
+                Ok(())
+            }
+            Self::Table { cells, widths } => {
+                table(*cells, batch.columns(), widths, out);
                 Ok(())
             }
         }
     }
 }
 
+/// How cells become text.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cells {
+    non_finite: NonFinite,
+}
+
 fn names(columns: &RecordBatch) -> Vec<&str> {
     columns.schema_ref().fields().iter().map(|f| f.name().as_str()).collect()
 }
 
-fn csv(columns: &RecordBatch, headed: &mut bool, out: &mut Vec<u8>) {
+fn csv(text: Cells, columns: &RecordBatch, headed: &mut bool, out: &mut Vec<u8>) {
     if !std::mem::replace(headed, true) {
         csv_record(names(columns).into_iter(), out);
     }
     let mut cells = Vec::new();
     for row in 0..columns.num_rows() {
         cells.clear();
-        cells.extend(columns.columns().iter().map(|column| cell(column, row)));
+        cells.extend(columns.columns().iter().map(|column| text.cell(column, row)));
         csv_record(cells.iter().map(String::as_str), out);
     }
 }
@@ -89,8 +112,8 @@ fn csv_record<'a>(cells: impl ExactSizeIterator<Item = &'a str>, out: &mut Vec<u
     out.push(b'\n');
 }
 
-fn table(columns: &RecordBatch, widths: &mut Option<Vec<usize>>, out: &mut Vec<u8>) {
-    let shown = |column: &ArrayRef, row| cell(column, row).escape_debug().to_string();
+fn table(text: Cells, columns: &RecordBatch, widths: &mut Option<Vec<usize>>, out: &mut Vec<u8>) {
+    let shown = |column: &ArrayRef, row| text.cell(column, row).escape_debug().to_string();
     if widths.is_none() {
         let widest = |(name, column): (&str, &ArrayRef)| {
             let cells = (0..column.len()).map(|row| shown(column, row).width().min(WIDEST));
@@ -117,23 +140,44 @@ fn table_line(cells: impl Iterator<Item = String>, widths: &[usize], out: &mut V
     out.push(b'\n');
 }
 
-/// A cell as text; nothing for a null.
-fn cell(column: &ArrayRef, row: usize) -> String {
-    if column.is_null(row) {
-        String::new()
-    } else if let Some(column) = column.as_string_opt::<i32>() {
-        column.value(row).to_owned()
-    } else if let Some(column) = column.as_primitive_opt::<Int64Type>() {
-        column.value(row).to_string()
-    } else if let Some(column) = column.as_primitive_opt::<Float64Type>() {
-        column.value(row).to_string()
-    } else if let Some(column) = column.as_boolean_opt() {
-        column.value(row).to_string()
-    } else if let Some(column) = column.as_primitive_opt::<TimestampMillisecondType>() {
-        let millis = column.value(row);
-        rfc3339(millis).unwrap_or_else(|| millis.to_string())
-    } else {
-        format!("({})", column.data_type())
+impl Cells {
+    /// Rejects the rows with a number that is not finite, where those are not written.
+    fn unusable(self, columns: &RecordBatch, rejects: &mut Rejects) {
+        if self.non_finite != NonFinite::Reject {
+            return;
+        }
+        for (name, column) in names(columns).into_iter().zip(columns.columns()) {
+            let Some(numbers) = column.as_primitive_opt::<Float64Type>() else { continue };
+            for (row, number) in numbers.iter().enumerate() {
+                if let Some(number) = number.filter(|number| !number.is_finite()) {
+                    rejects.push(row, format!("column `{name}` is {}", NonFinite::name(number)));
+                }
+            }
+        }
+    }
+
+    /// A cell as text; nothing for a null.
+    fn cell(self, column: &ArrayRef, row: usize) -> String {
+        if column.is_null(row) {
+            String::new()
+        } else if let Some(column) = column.as_string_opt::<i32>() {
+            column.value(row).to_owned()
+        } else if let Some(column) = column.as_primitive_opt::<Int64Type>() {
+            column.value(row).to_string()
+        } else if let Some(column) = column.as_primitive_opt::<Float64Type>() {
+            match (column.value(row), self.non_finite) {
+                (number, _) if number.is_finite() => number.to_string(),
+                (_, NonFinite::Null) => String::new(),
+                (number, _) => NonFinite::name(number).to_owned(),
+            }
+        } else if let Some(column) = column.as_boolean_opt() {
+            column.value(row).to_string()
+        } else if let Some(column) = column.as_primitive_opt::<TimestampMillisecondType>() {
+            let millis = column.value(row);
+            rfc3339(millis).unwrap_or_else(|| millis.to_string())
+        } else {
+            format!("({})", column.data_type())
+        }
     }
 }
 
@@ -148,7 +192,7 @@ mod tests {
     use crate::format::testing::{batch, input, texts};
 
     fn rendered(form: Form, batches: &[Batch]) -> String {
-        let mut renderer = Renderer::new(form, &input(&batches[0])).unwrap();
+        let mut renderer = Renderer::new(form, None, &input(&batches[0])).unwrap();
         let mut out = Vec::new();
         for batch in batches {
             renderer.render(batch, &mut out).unwrap();
@@ -206,15 +250,47 @@ mod tests {
         }
     }
 
+    /// The rows that are rejected, and what is written of the others.
+    fn sifted(form: Form, non_finite: Option<NonFinite>, rows: &Batch) -> (Vec<(usize, String)>, String) {
+        let mut renderer = Renderer::new(form, non_finite, &input(rows)).unwrap();
+        let (mut rejects, mut out) = (Rejects::default(), Vec::new());
+        renderer.unusable(rows, &mut rejects).unwrap();
+        let rejected: Vec<_> = rejects.rows().iter().map(|r| (r.row, r.reason.clone())).collect();
+        let stay: arrow_array::BooleanArray =
+            (0..rows.rows()).map(|row| Some(!rejected.iter().any(|(r, _)| *r == row))).collect();
+        renderer.render(&rows.filter(&stay).unwrap(), &mut out).unwrap();
+        (rejected, String::from_utf8(out).unwrap())
+    }
+
     #[test]
-    fn a_number_without_a_form_in_json_is_an_error_with_a_remedy() {
-        let rows = batch(vec![("n", Arc::new(Float64Array::from(vec![f64::NAN])))]);
-        let mut renderer = Renderer::new(Form::Json, &input(&rows)).unwrap();
-        let error = renderer.render(&rows, &mut Vec::new()).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "a row cannot be written as JSON: column `n` is NaN, for which JSON has no number"
-        );
-        assert_eq!(rendered(Form::Csv, &[rows]), "n\nNaN\n");
+    fn numbers_that_are_not_finite_are_for_the_step_or_null_or_text() {
+        let numbers = [Some(1.5), Some(f64::NAN), Some(f64::INFINITY), Some(f64::NEG_INFINITY), None];
+        let rows = batch(vec![("n", Arc::new(Float64Array::from(numbers.to_vec())))]);
+        let said = |form, non_finite| {
+            let (rejected, out) = sifted(form, non_finite, &rows);
+            let rejected: String = rejected.iter().map(|(row, why)| format!("row {row}: {why}\n")).collect();
+            format!("{form:?} {non_finite:?}\n{rejected}{out}")
+        };
+        let all: Vec<String> = [Form::Json, Form::Csv, Form::Table]
+            .into_iter()
+            .flat_map(|form| {
+                let each = [None, Some(NonFinite::Reject), Some(NonFinite::Null), Some(NonFinite::Text)];
+                each.map(|non_finite| said(form, non_finite))
+            })
+            .collect();
+        insta::assert_snapshot!(all.join("\n"));
+    }
+
+    #[test]
+    fn years_without_four_digits_are_for_the_step_in_json() {
+        let times =
+            [Some(0), Some(253_402_300_800_000), Some(253_402_300_799_999), Some(-62_167_219_200_001), None];
+        let times = TimestampMillisecondArray::from(times.to_vec()).with_timezone("UTC");
+        let rows = batch(vec![("t", Arc::new(times))]);
+        let (rejected, out) = sifted(Form::Json, None, &rows);
+        let why = |millis: i64| format!("column `t` has a year without four digits: {millis} ms since 1970");
+        assert_eq!(rejected, [(1, why(253_402_300_800_000)), (3, why(-62_167_219_200_001))]);
+        assert_eq!(out.lines().count(), 3);
+        assert_eq!(sifted(Form::Csv, None, &rows).0, []);
     }
 }

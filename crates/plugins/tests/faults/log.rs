@@ -100,6 +100,10 @@ impl LogReader for WatchedReader {
         self.log.does("membership").ok().and_then(|()| self.reader.membership())
     }
 
+    async fn is_new(&mut self) -> Result<bool> {
+        self.reader.is_new().await
+    }
+
     async fn committed(&mut self) -> Result<Vec<Assignment>> {
         self.reader.committed().await
     }

@@ -3,6 +3,7 @@
 
 mod drain;
 mod log;
+mod overdue;
 mod page;
 mod time;
 

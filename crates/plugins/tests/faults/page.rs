@@ -93,7 +93,13 @@ fn it_goes_on_where_it_stood_and_shows_what_came_while_it_was_failing() {
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let log = MemoryLog::default();
-        let spec = TopicSpec { name: "results".into(), partitions: Some(2), create: true, compacted: false };
+        let spec = TopicSpec {
+            name: "results".into(),
+            partitions: Some(2),
+            create: true,
+            compacted: false,
+            retention: None,
+        };
         log.ensure_topics(&[spec]).await.unwrap();
         write(&log, &["before"]).await;
         let folder = tempfile::tempdir().unwrap();

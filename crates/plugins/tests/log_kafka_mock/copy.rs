@@ -7,7 +7,7 @@ use arrow_array::BinaryArray;
 use pipectl_framework::batch::Partition;
 use pipectl_framework::error::{Consequence, Error, Result};
 use pipectl_framework::log::{
-    Append, GroupPositions, Log, LogReader, LogWriter, Position, ReadEvent, ReaderOptions, Start,
+    Append, Group, GroupPositions, Log, LogReader, LogWriter, Position, ReadEvent, ReaderOptions, Start,
     WriterOptions,
 };
 use pipectl_plugins::kafka::log::{KafkaLog, KafkaSettings};
@@ -57,7 +57,7 @@ fn options(topic: &str, group: Option<&str>) -> ReaderOptions {
     ReaderOptions {
         topics: vec![topic.to_owned()],
         partitions: None,
-        group: group.map(str::to_owned),
+        group: group.map(Group::new),
         start: Start::Earliest,
         max_records: 100,
         max_bytes: 1 << 20,

@@ -130,7 +130,7 @@ impl SimulatedReader {
         let seat = Arc::new(Seat {
             place: Mutex::new(Place::Here(inner)),
             number: AtomicU64::new(number),
-            group: options.group.clone(),
+            group: options.group.as_ref().map(|group| group.name.clone()),
         });
         log.process.seated(&seat);
         let expelled = log.process.expulsions();
@@ -325,6 +325,13 @@ impl LogReader for SimulatedReader {
             Place::ThrownOut { stale, .. } => stale.clone(),
             Place::Away => None,
         }
+    }
+
+    async fn is_new(&mut self) -> Result<bool> {
+        let Some(mut inner) = self.seat.take() else { return Ok(false) };
+        let new = inner.is_new().await;
+        self.seat.put(inner);
+        new
     }
 
     async fn committed(&mut self) -> Result<Vec<Assignment>> {

@@ -85,6 +85,7 @@ impl<'a> Trial<'a> {
             partitions: Some(partitions),
             create: true,
             compacted: false,
+            retention: None,
         });
         log.ensure_topics(&specs).await.expect("topics");
         Self { world, scenario, random, folder, log, records: Vec::new() }

@@ -84,11 +84,10 @@ impl Worker {
         world.count("worker started");
         // No two clocks are the same.
         let clock = Clock::manual(START + world.now() as i64 + process.number as i64);
-        let options = RunOptions {
-            batch_rows: world.draw(1, 20) as usize,
-            seed: world.draw(0, 1 << 32),
-            ..RunOptions::new(clock)
-        };
+        let (batch_rows, seed) = (world.draw(1, 20) as usize, world.draw(0, 1 << 32));
+        let options = RunOptions { batch_rows, seed, ..RunOptions::new(clock) };
+        // Half of the workers take batches in by parts wherever windows may be cut.
+        let options = if seed % 2 == 0 { RunOptions { results_at_once: 1, ..options } } else { options };
         let (run, mut notices) = Run::start(plan, &tune(options));
         let (of, number) = (world.clone(), process.number);
         tokio::spawn(async move {

@@ -1,12 +1,14 @@
 //! Groups: who reads what, and how far the group has come.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Harness, append, assigned, position, read, read_to_end, sorted, texts};
 use crate::error::{Consequence, Result};
-use crate::log::{GroupPositions, LogReader, LogWriter, MAX_METADATA, Membership, Position, ReadEvent};
+use crate::log::{
+    Group, GroupPositions, LogReader, LogWriter, MAX_METADATA, Membership, Position, ReadEvent,
+};
 
 async fn commit_with(
     writer: &mut Box<dyn LogWriter>,
@@ -37,8 +39,13 @@ pub(super) async fn positions_and_metadata_come_back(h: Harness) -> Result<()> {
         reader.close().await?;
         before = Some(at);
     }
+    let mut again = h.member(&topic, "g").await?;
+    assigned(&mut again).await?;
+    assert!(!again.is_new().await?, "the group has committed");
+    again.close().await?;
     let mut other = h.member(&topic, "other").await?;
     assert_eq!(assigned(&mut other).await?[0].committed, None, "another group has nothing");
+    assert!(other.is_new().await?);
     other.close().await
 }
 
@@ -94,6 +101,7 @@ pub(super) async fn positions_outside_a_transaction(h: Harness) -> Result<()> {
     let mut alone = h.reader(&topic).await?;
     assigned(&mut alone).await?;
     alone.commit(&[position(&topic, 0, 2, "nobody's")]).await?;
+    assert!(!alone.is_new().await?, "without a group nothing is new");
     assert_eq!(alone.committed().await?[0].committed, None, "without a group nothing is kept");
     alone.close().await
 }
@@ -221,6 +229,42 @@ pub(super) async fn a_closed_reader_leaves_its_partitions_to_the_other(h: Harnes
     let got = read(&mut second.reader, 4).await?;
     assert_eq!(sorted(&got), ["a1", "b2", "c3", "d4"]);
     second.reader.close().await
+}
+
+pub(super) async fn a_member_that_counts_a_window_otherwise_is_refused(h: Harness) -> Result<()> {
+    let topic = h.topic("t", 2).await?;
+    h.write(&topic, &["a0", "b1", "c2", "d3"]).await?;
+    let counts = |windows: &[(&str, &str)]| {
+        let windows: BTreeMap<String, String> =
+            windows.iter().map(|(name, mark)| ((*name).to_owned(), (*mark).to_owned())).collect();
+        h.log.reader(Harness::options(&topic, Some(Group { windows, ..Group::new(h.name("g")) })))
+    };
+    let mut first = Part::new(counts(&[("c.w", "1a"), ("c.v", "2b")]).await?);
+    while first.held.len() < 2 {
+        first.listen(&topic).await?;
+    }
+    let deadline = tokio::time::Instant::now() + super::PATIENCE;
+    let refused = match counts(&[("c.new", "3c"), ("c.w", "4d")]).await {
+        Err(refused) => refused,
+        Ok(other) => {
+            let mut other = Part::new(other);
+            loop {
+                assert!(tokio::time::Instant::now() < deadline, "it was not refused");
+                if let Err(refused) = other.listen(&topic).await {
+                    break refused;
+                }
+                assert!(other.held.is_empty(), "it was given partitions");
+                first.listen(&topic).await?;
+            }
+        }
+    };
+    assert_eq!(refused.consequence(), Consequence::Refused);
+    assert!(refused.to_string().contains("the window `c.w` otherwise"), "{refused}");
+    // One that is new or gone is no difference.
+    let mut third = Part::new(counts(&[("c.new", "3c"), ("c.w", "1a")]).await?);
+    settle(&mut first, &mut third, &topic, 1, 1).await?;
+    first.reader.close().await?;
+    third.reader.close().await
 }
 
 pub(super) async fn a_stale_membership_commits_nothing(h: Harness) -> Result<()> {

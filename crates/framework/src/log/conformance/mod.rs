@@ -28,8 +28,8 @@ use std::time::Duration;
 use arrow_array::{Array, BinaryArray};
 
 use super::{
-    Append, Assignment, Log, LogReader, LogWriter, Position, ReadEvent, ReaderOptions, Start, TopicSpec,
-    WriterOptions,
+    Append, Assignment, Group, Log, LogReader, LogWriter, Position, ReadEvent, ReaderOptions, Start,
+    TopicSpec, WriterOptions,
 };
 use crate::batch::Partition;
 use crate::clock::Millis;
@@ -94,6 +94,7 @@ pub fn cases() -> Vec<(&'static str, Case)> {
         groups::committed_tells_where_the_group_is,
         groups::two_readers_share_the_partitions,
         groups::a_closed_reader_leaves_its_partitions_to_the_other,
+        groups::a_member_that_counts_a_window_otherwise_is_refused,
         groups::a_stale_membership_commits_nothing,
         groups::a_membership_is_no_newer_than_what_the_reader_was_told,
     ]
@@ -127,14 +128,19 @@ impl Harness {
 
     async fn topic(&self, name: &str, partitions: u32) -> Result<Arc<str>> {
         let name = self.name(name);
-        let spec =
-            TopicSpec { name: name.clone(), partitions: Some(partitions), create: true, compacted: false };
+        let spec = TopicSpec {
+            name: name.clone(),
+            partitions: Some(partitions),
+            create: true,
+            compacted: false,
+            retention: None,
+        };
         let made = self.log.ensure_topics(&[spec]).await?;
         assert_eq!(made, [partitions], "partitions of the new topic {name}");
         Ok(name.into())
     }
 
-    fn options(topic: &str, group: Option<String>) -> ReaderOptions {
+    fn options(topic: &str, group: Option<Group>) -> ReaderOptions {
         ReaderOptions {
             topics: vec![topic.to_owned()],
             partitions: None,
@@ -152,7 +158,7 @@ impl Harness {
 
     /// A member of the group `group`.
     async fn member(&self, topic: &str, group: &str) -> Result<Box<dyn LogReader>> {
-        self.log.reader(Self::options(topic, Some(self.name(group)))).await
+        self.log.reader(Self::options(topic, Some(Group::new(self.name(group))))).await
     }
 
     /// A transactional writer.

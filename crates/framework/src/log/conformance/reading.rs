@@ -11,7 +11,7 @@ use super::{
 use crate::batch::Partition;
 use crate::error::{Consequence, Result};
 use crate::log::partitioner::partition_of;
-use crate::log::{Append, ReadEvent, ReaderOptions, Start, TopicSpec};
+use crate::log::{Append, Group, ReadEvent, ReaderOptions, Start, TopicSpec};
 
 pub(super) async fn columns_come_back_as_they_were_written(h: Harness) -> Result<()> {
     let topic = h.topic("t", 1).await?;
@@ -134,7 +134,7 @@ pub(super) async fn without_a_group_a_reader_has_all_partitions(h: Harness) -> R
 pub(super) async fn earliest_and_latest(h: Harness) -> Result<()> {
     let topic = h.topic("t", 1).await?;
     h.write(&topic, &["a-old"]).await?;
-    for (group, name) in [(None, "alone"), (Some(h.name("latest")), "in a group")] {
+    for (group, name) in [(None, "alone"), (Some(Group::new(h.name("latest"))), "in a group")] {
         let mut options = Harness::options(&topic, group);
         options.start = Start::Latest;
         let mut latest = h.log.reader(options).await?;
@@ -220,7 +220,7 @@ pub(super) async fn a_bound_holds_what_was_committed_just_before(h: Harness) -> 
 
 pub(super) async fn a_bounded_reader_of_empty_partitions_ends(h: Harness) -> Result<()> {
     let topic = h.topic("t", 3).await?;
-    for group in [None, Some(h.name("g"))] {
+    for group in [None, Some(Group::new(h.name("g")))] {
         let mut reader = h.log.reader(Harness::options(&topic, group)).await?;
         reader.bound().await?;
         assert_eq!(assigned(&mut reader).await?.len(), 3, "the assignment comes first");
@@ -267,7 +267,8 @@ pub(super) async fn a_reader_of_one_partition(h: Harness) -> Result<()> {
 
 pub(super) async fn a_compacted_topic_keeps_the_last_of_each_key(h: Harness) -> Result<()> {
     let name = h.name("compacted");
-    let spec = TopicSpec { name: name.clone(), partitions: Some(1), create: true, compacted: true };
+    let spec =
+        TopicSpec { name: name.clone(), partitions: Some(1), create: true, compacted: true, retention: None };
     h.log.ensure_topics(&[spec]).await?;
     let topic: Arc<str> = name.into();
     let mut writer = h.writer("w").await?;
@@ -318,7 +319,7 @@ pub(super) async fn next_may_be_dropped_at_any_moment(h: Harness) -> Result<()> 
     const ROWS: usize = 3000;
     let topic = h.topic("t", 2).await?;
     let values: Vec<String> = (0..ROWS).map(|i| format!("{i:04}")).collect();
-    let mut options = Harness::options(&topic, Some(h.name("g")));
+    let mut options = Harness::options(&topic, Some(Group::new(h.name("g"))));
     options.max_records = 17;
     let mut reader = h.log.reader(options).await?;
     let mut writer = h.writer("w").await?;
@@ -380,7 +381,13 @@ pub(super) async fn topics_are_made_or_missed(h: Harness) -> Result<()> {
         assert_eq!(error, Some((Consequence::Fatal, true)), "a missing topic is fatal, with a remedy");
     };
     let absent = h.name("absent");
-    let spec = TopicSpec { name: absent.clone(), partitions: None, create: false, compacted: false };
+    let spec = TopicSpec {
+        name: absent.clone(),
+        partitions: None,
+        create: false,
+        compacted: false,
+        retention: None,
+    };
     fatal(h.log.ensure_topics(std::slice::from_ref(&spec)).await.err());
 
     let mut read = h.log.reader(Harness::options(&absent, None)).await;
@@ -401,9 +408,21 @@ pub(super) async fn topics_are_made_or_missed(h: Harness) -> Result<()> {
     fatal(written.err());
 
     let made = h.topic("made", 3).await?;
-    let again = TopicSpec { name: made.to_string(), partitions: Some(9), create: true, compacted: false };
+    let again = TopicSpec {
+        name: made.to_string(),
+        partitions: Some(9),
+        create: true,
+        compacted: false,
+        retention: None,
+    };
     assert_eq!(h.log.ensure_topics(&[again]).await?, [3], "a topic that is there stays as it is");
-    let default = TopicSpec { name: h.name("default"), partitions: None, create: true, compacted: false };
+    let default = TopicSpec {
+        name: h.name("default"),
+        partitions: None,
+        create: true,
+        compacted: false,
+        retention: None,
+    };
     assert!(h.log.ensure_topics(&[default]).await?[0] > 0);
     Ok(())
 }

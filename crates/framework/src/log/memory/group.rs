@@ -48,6 +48,8 @@ pub(super) struct Cursor {
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) group: Option<String>,
+    /// The windows that its rows are counted in: see [`Group`](crate::log::Group).
+    pub(super) windows: BTreeMap<String, String>,
     pub(super) topics: Vec<usize>,
     /// Without a group: the partitions that it reads, where that is not all of them.
     pub(super) partitions: Option<Vec<i32>>,

@@ -28,8 +28,13 @@ impl MemoryReader {
             options.topics.iter().map(|name| state.topic(name)).collect::<Result<Vec<usize>>>()?;
         topics.sort_unstable();
         topics.dedup();
+        if let Some(group) = &options.group {
+            state.agrees(group)?;
+        }
+        let (group, windows) = options.group.map(|group| (group.name, group.windows)).unzip();
         let id = state.join(Member {
-            group: options.group,
+            group,
+            windows: windows.unwrap_or_default(),
             topics,
             partitions: options.partitions,
             start: options.start,
@@ -81,6 +86,15 @@ impl LogReader for MemoryReader {
 
     fn membership(&self) -> Option<Membership> {
         self.shared.lock().membership(self.id)
+    }
+
+    async fn is_new(&mut self) -> Result<bool> {
+        let state = self.shared.lock();
+        let Some(member) = state.readers.get(&self.id) else { return Ok(false) };
+        let Some(group) = member.group.as_ref().and_then(|name| state.groups.get(name)) else {
+            return Ok(false);
+        };
+        Ok(!group.committed.keys().any(|place| member.topics.contains(&place.topic)))
     }
 
     async fn committed(&mut self) -> Result<Vec<Assignment>> {

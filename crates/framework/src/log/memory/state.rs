@@ -170,6 +170,15 @@ impl State {
 
     // Readers.
 
+    /// Whether a member that joins counts each window as the others of its group do.
+    pub(super) fn agrees(&self, joins: &crate::log::Group) -> Result<()> {
+        let others = self.readers.values().filter(|member| member.group.as_ref() == Some(&joins.name));
+        match others.into_iter().find_map(|other| joins.differs(&other.windows)) {
+            Some(window) => Err(joins.refused(window, "another chain of this run")),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn join(&mut self, mut member: Member) -> ReaderId {
         let id = self.next_reader;
         self.next_reader += 1;

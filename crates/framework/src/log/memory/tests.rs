@@ -11,8 +11,8 @@ use super::{MemoryLog, MemoryOptions};
 use crate::batch::Partition;
 use crate::error::{Consequence, Result};
 use crate::log::{
-    Append, GroupPositions, Log, LogReader, LogWriter, Position, ReadEvent, ReaderOptions, Start, TopicSpec,
-    WriterOptions,
+    Append, Group, GroupPositions, Log, LogReader, LogWriter, Position, ReadEvent, ReaderOptions, Start,
+    TopicSpec, WriterOptions,
 };
 
 mod kept;
@@ -27,6 +27,7 @@ async fn log_with(topics: &[(&str, u32)]) -> MemoryLog {
             partitions: Some(*partitions),
             create: true,
             compacted: false,
+            retention: None,
         };
         log.ensure_topics(&[spec]).await.expect("a topic");
     }
@@ -37,7 +38,7 @@ async fn reader(log: &MemoryLog, topic: &str, group: Option<&str>) -> Box<dyn Lo
     let options = ReaderOptions {
         topics: vec![topic.to_owned()],
         partitions: None,
-        group: group.map(str::to_owned),
+        group: group.map(Group::new),
         start: Start::Earliest,
         max_records: 100,
         max_bytes: 1 << 20,
@@ -334,7 +335,7 @@ proptest! {
         runtime.expect("a runtime").block_on(async {
             let log = MemoryLog::default();
             for (name, partitions) in [("in", 4), ("out", 2)] {
-                let spec = TopicSpec { name: name.into(), partitions: Some(partitions), create: true, compacted: false };
+                let spec = TopicSpec { name: name.into(), partitions: Some(partitions), create: true, compacted: false, retention: None };
                 log.ensure_topics(&[spec]).await.expect("a topic");
             }
             let mut input = writer(&log, Some("input")).await;
@@ -401,7 +402,13 @@ async fn small_batches_are_joined_for_a_reader_that_is_behind() {
 async fn an_illegal_name_is_refused_with_a_reason() {
     let log: Arc<dyn Log> = Arc::new(MemoryLog::default());
     for name in ["", "a b", "ü", &"x".repeat(250)] {
-        let spec = TopicSpec { name: name.into(), partitions: None, create: true, compacted: false };
+        let spec = TopicSpec {
+            name: name.into(),
+            partitions: None,
+            create: true,
+            compacted: false,
+            retention: None,
+        };
         let error = log.ensure_topics(&[spec]).await.expect_err("illegal");
         assert!(error.help().is_some(), "{error}");
     }
@@ -410,7 +417,8 @@ async fn an_illegal_name_is_refused_with_a_reason() {
 #[tokio::test(start_paused = true)]
 async fn a_compacted_topic_stays_as_small_as_its_keys() {
     let log = MemoryLog::default();
-    let spec = TopicSpec { name: "c".into(), partitions: Some(1), create: true, compacted: true };
+    let spec =
+        TopicSpec { name: "c".into(), partitions: Some(1), create: true, compacted: true, retention: None };
     log.ensure_topics(&[spec]).await.expect("a topic");
     let mut writer = writer(&log, Some("w")).await;
     let record = |key: &str, value: Option<Vec<u8>>| Append {
@@ -454,7 +462,8 @@ async fn a_compacted_topic_stays_as_small_as_its_keys() {
 #[tokio::test(start_paused = true)]
 async fn a_bounded_reader_ends_and_misses_nothing_where_a_compacted_topic_is_written_meanwhile() {
     let log = MemoryLog::default();
-    let spec = TopicSpec { name: "c".into(), partitions: Some(1), create: true, compacted: true };
+    let spec =
+        TopicSpec { name: "c".into(), partitions: Some(1), create: true, compacted: true, retention: None };
     log.ensure_topics(&[spec]).await.expect("a topic");
     let mut writer = writer(&log, Some("w")).await;
     let record = |key: &str, value: Option<Vec<u8>>| Append {

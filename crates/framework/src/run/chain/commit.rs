@@ -25,11 +25,13 @@ pub(super) struct Progressed {
     /// A plugin's source cannot be asked for the position of a row in the middle: those after each batch since the oldest open
     /// pane, to choose from.
     pub(super) history: VecDeque<Position>,
+    /// The offset before which all rows had been dealt with before a restart.
+    pub(super) dealt_with: i64,
 }
 
 impl Progressed {
     pub(super) fn new(read: Position, committed: Option<Position>) -> Self {
-        Self { read, committed, note: None, history: VecDeque::new() }
+        Self { read, committed, note: None, history: VecDeque::new(), dealt_with: i64::MIN }
     }
 
     /// The last position that has no row of an open pane before it.
@@ -73,7 +75,10 @@ impl Chain {
         for (partition, progressed) in &mut self.positions {
             let position = if self.tree.has_windows() {
                 let bounded = self.home.is_some();
-                let noted = self.tree.position(partition, progressed.read.offset, bounded);
+                // Windows that were over before a restart may be back for a while; nobody reads their rows again.
+                let floor = progressed.committed.as_ref().map_or(i64::MIN, |committed| committed.offset);
+                let floor = if bounded { floor } else { i64::MIN };
+                let noted = self.tree.position(partition, progressed.read.offset, floor, bounded);
                 left_out += noted.left_out;
                 if bounded {
                     let (offset, metadata) = (noted.low, noted.text);
@@ -82,8 +87,12 @@ impl Chain {
                     notes.push((partition.clone(), Note { low: noted.low, windows: noted.text }));
                     progressed.before(noted.low)
                 }
-            } else {
+            } else if progressed.read.offset >= progressed.dealt_with {
+                progressed.note = None;
                 Some(progressed.read.clone())
+            } else {
+                // The chain had a window once. A position without its note says that nothing behind it has been dealt with.
+                None
             };
             positions.extend(position.filter(|p| spoke || progressed.committed.as_ref() != Some(p)));
         }
@@ -140,6 +149,8 @@ impl Chain {
             }
         }
         self.tree.committed();
+        self.refusals = 0;
+        self.overdue = 0;
         self.checkpoint = Checkpoint::take(self.steps.iter());
         self.dirty = false;
         self.last_commit = self.now();
@@ -186,8 +197,8 @@ impl Chain {
         Ok(())
     }
 
-    /// Throws away everything since the last commit.
-    pub(super) async fn roll_back(&mut self) {
+    /// Throws away everything since the last commit. True where a log has refused records of it that it was not known to refuse.
+    pub(super) async fn roll_back(&mut self) -> bool {
         self.does(Doing::RollingBack);
         let (writers, input, name) = (&mut self.writers, &mut self.input, &self.name);
         // At once: an abort may take as long as the log does to answer, and the group waits for a reader that still holds partitions.
@@ -209,5 +220,6 @@ impl Chain {
         }
         self.checkpoint.restore(self.steps.iter());
         self.dirty = false;
+        self.tree.refuse(self.writers.take_refused())
     }
 }

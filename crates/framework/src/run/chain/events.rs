@@ -13,10 +13,20 @@ use crate::run::FailPoint;
 use crate::run::changelog::{self, Kept, Progress};
 use crate::run::input::InputEvent;
 use crate::run::notes::{InChangelog, Matched, Notes};
-use crate::run::tree::{again, apply_policy};
+use crate::run::policy::{again, apply_policy};
+
+/// How much of a batch an event has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All of it, or its end.
+    Whole,
+    /// The rest is still to come.
+    Beginning,
+}
 
 impl Chain {
-    pub(super) async fn event(&mut self, event: InputEvent) -> Result<()> {
+    /// Takes an event in; of a batch, the beginning or all of it.
+    pub(super) async fn event(&mut self, event: InputEvent, extent: Extent) -> Result<()> {
         let now = self.now();
         if matches!(event, InputEvent::Batch { .. } | InputEvent::CaughtUp(_))
             && self.metrics.standing.retries()
@@ -26,7 +36,8 @@ impl Chain {
         match event {
             InputEvent::Batch { batch, rejects, position } => {
                 self.caught_up(&batch.origin().partition, false);
-                let times = batch.read_times().clone();
+                let (times, offsets) = batch.read();
+                let (times, offsets) = (times.clone(), offsets.clone());
                 let replay = batch.origin().replay;
                 let channel = batch.has_channel().then(|| batch.channel().clone());
                 if !replay {
@@ -45,8 +56,8 @@ impl Chain {
                 }
                 // After the push: a row is not late because of a later one in its own batch.
                 match channel {
-                    None => self.tree.observe(&partition, &times, now),
-                    Some(channel) if !replay => self.tree.observe(&channel, &times, now),
+                    None => self.tree.observe(&partition, &times, &offsets, now),
+                    Some(channel) if !replay => self.tree.observe(&channel, &times, &offsets, now),
                     Some(channel) => self.tree.observe_again(&partition, &channel, &times),
                 }
                 let windowed = self.tree.has_windows() && self.home.is_none();
@@ -54,10 +65,17 @@ impl Chain {
                     .positions
                     .entry(partition)
                     .or_insert_with(|| Progressed::new(position.clone(), None));
-                if windowed {
-                    progressed.history.push_back(position.clone());
+                match extent {
+                    // A plugin's source has no position in the middle of a batch: its windows know by offsets what they have.
+                    Extent::Beginning if self.home.is_none() => progressed.read.offset = position.offset,
+                    Extent::Beginning => progressed.read = position,
+                    Extent::Whole => {
+                        if windowed {
+                            progressed.history.push_back(position.clone());
+                        }
+                        progressed.read = position;
+                    }
                 }
-                progressed.read = position;
                 self.dirty = true;
             }
             InputEvent::Words { words, position, replay } => {
@@ -102,6 +120,7 @@ impl Chain {
 
     /// Partitions are this chain's from now on: what was committed for them is taken up.
     async fn assigned(&mut self, assignments: Vec<Assignment>) -> Result<()> {
+        self.looks_back(&assignments).await?;
         let matched =
             assignments.iter().map(|assignment| self.matched(assignment)).collect::<Result<Vec<_>>>()?;
         let wanted: Vec<(Partition, InChangelog)> = assignments
@@ -120,7 +139,8 @@ impl Chain {
                 self.input.skip(note.low);
             }
             let from = assignment.committed.as_ref().map(|p| p.offset).or(note.as_ref().map(|note| note.low));
-            if let Some(until) = self.tree.assign(&assignment.partition, from, matched.windows) {
+            self.tree.assign(&assignment.partition, from, matched.windows);
+            if let Some(until) = matched.dealt_with {
                 self.input.replay(&assignment.partition, until);
             }
             let reset = matched.reset;
@@ -145,7 +165,9 @@ impl Chain {
             if let Some(from) = reached.filter(|_| assignment.committed.is_none()) {
                 self.is_gone(Gone { partition: assignment.partition.clone(), from, to: assignment.start });
             }
-            let progressed = Progressed { note, ..Progressed::new(read, assignment.committed.or(committed)) };
+            let dealt_with = matched.dealt_with.unwrap_or(i64::MIN);
+            let committed = assignment.committed.or(committed);
+            let progressed = Progressed { note, dealt_with, ..Progressed::new(read, committed) };
             self.positions.insert(assignment.partition, progressed);
         }
         // More workers than partitions: some have none.
@@ -164,8 +186,11 @@ impl Chain {
         let notes = text.map(|text| Notes::parse(text, &assignment.partition)).transpose()?.flatten();
         match notes {
             Some(notes) => {
-                let reset = &self.environment.options.reset_state;
-                notes.matched(&self.tree.marks(), reset, &assignment.partition)
+                let mut reset = self.environment.options.reset_state.clone();
+                reset.extend(
+                    self.environment.options.reset_state.iter().flat_map(|s| self.tree.kept_names(s)),
+                );
+                notes.matched(&self.tree.marks(), &reset, &assignment.partition)
             }
             None if text.is_some() || self.is_under_way(assignment) => {
                 let new = self.tree.marks().into_iter().map(|(step, _)| step).collect();
@@ -235,6 +260,10 @@ impl Chain {
             return Ok(BTreeMap::new());
         }
         let Some(changelog) = &mut self.changelog else {
+            // What is given up may stay where it is.
+            if wanted.iter().all(|(_, notes)| *notes == InChangelog::default()) {
+                return Ok(BTreeMap::new());
+            }
             let chain = &self.name;
             return Err(Error::fatal(format!(
                 "`{chain}` cannot go on: the state of its open windows is in a changelog, which it no longer keeps"

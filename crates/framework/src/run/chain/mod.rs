@@ -3,10 +3,13 @@
 //! There is one failure path. Whatever fails in passing: abort the transaction, drop all panes, open the source and
 //! the writers again (which reads the committed positions), and go on from there. Nothing that was not committed counts.
 
+mod begins;
 mod commit;
 mod events;
 mod exit;
 mod open;
+mod overdue;
+mod parts;
 mod turn;
 mod waiting;
 
@@ -17,6 +20,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use self::begins::Past;
 use self::commit::Progressed;
 use self::exit::{DRAIN, Exit};
 use self::waiting::Waiting;
@@ -36,13 +40,17 @@ use crate::batch::Partition;
 use crate::config::Retry;
 use crate::error::{Consequence, Error, Part, Result};
 use crate::graph::{ChainPlan, OnError, Outputs, Repartitioned};
-use crate::log::{Gone, Log};
+use crate::log::{Gone, Group, Log};
 use crate::metrics::{ChainFigures, ChainMetrics, Doing, State, StepMetrics};
 use crate::plugin::SourceBody;
 use crate::window::{Ran, WindowOperator};
 
 /// The shortest time between two commits of a chain that writes to no log.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often in a row a chain sends again at once what a log has refused records of. More often it is a fault like others, as where each try
+/// writes other records.
+const REFUSALS: u32 = 100;
 
 /// Everything around a chain that it shares with the others of its run.
 pub(crate) struct Environment {
@@ -58,6 +66,8 @@ pub(crate) struct Environment {
     pub(crate) upstream: Vec<Rising<Phase>>,
     /// The chains of this run from which its rows come, through whatever others.
     pub(crate) sources: Vec<Arc<ChainMetrics>>,
+    /// The topics that no other chain of this run writes, each with its connection.
+    pub(crate) alone: Vec<(usize, String)>,
     pub(crate) downstream: Vec<Rising<Phase>>,
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
 }
@@ -121,12 +131,18 @@ struct Chain {
     reached: BTreeMap<Partition, i64>,
     /// True once the sinks' addresses have been told.
     introduced: bool,
+    /// Whether it goes on or begins.
+    past: Past,
     /// What was told of windows: the next assignment says it again.
     told: Vec<Notice>,
+    /// How many times in a row its transaction took too long.
+    overdue: u32,
     /// How many late rows a position had no room for, when that was told.
     left_out: Option<usize>,
     /// Whether its partitions count as read to their end.
     waiting: Waiting,
+    /// How often since the last commit a log has refused records.
+    refusals: u32,
 }
 
 /// Why a chain that was open is not driven on.
@@ -160,10 +176,10 @@ impl Chain {
         };
         let mixed = plan.source.repartitioned.is_some();
         let durable = log.as_ref().is_some_and(|l| l.describe().durable);
-        let name = format!("{}.{}", environment.pipeline, plan.name);
-        let group = match &plan.source.bound.body {
+        let name = format!("{}.{}", environment.pipeline, plan.kept_as);
+        let mut group = match &plan.source.bound.body {
             SourceBody::Log(settings) if !plan.per_instance => {
-                Some(settings.group.clone().unwrap_or_else(|| name.clone()))
+                Some(Group::new(settings.group.as_ref().unwrap_or(&name)))
             }
             _ => None,
         };
@@ -179,7 +195,7 @@ impl Chain {
         let keeper = match (&plan.source.bound.body, plan.keeps_position_in(&environment.connections)) {
             (SourceBody::Custom(_, source), Some(connection)) => {
                 let log = environment.connections[connection].1.clone();
-                Some(Keeper::new(connection, log, &environment.pipeline, &plan.name, source))
+                Some(Keeper::new(connection, log, &environment.pipeline, &plan.kept_as, source))
             }
             _ => None,
         };
@@ -193,12 +209,15 @@ impl Chain {
         };
         let clock = environment.options.clock.clone();
         let mut tree = Tree::new(plan.nodes, steps[1..].to_vec(), clock);
+        if let Some(group) = &mut group {
+            group.windows = tree.agreed();
+        }
         if !plan.source.times_recur {
             tree.windows().for_each(WindowOperator::close_at_end);
         }
         if matches!(plan.source.bound.body, SourceBody::Custom(..)) {
             // A record that its source could not use has the time at which it was read.
-            tree.close_at_end_behind(&plan.source.outputs.dead);
+            tree.count_on_arrival_behind(&plan.source.outputs.dead);
         }
         let written = tree.connections().into_iter().map(|c| environment.connections[c].1.describe());
         let commit_interval = written.map(|log| log.commit_interval).max().unwrap_or(COMMIT_INTERVAL);
@@ -229,9 +248,12 @@ impl Chain {
             gone: Vec::new(),
             reached: BTreeMap::new(),
             introduced: false,
+            past: Past::default(),
             told: Vec::new(),
+            overdue: 0,
             left_out: None,
             waiting: Waiting::default(),
+            refusals: 0,
             environment,
         })
     }
@@ -239,7 +261,9 @@ impl Chain {
     async fn until_done(&mut self) -> Result<()> {
         let mut stopping = None;
         loop {
-            let attempt = self.attempt_in_time().await.map_err(|error| self.fenced(error));
+            let attempt = self.attempt_in_time().await;
+            let overdue = attempt.as_ref().is_err_and(|error| self.is_overdue(error));
+            let attempt = attempt.map_err(|error| self.fenced(error));
             let error = match attempt {
                 Ok(Left::Done) => return Ok(()),
                 Ok(Left::Turn) => {
@@ -247,8 +271,14 @@ impl Chain {
                     continue;
                 }
                 Err(error) => {
-                    self.roll_back().await;
+                    let refused = self.roll_back().await;
                     StepMetrics::add(&self.metrics.aborts, 1);
+                    // They are known now, and everything else is sent again at once.
+                    if refused && passing(&error) && self.refusals < REFUSALS {
+                        self.refusals += 1;
+                        tracing::debug!(chain = self.name, "sends again without what was refused: {error}");
+                        continue;
+                    }
                     error
                 }
             };
@@ -257,6 +287,9 @@ impl Chain {
                     continue;
                 }
                 return Err(error);
+            }
+            if overdue {
+                self.takes_less()?;
             }
             if self.draining() {
                 if !self.is_last_to_read() {
@@ -392,7 +425,29 @@ impl Chain {
         self.commit().await?;
         self.does(Doing::Closing);
         self.writers.close().await?;
+        if left == Left::Done {
+            self.hold();
+            self.tell_what_was_of_no_use();
+        }
         Ok(left)
+    }
+
+    /// Names the steps that could use nothing: a run with `on_error: skip` would end as if there had been no data.
+    fn tell_what_was_of_no_use(&self) {
+        let figures = &self.environment.figures[self.environment.index];
+        for (id, metrics) in &figures.steps {
+            let Some((rows, reason)) = metrics.nothing_used() else { continue };
+            let step = if id.contains('.') { id.clone() } else { format!("{}.{id}", self.name) };
+            self.notify(Notice::NothingUsed { chain: self.name.clone(), step, rows, reason });
+        }
+    }
+
+    /// Tells and counts what the source has found and not given.
+    fn hold(&mut self) {
+        let Some(held) = self.input.held() else { return };
+        StepMetrics::add(&self.steps[0].rows_in, 1);
+        StepMetrics::add(&self.steps[0].in_flight, 1);
+        self.notify(Notice::Held { chain: self.name.clone(), held });
     }
 
     async fn drive(&mut self) -> Result<Left> {
@@ -432,22 +487,14 @@ impl Chain {
                 }
                 Wake::Event(InputEvent::End) => break self.finish().await,
                 Wake::Event(event) => {
-                    self.event(event).await?;
+                    self.take_in(event).await?;
                     if let Some(rest) = self.input.rest()? {
-                        self.event(rest).await?;
+                        self.take_in(rest).await?;
                     }
                 }
             }
             self.look_upstream();
-            // Windows that are due may give more than fits in one transaction.
-            while self.tree.tick(clock.elapsed(), &mut self.writers).await? == Ran::More {
-                if self.commit_due() {
-                    self.commit().await?;
-                }
-            }
-            if self.commit_due() {
-                self.commit().await?;
-            }
+            self.give_due().await?;
             self.show();
         }
     }

@@ -1,9 +1,12 @@
 //! Opening a chain's logs, source and sinks, at its committed positions.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::begins::Past;
 use super::commit::Progressed;
 use super::{Chain, Notice, Phase};
-use crate::error::{Part, Result};
-use crate::log::Position;
+use crate::error::{Error, Part, Result};
+use crate::log::{Position, Start};
 use crate::plugin::{SinkContext, SourceContext};
 use crate::run::keeper::Resumed;
 use crate::run::topics;
@@ -21,13 +24,15 @@ impl Chain {
                 self.tree.set_targets(&partitions);
             }
         }
+        self.has_one_log_once().await?;
         self.tree.learn_limits(&self.environment.connections).await?;
         self.wait_for_turn().await?;
         let options = &self.environment.options;
         let source_context = SourceContext {
             clock: options.clock.clone(),
             once: options.once,
-            batch_rows: options.batch_rows,
+            batch_rows: self.batch_rows(),
+            keeps_position: self.keeper.is_some(),
         };
         let sink_context =
             SinkContext { clock: options.clock.clone(), figures: self.environment.figures.clone() };
@@ -68,6 +73,32 @@ impl Chain {
         Ok(())
     }
 
+    /// A chain that uses a cluster under two names would fence its own writers for ever. Planning has compared what the file says of
+    /// them; here the clusters are asked.
+    async fn has_one_log_once(&mut self) -> Result<()> {
+        let used: BTreeSet<usize> = self.tree.connections().into_iter().chain(self.home).collect();
+        let logs = used.iter().map(|connection| (*connection, &self.environment.connections[*connection]));
+        let shared: Vec<_> = logs.filter(|(_, (_, log))| log.describe().shared).collect();
+        if shared.len() < 2 {
+            return Ok(());
+        }
+        let mut names = BTreeMap::new();
+        for (connection, (name, log)) in shared {
+            let Some(cluster) = log.cluster().await.map_err(|e| e.of(Part::Connection(connection)))? else {
+                continue;
+            };
+            if let Some(other) = names.insert(cluster, name) {
+                return Err(Error::fatal(format!(
+                    "the connections `{other}` and `{name}` are one cluster, and this chain uses both"
+                ))
+                .remedy(format!(
+                    "name `{other}` in place of `{name}`, or give both the same brokers and settings"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Tells the chains that write this one's topic, and waits for those that read its own.
     async fn is_open(&mut self) {
         self.environment.phase.raise(Phase::Open);
@@ -82,7 +113,13 @@ impl Chain {
         let connection = Part::Connection(keeper.connection);
         let resumed = keeper.load().await.map_err(|e| e.of(connection))?;
         let known = std::mem::take(&mut self.positions);
-        let Some(Resumed { partition, position, note }) = resumed else { return Ok(()) };
+        let begins = std::mem::replace(&mut self.past, Past::Known) == Past::Unknown;
+        let Some(Resumed { partition, position, note }) = resumed else {
+            if let Some(source) = begins.then(|| self.input.name()).flatten() {
+                self.begins_anew(source, Start::Earliest).await;
+            }
+            return Ok(());
+        };
         if let Some(position) = position.as_ref().filter(|_| known.is_empty()) {
             let (source, row) = (partition.source.to_string(), position.offset);
             self.notify(Notice::Resumed { chain: self.name.clone(), source, row });

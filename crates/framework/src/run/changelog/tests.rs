@@ -10,10 +10,15 @@ use crate::window::Restored;
 const STEP: &str = "count.window";
 
 /// A changelog of one partition that holds these records: part, number, bytes.
-async fn load(notes: &str, records: &[(&str, u32, &str)]) -> Result<Kept> {
+async fn with(records: &[(&str, u32, &str)]) -> Result<Changelog> {
     let log: Arc<dyn Log> = Arc::new(MemoryLog::default());
-    let spec =
-        |name: &str| TopicSpec { name: name.to_owned(), partitions: Some(1), create: true, compacted: false };
+    let spec = |name: &str| TopicSpec {
+        name: name.to_owned(),
+        partitions: Some(1),
+        create: true,
+        compacted: false,
+        retention: None,
+    };
     log.ensure_topics(&[spec("in"), spec("log")]).await?;
     let options = WriterOptions { transactional_id: None, transaction_timeout: Duration::from_secs(10) };
     let mut writer = log.writer(options).await?;
@@ -30,7 +35,12 @@ async fn load(notes: &str, records: &[(&str, u32, &str)]) -> Result<Kept> {
         writer.append(append).await?;
     }
     let options = RunOptions::new(Clock::manual(0));
-    let mut changelog = Changelog::new(0, log, "log".to_owned(), "in".to_owned(), &options);
+    Ok(Changelog::new(0, log, "log".to_owned(), "in".to_owned(), &options))
+}
+
+/// What it gives back for such a note.
+async fn load(notes: &str, records: &[(&str, u32, &str)]) -> Result<Kept> {
+    let mut changelog = with(records).await?;
     let partition = Partition::new("in", 0);
     let restored: Restored = format!("v2;9;;;{notes};").parse().map_err(Error::fatal)?;
     let matched = Matched { windows: vec![Some(restored)], ..Matched::default() };
@@ -84,6 +94,17 @@ async fn a_head_of_version_0_1_is_an_offset() {
 }
 
 #[tokio::test]
+async fn a_state_that_is_newer_than_the_position_is_another_workers() {
+    let error = load("7;", &[("pane/0", 0, "a"), ("head", 0, "8")]).await.unwrap_err();
+    assert_eq!(error.consequence(), Consequence::Abort);
+    assert_eq!(
+        error.to_string(),
+        "topic `log` has the state as of offset 8 of in[0], later than the position, which says 7: another worker has \
+         gone on"
+    );
+}
+
+#[tokio::test]
 async fn keys_that_are_gone_are_missed() {
     let keys = r#"{"as_of":null,"parts":[["count.window","keys",2]]}"#;
     let (head, one, two) = (("head", 0, keys), ("keys", 0, "a"), ("keys", 1, "b"));
@@ -97,6 +118,26 @@ async fn keys_that_are_gone_are_missed() {
     }
 }
 
+/// Positions were set back, or a window was given up in a run that kept no changelog.
+#[tokio::test]
+async fn what_no_position_speaks_of_is_taken_out_before_anything_is_written() {
+    let (one, two, keys, head) =
+        (("pane/0", 0, "a"), ("pane/0", 1, "b"), ("keys", 0, "k"), ("head", 0, HEAD_OF_TWO));
+    let mut changelog = with(&[one, two, keys, head]).await.unwrap();
+    let partition = Partition::new("in", 0);
+    changelog.look(&partition, 1).await.unwrap();
+    let held = changelog.held.get_mut(&partition).unwrap();
+    let mut records = Vec::new();
+    held.take_out(0, RECORD, &mut records).unwrap();
+    let gone: Vec<String> = records
+        .iter()
+        .filter(|(_, value)| value.is_none())
+        .map(|(key, _)| format!("{}/{}", key.2, key.3))
+        .collect();
+    assert_eq!(gone, ["keys/0", "pane/0/0", "pane/0/1"]);
+    assert_eq!(held.parts.keys().map(|(_, part)| part.as_str()).collect::<Vec<_>>(), [HEAD]);
+}
+
 /// A list of parts that is longer than a record, then a short one.
 #[test]
 fn a_long_head_takes_several_records_and_leaves_none_behind() {
@@ -105,7 +146,7 @@ fn a_long_head_takes_several_records_and_leaves_none_behind() {
         held.parts.insert((STEP.to_owned(), format!("pane/{pane}")), 1);
     }
     let mut records = Vec::new();
-    held.write_head(3, Some(7), &mut records).unwrap_or_default();
+    held.write_head(3, Some(7), RECORD, &mut records).unwrap_or_default();
     assert!(records.len() > 1);
     let bytes: Vec<u8> = records.iter().filter_map(|(_, bytes)| bytes.clone()).flatten().collect();
     let head = Head::read(&bytes).unwrap_or_default();
@@ -113,6 +154,6 @@ fn a_long_head_takes_several_records_and_leaves_none_behind() {
     let count = records.len();
     held.parts.retain(|(_, part), _| part == HEAD || part == "pane/1");
     let mut records = Vec::new();
-    held.write_head(3, Some(8), &mut records).unwrap_or_default();
+    held.write_head(3, Some(8), RECORD, &mut records).unwrap_or_default();
     assert_eq!(records.iter().filter(|(_, bytes)| bytes.is_none()).count(), count - 1);
 }

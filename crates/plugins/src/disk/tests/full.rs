@@ -12,8 +12,8 @@ use pipectl_framework::error::{Consequence, Result};
 use pipectl_framework::graph::{PlanOptions, plan};
 use pipectl_framework::log::memory::MemoryOptions;
 use pipectl_framework::log::{
-    Append, GroupPositions, Log, LogReader, LogWriter, Position, ReadEvent, ReaderOptions, Start, TopicSpec,
-    WriterOptions,
+    Append, Group, GroupPositions, Log, LogReader, LogWriter, Position, ReadEvent, ReaderOptions, Start,
+    TopicSpec, WriterOptions,
 };
 use pipectl_framework::plugin::{Partition, Registry};
 use pipectl_framework::run::{Run, RunOptions};
@@ -45,7 +45,7 @@ async fn reader(log: &DiskLog, topic: &str, group: Option<&str>) -> Result<Box<d
     let options = ReaderOptions {
         topics: vec![topic.into()],
         partitions: None,
-        group: group.map(str::to_owned),
+        group: group.map(Group::new),
         start: Start::Earliest,
         max_records: 1000,
         max_bytes: 1 << 20,
@@ -80,7 +80,13 @@ async fn rows(log: &DiskLog) -> Result<Vec<i64>> {
 
 /// A chain that copies numbers: its position in `in` says which comes next, and is committed with the row. Opens all, and copies up to `until`.
 async fn copy(log: &DiskLog, until: i64, bytes: usize) -> Result<()> {
-    let spec = |name: &str| TopicSpec { name: name.into(), partitions: None, create: true, compacted: false };
+    let spec = |name: &str| TopicSpec {
+        name: name.into(),
+        partitions: None,
+        create: true,
+        compacted: false,
+        retention: None,
+    };
     log.ensure_topics(&[spec("in"), spec("out")]).await?;
     let mut reading = reader(log, "in", Some("g")).await?;
     let mut writing = writer(log).await?;

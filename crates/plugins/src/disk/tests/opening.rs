@@ -10,7 +10,7 @@ use super::super::DiskLog;
 use super::super::journal::{Open, in_a_file};
 
 fn topic() -> TopicSpec {
-    TopicSpec { name: "t".into(), partitions: None, create: true, compacted: false }
+    TopicSpec { name: "t".into(), partitions: None, create: true, compacted: false, retention: None }
 }
 
 /// A chain that is told to stop while it opens the log leaves; the next one uses it all the same.

@@ -10,7 +10,7 @@
 //!
 //! Reading, a field that is missing or `null` is a null, fields that are not asked for are passed over, and a value of
 //! another type makes the record a reject: nothing is converted silently. Writing, nulls are written as `null`, and a
-//! number that JSON has no form for (NaN, infinity) makes the row a reject.
+//! number that JSON has no form for (NaN, infinity) makes the row a reject, unless `non_finite` says otherwise.
 
 mod read;
 mod write;
@@ -25,7 +25,7 @@ use pipectl_framework::register;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{KeyColumn, type_name};
+use super::{KeyColumn, NonFinite, type_name};
 use read::JsonDecoder;
 use write::JsonEncoder;
 pub(crate) use write::{RowWriter, rfc3339};
@@ -42,6 +42,10 @@ struct Json {
     /// are read.
     #[serde(default)]
     times: Times,
+    /// What becomes of a row with a number that JSON has no form for (NaN, infinity), when writing: `reject` (default) leaves it to the sink's
+    /// `on_error`, `null` writes `null`, `text` writes `"NaN"`, `"Infinity"` or `"-Infinity"`.
+    #[serde(default)]
+    non_finite: NonFinite,
 }
 
 /// The type of a field.
@@ -97,10 +101,10 @@ impl FormatPlugin for Json {
 
     fn encoder(self, input: &Input, key: Option<usize>) -> Result<Box<dyn Encoder>, Problem> {
         let writer = match &self.fields {
-            None => RowWriter::of_all(input, self.times)?,
+            None => RowWriter::of_all(input, self.times, self.non_finite)?,
             Some(fields) => {
                 let columns = fields.iter().map(|(name, t)| column(input, name, *t));
-                RowWriter::new(input, columns.collect::<Result<_, _>>()?, self.times)?
+                RowWriter::new(input, columns.collect::<Result<_, _>>()?, self.times, self.non_finite)?
             }
         };
         Ok(Box::new(JsonEncoder::new(writer, self.fields.is_none(), KeyColumn::bind(input, key)?)))

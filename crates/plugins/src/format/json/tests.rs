@@ -156,7 +156,10 @@ fn numbers_without_a_form_in_json_are_rejected_with_their_row() {
     let mut writing = format(json!({})).encoder(&input(&batch), Some(0)).unwrap();
     let mut rejects = pipectl_framework::plugin::Rejects::default();
     let encoded = writing.encode(&batch, &mut rejects).unwrap();
-    assert_eq!(rejects.rows()[0].reason, "column `n` is NaN, for which JSON has no number");
+    assert_eq!(
+        rejects.rows()[0].reason,
+        "column `n` is NaN, for which JSON has no number: `non_finite: null` or `text` writes it"
+    );
     assert_eq!((rejects.rows().len(), rejects.rows()[0].row), (1, 1));
     assert_eq!(values(&encoded), [r#"{"k":"a","n":1.5}"#, r#"{"k":"c","n":2.0}"#]);
     assert_eq!(encoded.timestamps.to_vec(), [0, 2000]);

@@ -13,13 +13,14 @@ use pipectl_framework::plugin::{
 
 use super::{KeyColumn, Times, type_name};
 use crate::columns::TextColumn;
-use crate::format::written;
+use crate::format::{NonFinite, written};
 
 /// Writes rows as JSON objects.
 #[derive(Debug)]
 pub(crate) struct RowWriter {
     columns: Vec<Named>,
     times: Times,
+    non_finite: NonFinite,
 }
 
 #[derive(Debug)]
@@ -63,15 +64,20 @@ impl<'a> Cells<'a> {
 
 impl RowWriter {
     /// A writer of every column of `input`.
-    pub(crate) fn of_all(input: &Input, times: Times) -> Result<Self, Problem> {
-        Self::new(input, (0..input.schema.fields().len()).collect(), times)
+    pub(crate) fn of_all(input: &Input, times: Times, non_finite: NonFinite) -> Result<Self, Problem> {
+        Self::new(input, (0..input.schema.fields().len()).collect(), times, non_finite)
     }
 
     /// A writer of the columns at `columns` of `input`, in that order.
     ///
     /// # Errors
     /// Where a column has a type that JSON has no form for.
-    pub(super) fn new(input: &Input, columns: Vec<usize>, times: Times) -> Result<Self, Problem> {
+    pub(super) fn new(
+        input: &Input,
+        columns: Vec<usize>,
+        times: Times,
+        non_finite: NonFinite,
+    ) -> Result<Self, Problem> {
         for index in &columns {
             let field = input.schema.field(*index);
             if type_name(field.data_type()) == "of another type" {
@@ -86,7 +92,7 @@ impl RowWriter {
             let lead = format!("{}{}:", if place == 0 { '{' } else { ',' }, serde_json::Value::from(name));
             Named { index, name: name.to_owned(), lead: lead.into_bytes() }
         };
-        Ok(Self { columns: columns.into_iter().enumerate().map(named).collect(), times })
+        Ok(Self { columns: columns.into_iter().enumerate().map(named).collect(), times, non_finite })
     }
 
     /// Calls `row` with the number and the bytes of each row, or with the reason why it cannot be written.
@@ -114,6 +120,32 @@ impl RowWriter {
         Ok(())
     }
 
+    /// Rejects the rows that cannot be written.
+    pub(crate) fn unusable(&self, batch: &Batch, rejects: &mut Rejects) -> Result<()> {
+        // Most batches have none: numbers and times are looked at by themselves.
+        let columns = batch.columns().columns();
+        let suspect = |named: &Named| match columns.get(named.index).and_then(Cells::of) {
+            Some(Cells::Number(column)) => {
+                self.non_finite == NonFinite::Reject
+                    && column.iter().flatten().any(|value| !value.is_finite())
+            }
+            Some(Cells::Time(column)) => {
+                self.times == Times::Rfc3339
+                    && column.iter().flatten().any(|value| !FOUR_DIGITS.contains(&value))
+            }
+            _ => false,
+        };
+        if !self.columns.iter().any(suspect) {
+            return Ok(());
+        }
+        self.write(batch, |row, object| {
+            if let Err(reason) = object {
+                rejects.push(row, reason);
+            }
+            Ok(())
+        })
+    }
+
     fn cell(&self, object: &mut Vec<u8>, cells: &Cells<'_>, row: usize) -> std::result::Result<(), String> {
         if cells.is_null(row) {
             object.extend_from_slice(b"null");
@@ -124,14 +156,23 @@ impl RowWriter {
             Cells::Integer(column) => serde_json::to_writer(object, &column.value(row)),
             Cells::Number(column) => match column.value(row) {
                 value if value.is_finite() => serde_json::to_writer(object, &value),
-                value => return Err(format!("is {value}, for which JSON has no number")),
+                value => match self.non_finite {
+                    NonFinite::Reject => {
+                        let name = NonFinite::name(value);
+                        return Err(format!(
+                            "is {name}, for which JSON has no number: `non_finite: null` or `text` writes it"
+                        ));
+                    }
+                    NonFinite::Null => serde_json::to_writer(object, &()),
+                    NonFinite::Text => serde_json::to_writer(object, NonFinite::name(value)),
+                },
             },
             Cells::Boolean(column) => serde_json::to_writer(object, &column.value(row)),
             Cells::Time(column) => match (self.times, column.value(row)) {
                 (Times::Millis, value) => serde_json::to_writer(object, &value),
                 (Times::Rfc3339, value) => {
-                    let time =
-                        rfc3339(value).ok_or_else(|| format!("is {value} ms, a year without four digits"))?;
+                    let time = rfc3339(value)
+                        .ok_or_else(|| format!("has a year without four digits: {value} ms since 1970"))?;
                     return write!(object, "\"{time}\"").map_err(|e| e.to_string());
                 }
             },
@@ -139,6 +180,9 @@ impl RowWriter {
         written.map_err(|e| e.to_string())
     }
 }
+
+/// The times, in milliseconds, of the years 0 to 9999.
+const FOUR_DIGITS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 
 /// A time as RFC 3339 text; `None` outside the years 0 to 9999.
 pub(crate) fn rfc3339(millis: i64) -> Option<String> {

@@ -4,7 +4,7 @@ use std::mem;
 
 use arrow_array::builder::BinaryBuilder;
 use pipectl_framework::batch::Partition;
-use pipectl_framework::log::Records;
+use pipectl_framework::log::{NO_TIME, Records};
 use rdkafka::Message;
 use rdkafka::message::BorrowedMessage;
 
@@ -41,8 +41,7 @@ impl Columns {
     pub(super) fn push(&mut self, message: &BorrowedMessage<'_>) {
         let (key, value) = (message.key(), message.payload());
         self.offsets.push(message.offset());
-        // Only records of brokers before 0.10 have no time.
-        self.timestamps.push(message.timestamp().to_millis().unwrap_or(0));
+        self.timestamps.push(message.timestamp().to_millis().unwrap_or(NO_TIME));
         self.keys.append_option(key);
         self.values.append_option(value);
         self.bytes += key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);

@@ -6,7 +6,7 @@
 mod ends;
 mod growth;
 mod overtaken;
-mod strangers;
+pub(super) mod strangers;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use pipectl_framework::batch::Partition;
 use pipectl_framework::error::{Error, Result};
-use pipectl_framework::log::Start;
+use pipectl_framework::log::{Group, Start};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
@@ -66,7 +66,7 @@ pub(super) struct Setup {
     /// Those of the reader: its consumers are in one group.
     pub(super) all_topics: Arc<[Arc<str>]>,
     pub(super) settings: KafkaSettings,
-    pub(super) group: Option<String>,
+    pub(super) group: Option<Group>,
     pub(super) known_groups: Arc<KnownGroups>,
     pub(super) in_group: bool,
     /// Without a group: the partitions to read, where that is not all of them.
@@ -113,7 +113,7 @@ struct Poller {
     failed_at: Option<Instant>,
     reach: Reach,
     growth: Growth,
-    /// Since when it is not known that all members of the group read the same topics.
+    /// Since when it is not known that all members of the group read the same topics, and count them alike.
     strange: Option<Instant>,
     /// When to look what a reader can go on with that found its offset gone.
     overtaken: Option<Instant>,

@@ -45,7 +45,9 @@ pub(super) fn consequence(code: Code) -> Consequence {
         | Code::RebalanceInProgress
         | Code::AssignmentLost
         | Code::FencedMemberEpoch
-        | Code::StaleMemberEpoch => Consequence::Abort,
+        | Code::StaleMemberEpoch
+        // The record of the same batch that was refused is told of as well.
+        | Code::InvalidDifferentRecord => Consequence::Abort,
         // All else passes, or is seen again: brokers that come and go, leaders that move, time-outs.
         _ => Consequence::Retry,
     }

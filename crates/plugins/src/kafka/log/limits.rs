@@ -1,4 +1,4 @@
-//! How large a record each topic takes.
+//! What each topic takes: how large a record, and of what time.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -19,33 +19,56 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The topic's property.
 const TOPIC_MAX: &str = "max.message.bytes";
 
-/// What the topics are known to take: `max.message.bytes` of each, which counts a whole batch; `None` where this user may not know.
+/// What a topic takes, as far as this user may know.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Rules {
+    /// `max.message.bytes`, which counts a whole batch.
+    pub(super) largest: Option<usize>,
+    /// How many milliseconds a time may be ahead of the brokers' clock; `None` without a bound.
+    pub(super) after: Option<i64>,
+    /// How many it may be behind.
+    pub(super) before: Option<i64>,
+    /// For how many milliseconds records are kept after their timestamp; `None` for ever.
+    pub(super) kept: Option<u64>,
+    /// Whether a record must have a key; `None` where this user may not know.
+    pub(super) compacted: Option<bool>,
+}
+
+/// The rules of the topics that were asked about.
 #[derive(Debug, Default)]
-pub(super) struct Limits(Mutex<BTreeMap<String, Option<usize>>>);
+pub(super) struct Limits(Mutex<BTreeMap<String, Rules>>);
 
 impl Limits {
     /// The largest key and value together. A batch is taken to be as large as it is before it is compressed.
     pub(super) async fn largest_record(&self, settings: &KafkaSettings, topic: &str) -> Result<usize> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(topic).copied();
-        let of_topic = match known {
-            Some(known) => known,
-            None => {
-                let found = ask(settings, topic).await?;
-                self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned(), found);
-                found
-            }
-        };
-        Ok(of_topic.unwrap_or(usize::MAX).min(settings.message_max()).saturating_sub(OVERHEAD))
+        let rules = self.rules(settings, topic).await?;
+        Ok(rules.largest.unwrap_or(usize::MAX).min(settings.message_max()).saturating_sub(OVERHEAD))
     }
 
-    /// The least that one of the topics takes, of those that were asked about.
+    /// What a topic takes; the brokers are asked once.
+    pub(super) async fn rules(&self, settings: &KafkaSettings, topic: &str) -> Result<Rules> {
+        if let Some(known) = self.known(topic) {
+            return Ok(known);
+        }
+        let found = ask(settings, topic).await?;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned(), found);
+        Ok(found)
+    }
+
+    /// What a topic was found to take when it was asked about.
+    pub(super) fn known(&self, topic: &str) -> Option<Rules> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(topic).copied()
+    }
+
+    /// The size that the strictest of the topics takes, of those that were asked about.
     pub(super) fn least(&self) -> Option<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().copied().flatten().min()
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.values().filter_map(|rules| rules.largest).min()
     }
 }
 
-async fn ask(settings: &KafkaSettings, topic: &str) -> Result<Option<usize>> {
-    let doing = format!("cannot look how large a record topic `{topic}` takes");
+async fn ask(settings: &KafkaSettings, topic: &str) -> Result<Rules> {
+    let doing = format!("cannot look what records topic `{topic}` takes");
     let admin: AdminClient<Listening> = settings
         .client()
         .create_with_context(Listening(Voice::new(&settings.brokers, None)))
@@ -57,9 +80,24 @@ async fn ask(settings: &KafkaSettings, topic: &str) -> Result<Option<usize>> {
         Ok(found) => found,
         Err(code) if matches!(consequence(code), Consequence::Refused | Consequence::Fatal) => {
             tracing::debug!("{doing}: {code}; `message.max.bytes` of the connection alone counts");
-            return Ok(None);
+            return Ok(Rules::default());
         }
         Err(code) => return Err(Error::retry(format!("{doing}: {code}"))),
     };
-    Ok(found.get(TOPIC_MAX).and_then(|entry| entry.value.as_ref()).and_then(|value| value.parse().ok()))
+    let text = |name: &str| found.get(name).and_then(|entry| entry.value.as_deref());
+    let number = |name: &str| text(name).and_then(|value| value.parse::<i64>().ok());
+    let bound = |name: &str| number(name).filter(|bound| *bound != i64::MAX);
+    // Where the brokers stamp records themselves, any time will do. Before Kafka 3.6 there was one bound for both sides.
+    let stamps = text("message.timestamp.type") == Some("LogAppendTime");
+    let either = || bound("message.timestamp.difference.max.ms");
+    let time = |name: &str| bound(name).or_else(either).filter(|_| !stamps);
+    let deletes = text("cleanup.policy").is_some_and(|policy| policy.contains("delete"));
+    Ok(Rules {
+        largest: number(TOPIC_MAX).and_then(|bytes| usize::try_from(bytes).ok()),
+        after: time("message.timestamp.after.max.ms"),
+        before: time("message.timestamp.before.max.ms"),
+        // Where the brokers stamp records themselves, the time of a row does not matter.
+        kept: number("retention.ms").and_then(|kept| u64::try_from(kept).ok()).filter(|_| deletes && !stamps),
+        compacted: text("cleanup.policy").map(|policy| policy.contains("compact")),
+    })
 }

@@ -9,6 +9,7 @@
 //! | `topics`, `limits` | topics that must be there, and how large a record each takes |
 //! | `reader`, `handoff`, `consumer`, `assignment`, `columns` | reading: the chain's end, the queue, and the thread that polls |
 //! | `writer`, `producer` | writing: the chain's end, and the thread that produces and commits |
+//! | `refusals` | records that the brokers refuse one by one, with the rule |
 //!
 //! librdkafka's calls block (transactional ones for up to their time-out), and its callbacks run inside its polls. So each
 //! consumer and each producer has a thread of its own, and the chain awaits a queue.
@@ -23,6 +24,7 @@ mod limits;
 mod producer;
 mod reader;
 mod reason;
+mod refusals;
 pub(crate) mod settings;
 mod topics;
 mod writer;
@@ -76,9 +78,14 @@ impl Log for KafkaLog {
         let mut properties = properties.clone();
         properties.sort();
         Some(LogIdentity {
-            addresses: brokers.split(',').map(|broker| broker.trim().to_lowercase()).collect(),
+            addresses: brokers.split(',').map(address).collect(),
             settings: format!("{properties:?} {partitions:?} {replication:?}"),
         })
+    }
+
+    async fn cluster(&self) -> Result<Option<String>> {
+        let settings = Arc::clone(&self.settings);
+        blocking(move || topics::cluster(&settings)).await
     }
 
     async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<Vec<u32>> {
@@ -87,6 +94,11 @@ impl Log for KafkaLog {
 
     async fn largest_record(&self, topic: &str) -> Result<Option<usize>> {
         self.limits.largest_record(&self.settings, topic).await.map(Some)
+    }
+
+    async fn retention(&self, topic: &str) -> Result<Option<Duration>> {
+        let rules = self.limits.rules(&self.settings, topic).await?;
+        Ok(rules.kept.map(Duration::from_millis))
     }
 
     fn default_partitions(&self) -> Option<u32> {
@@ -98,8 +110,24 @@ impl Log for KafkaLog {
     }
 
     async fn writer(&self, options: WriterOptions) -> Result<Box<dyn LogWriter>> {
-        Ok(Box::new(writer::KafkaWriter::open(&self.settings, &options, self.limits.least()).await?))
+        Ok(Box::new(writer::KafkaWriter::open(&self.settings, &options, &self.limits).await?))
     }
+}
+
+/// An address in one form: a host's name ends in no dot, the port is there, and this machine is `localhost`.
+fn address(written: &str) -> String {
+    let written = written.trim().to_lowercase();
+    let written = written.split_once("://").map_or(&*written, |(_, behind)| behind);
+    let (host, port) = match written.rsplit_once(':') {
+        // The colons of an address without a port are its own.
+        Some((host, port)) if !port.contains(']') && (!host.contains(':') || host.ends_with(']')) => {
+            (host, port)
+        }
+        _ => (written, "9092"),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
+    let own = host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    format!("{}:{port}", if own { "localhost" } else { host })
 }
 
 /// Runs a call of librdkafka that blocks where it holds nobody up.
@@ -107,5 +135,29 @@ async fn blocking<T: Send + 'static>(call: impl FnOnce() -> Result<T> + Send + '
     match tokio::task::spawn_blocking(call).await {
         Ok(result) => result,
         Err(error) => Err(Error::fatal("a call of the Kafka client broke off").caused_by(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::address;
+
+    #[test]
+    fn one_address_has_one_form() {
+        for (written, form) in [
+            ("localhost:9092", "localhost:9092"),
+            ("127.0.0.1:9092", "localhost:9092"),
+            ("127.0.0.1", "localhost:9092"),
+            ("[::1]:9092", "localhost:9092"),
+            ("::1", "localhost:9092"),
+            ("PLAINTEXT://LocalHost:9093", "localhost:9093"),
+            (" b1.example.com.:9092 ", "b1.example.com:9092"),
+            ("B1", "b1:9092"),
+            ("10.0.0.1:19092", "10.0.0.1:19092"),
+            ("[fe80::1]", "fe80::1:9092"),
+            ("[fe80::1]:19092", "fe80::1:19092"),
+        ] {
+            assert_eq!(address(written), form, "{written}");
+        }
     }
 }

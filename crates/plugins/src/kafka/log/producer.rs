@@ -24,6 +24,7 @@ use super::assignment::list_of;
 use super::client::{Voice, listens};
 use super::errors::{error, error_of, transaction};
 use super::reader::Token;
+use super::refusals::{Refusals, Why};
 use super::topics;
 use super::writer::by_topic;
 
@@ -55,6 +56,7 @@ pub(super) struct Setup {
     pub(super) transactional_id: Option<String>,
     pub(super) timeout: Duration,
     pub(super) failure: Arc<Failure>,
+    pub(super) refusals: Arc<Refusals>,
     pub(super) ahead: Arc<Semaphore>,
     /// True once nobody waits any more for what this thread does.
     pub(super) given_up: Arc<AtomicBool>,
@@ -86,6 +88,14 @@ impl Failure {
         }
     }
 
+    /// Keeps this one in the place of what is not final: a record that is refused says why the others of its batch were not written.
+    fn set_refusal(&self, error: &Error) {
+        let mut failure = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if failure.as_ref().is_none_or(|(consequence, ..)| *consequence == Consequence::Abort) {
+            *failure = Some((error.consequence(), error.to_string(), error.help().map(str::to_owned)));
+        }
+    }
+
     /// Forgets what an abort has mended.
     fn mend(&self) {
         let mut failure = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,20 +110,27 @@ impl Failure {
 struct WriteContext {
     voice: Voice,
     failure: Arc<Failure>,
+    refusals: Arc<Refusals>,
 }
 
 listens!(WriteContext);
 
 impl ProducerContext for WriteContext {
-    type DeliveryOpaque = ();
+    /// The record's timestamp: the report of one that is refused has none.
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+    fn delivery(&self, result: &DeliveryResult<'_>, timestamp: usize) {
         use rdkafka::Message;
         let Err((failed, message)) = result else { return };
         let code = failed.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
         // An abort throws records out of the queue.
         if matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) {
             return;
+        }
+        match self.refusals.hear(code, message, timestamp as i64) {
+            Some(Why::Breaks(refused)) => return self.failure.set_refusal(&refused),
+            Some(Why::Beside(refused)) => return self.failure.set(&refused),
+            None => {}
         }
         let mut failed = error_of(code, &format!("cannot write to topic `{}`: {code}", message.topic()));
         // What passes for a client does not for a record that the client has given up.
@@ -123,6 +140,9 @@ impl ProducerContext for WriteContext {
         self.failure.set(&failed);
     }
 }
+
+/// A record on its way, with its timestamp once more.
+type Written<'a> = BaseRecord<'a, [u8], [u8], usize>;
 
 /// Runs the thread until the writer is dropped; `closed` is dropped when the producer is gone.
 pub(super) fn run(
@@ -162,7 +182,7 @@ impl Producing {
     fn open(setup: Setup) -> Result<Self> {
         let transactional = setup.transactional_id.is_some();
         let voice = Voice::new(&setup.brokers, setup.transactional_id.as_deref());
-        let context = WriteContext { voice, failure: Arc::clone(&setup.failure) };
+        let context = WriteContext { voice, failure: Arc::clone(&setup.failure), refusals: setup.refusals };
         let producer: BaseProducer<WriteContext> = setup
             .config
             .create_with_context(context)
@@ -259,10 +279,11 @@ impl Producing {
                     records.topic
                 )));
             }
-            let mut record = BaseRecord::<[u8], [u8]>::to(&records.topic);
-            record.partition = records.partition;
             // librdkafka takes 0 for "now".
-            record.timestamp = Some(timestamp.max(1));
+            let timestamp = timestamp.max(1);
+            let mut record = Written::with_opaque_to(&records.topic, timestamp as usize);
+            record.partition = records.partition;
+            record.timestamp = Some(timestamp);
             record.key = records.keys.as_ref().filter(|keys| keys.is_valid(row)).map(|keys| keys.value(row));
             record.payload = records.values.is_valid(row).then(|| records.values.value(row));
             self.send(record)?;
@@ -275,7 +296,7 @@ impl Producing {
     }
 
     /// Puts a record into the queue, waiting for room there: a record is never dropped for want of it.
-    fn send(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<()> {
+    fn send(&self, mut record: Written<'_>) -> Result<()> {
         let mut since = None;
         loop {
             match self.producer.send(record) {
@@ -291,6 +312,11 @@ impl Producing {
                     }
                 }
                 Err((failed, record)) => {
+                    // A record that failed before says why nothing is taken any more.
+                    for _ in 0..topics::EVENTS {
+                        self.producer.poll(Duration::ZERO);
+                        self.failure.check()?;
+                    }
                     let doing = format!("cannot write to topic `{}`", record.topic);
                     return Err(error(&doing, failed));
                 }

@@ -16,10 +16,11 @@ use tokio::sync::oneshot;
 
 use super::assignment::{ReadContext, Standing, committed, list_of};
 use super::blocking;
-use super::consumer::{KnownGroups, Order, Setup, run};
+use super::consumer::{KnownGroups, Order, Setup, run, strangers};
 use super::errors::error;
 use super::handoff::{Handoff, Item};
 use super::settings::KafkaSettings;
+use super::topics;
 
 /// How long closing may take before the thread is left to itself.
 const CLOSE: Duration = Duration::from_secs(2);
@@ -119,12 +120,16 @@ impl KafkaReader {
         let handoff = Arc::new(Handoff::new(max_bytes.max(1)));
         let in_group = options.group.is_some();
         let all_topics: Arc<[Arc<str>]> = topics.iter().map(Arc::clone).collect();
-        let config =
-            settings.consumer(options.group.as_deref().unwrap_or(NO_GROUP), max_bytes / topics.len());
+        let group = options.group.as_ref();
+        let name = group.map(|group| group.name.as_str());
+        let mut config = settings.consumer(name.unwrap_or(NO_GROUP), max_bytes / topics.len());
+        if let Some(group) = group {
+            strangers::sign(&mut config, group);
+        }
         let mut consumers = Vec::with_capacity(topics.len());
         for (number, topic) in topics.into_iter().enumerate() {
             let consumer: BaseConsumer<ReadContext> = config
-                .create_with_context(ReadContext::new(&settings.brokers, options.group.as_deref()))
+                .create_with_context(ReadContext::new(&settings.brokers, name))
                 .map_err(|e| error(&format!("cannot read topic `{topic}`"), e))?;
             let consumer = Arc::new(consumer);
             let (orders, taken) = channel();
@@ -266,6 +271,24 @@ impl LogReader for KafkaReader {
         };
         let parts: Vec<_> = self.consumers.iter().zip(&self.standings).filter_map(part).collect();
         (self.in_group && !parts.is_empty()).then(|| Membership::new(Token { parts }))
+    }
+
+    async fn is_new(&mut self) -> Result<bool> {
+        if !self.in_group {
+            return Ok(false);
+        }
+        for handle in &self.consumers {
+            let (consumer, topic) = (handle.consumer()?, Arc::clone(&handle.topic));
+            let found = blocking(move || {
+                let count = topics::partitions(&consumer, &consumer.context().voice, &topic)?.unwrap_or(0);
+                let all: Vec<_> = (0..count as i32).map(|i| Partition::new(Arc::clone(&topic), i)).collect();
+                committed(&consumer, &all).map_err(|e| error("cannot learn what is committed", e))
+            });
+            if found.await?.iter().any(Option::is_some) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn committed(&mut self) -> Result<Vec<Assignment>> {

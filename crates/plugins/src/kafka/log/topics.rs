@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use pipectl_framework::config::Retention;
 use pipectl_framework::error::{Error, Result};
 use pipectl_framework::log::TopicSpec;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -59,6 +60,11 @@ fn metadata_client(settings: &KafkaSettings) -> Result<BaseConsumer<Listening>> 
     config.set("allow.auto.create.topics", "false");
     let context = Listening(Voice::new(&settings.brokers, None));
     config.create_with_context(context).map_err(|e| error("cannot make a Kafka client", e))
+}
+
+/// What the cluster calls itself; `None` where it has no name, or does not say it. Blocks.
+pub(super) fn cluster(settings: &KafkaSettings) -> Result<Option<String>> {
+    Ok(metadata_client(settings)?.client().fetch_cluster_id(PATIENCE))
 }
 
 type Client = BaseConsumer<Listening>;
@@ -147,11 +153,22 @@ async fn create(settings: &KafkaSettings, topics: &[&TopicSpec]) -> Result<()> {
         .map_err(|e| error("cannot make a Kafka client", e))?;
     // -1 leaves it to the brokers.
     let replication = settings.replication.map_or(-1, i32::from);
+    // -1 is for ever.
+    let millis = |retention| match retention {
+        Retention::Forever => "-1".to_owned(),
+        Retention::For(length) => length.as_millis().to_string(),
+    };
+    let kept: Vec<Option<String>> = topics.iter().map(|topic| topic.retention.map(millis)).collect();
     let new: Vec<NewTopic<'_>> = topics
         .iter()
-        .map(|topic| {
+        .zip(&kept)
+        .map(|(topic, kept)| {
             let partitions = topic.partitions.or(settings.partitions).map_or(-1, u32::cast_signed);
             let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(replication));
+            let new = match kept {
+                Some(kept) => new.set("retention.ms", kept),
+                None => new,
+            };
             if !topic.compacted {
                 return new;
             }

@@ -8,10 +8,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pipectl_framework::error::{Error, Result};
-use pipectl_framework::log::{Append, GroupPositions, LogWriter, MAX_METADATA, Position, WriterOptions};
+use pipectl_framework::log::{
+    Append, GroupPositions, LogWriter, MAX_METADATA, Position, Refused, WriterOptions,
+};
 use tokio::sync::{Semaphore, oneshot};
 
+use super::limits::Limits;
 use super::producer::{Failure, Order, Setup, run};
+use super::refusals::Refusals;
 use super::settings::KafkaSettings;
 
 /// How many appends may wait for the thread: one to work on while the chain makes the next.
@@ -27,6 +31,7 @@ const OVERDUE: Duration = Duration::from_secs(1);
 pub(super) struct KafkaWriter {
     orders: Sender<Order>,
     failure: Arc<Failure>,
+    refusals: Arc<Refusals>,
     ahead: Arc<Semaphore>,
     closed: oneshot::Receiver<()>,
     /// The time-out of a commit and an abort.
@@ -42,26 +47,28 @@ fn gone() -> Error {
 impl KafkaWriter {
     /// Makes the producer and, for transactions, fences whoever has the id.
     ///
-    /// `largest_batch` is what every topic takes that it writes to, as far as is known.
+    /// `limits` is what the topics take, as far as is known.
     pub(super) async fn open(
         settings: &KafkaSettings,
         options: &WriterOptions,
-        largest_batch: Option<usize>,
+        limits: &Arc<Limits>,
     ) -> Result<Self> {
         let (orders, taken) = channel();
         let (closing, closed) = oneshot::channel();
         let (ready, opened) = oneshot::channel();
         let failure = Arc::new(Failure::default());
+        let refusals = Arc::new(Refusals::new(limits));
         let ahead = Arc::new(Semaphore::new(AHEAD));
         let given_up = Arc::new(AtomicBool::new(false));
         let timeout = options.transaction_timeout;
         let id = options.transactional_id.as_deref();
         let setup = Setup {
-            config: settings.producer(id, options.transaction_timeout, largest_batch),
+            config: settings.producer(id, options.transaction_timeout, limits.least()),
             brokers: settings.brokers.clone(),
             transactional_id: options.transactional_id.clone(),
             timeout,
             failure: Arc::clone(&failure),
+            refusals: Arc::clone(&refusals),
             ahead: Arc::clone(&ahead),
             given_up: Arc::clone(&given_up),
         };
@@ -71,7 +78,7 @@ impl KafkaWriter {
             .spawn(move || run(setup, &taken, ready, closing))
             .map_err(|e| Error::retry("cannot start a thread").caused_by(e))?;
         opened.await.map_err(|_| gone())??;
-        Ok(Self { orders, failure, ahead, closed, timeout, given_up })
+        Ok(Self { orders, failure, refusals, ahead, closed, timeout, given_up })
     }
 
     async fn ask(&self, order: impl FnOnce(oneshot::Sender<Result<()>>) -> Order) -> Result<()> {
@@ -117,6 +124,10 @@ impl LogWriter for KafkaWriter {
 
     async fn abort(&mut self) -> Result<()> {
         self.ask(|done| Order::Abort { done }).await
+    }
+
+    fn refused(&mut self) -> Vec<Refused> {
+        self.refusals.take()
     }
 
     async fn close(self: Box<Self>) -> Result<()> {

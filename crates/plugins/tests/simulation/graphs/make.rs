@@ -223,8 +223,10 @@ impl Maker<'_> {
             ("escaped", "boolean"),
         ];
         let columns = columns.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect();
-        // Letters that may be there twice do not say what a window has counted.
-        let windows = rows.windows && !rows.loose;
+        // Letters that may be there twice do not say what a window has counted. What a file's source cannot read
+        // has the time of reading (docs/windows.md): a run that reads it again counts it at another time.
+        let has_a_time = rows.by.is_some() || step != "s";
+        let windows = rows.windows && !rows.loose && has_a_time;
         let rows = Rows { columns, dead: true, cuts: false, windows, ..rows.clone() };
         self.open.push(Open { references: vec![format!("{chain}.{step}.dead")], rows, must: true });
         "dead_letter"
@@ -487,9 +489,10 @@ impl Maker<'_> {
             let name = self.from(&open);
             return self.steps(&name, "from", open.rows);
         }
-        // Dead letters of two steps may come together.
-        let other = self.open.iter().position(|other| other.rows.dead && other.rows.tree == open.rows.tree);
-        if open.rows.dead
+        // Dead letters of two steps may come together. Late rows are looked at with their window, each by themselves.
+        let of_dead = |open: &Open| open.references.iter().all(|reference| reference.ends_with(".dead"));
+        let other = self.open.iter().position(|other| of_dead(other) && other.rows.tree == open.rows.tree);
+        if of_dead(&open)
             && let Some(other) = other
             && self.random.chance(300)
         {
@@ -500,7 +503,9 @@ impl Maker<'_> {
         // Its sink says what came.
         let name = self.from(&open);
         self.sink(&name, &open.rows);
-        if self.budget > 0 && self.random.chance(if open.rows.dead { 600 } else { 200 }) {
+        // What may be there twice says nothing of how often another reader has it.
+        let again = !open.rows.loose && self.budget > 0;
+        if again && self.random.chance(if open.rows.dead { 600 } else { 200 }) {
             let name = self.from(&open);
             let mut rows = open.rows;
             if rows.windows {

@@ -357,17 +357,18 @@ pub(crate) fn records(
     let (mut rows, mut dead) = (Vec::new(), Vec::new());
     let mut before: BTreeMap<i32, i64> = BTreeMap::new();
     for record in records {
+        let latest = before.entry(record.partition).or_insert(i64::MIN);
         match serde_json::from_str(&record.value) {
             Ok(Value::Object(mut cells)) => {
                 if let Some(fields) = fields {
                     cells.retain(|name, _| fields.contains_key(name));
                 }
-                let latest = before.entry(record.partition).or_insert(i64::MIN);
                 rows.push(Row { cells, time: record.time, before: *latest });
-                *latest = (*latest).max(record.time);
             }
             _ => dead.push(record.value.clone()),
         }
+        // A record of a topic that is no row has a time all the same.
+        *latest = (*latest).max(record.time);
     }
     (rows, dead)
 }

@@ -120,10 +120,7 @@ impl Play {
     /// The same with a file that is edited between the runs.
     pub(crate) fn edited(mut self, random: &mut Random) -> Self {
         for phase in &mut self.phases {
-            let edits = [Edit::None, Edit::Reversed, Edit::Inserted];
-            // A window that is taken away while its state is in a changelog is refused, as it should be.
-            let few = if self.replay.is_some() { 2 } else { 3 };
-            phase.edit = random.pick(&edits[..few]);
+            phase.edit = random.pick(&[Edit::None, Edit::Reversed, Edit::Inserted]);
         }
         self
     }
@@ -134,6 +131,20 @@ impl Play {
         self.topics.iter_mut().for_each(|(_, _, portions)| *portions = vec![portions.concat()]);
         self.files.iter_mut().for_each(|(_, portions)| *portions = vec![portions.concat()]);
         self
+    }
+
+    /// The rows of each topic and file, a line each.
+    pub(crate) fn rows(&self) -> String {
+        let topics = self.topics.iter().map(|(name, _, portions)| (name, portions));
+        let files = self.files.iter().map(|(name, portions)| (name, portions));
+        let line = |name: &str, phase: usize, row: &Record| {
+            format!("{name}, phase {phase}, {}: {}\n", row.time - crate::scenario::START, row.value)
+        };
+        let of = |(name, portions): (&String, &Vec<Vec<Record>>)| {
+            let phases = portions.iter().enumerate();
+            phases.flat_map(|(n, rows)| rows.iter().map(move |row| line(name, n, row))).collect::<String>()
+        };
+        topics.chain(files).map(of).collect()
     }
 
     pub(crate) fn show(&self) -> String {
@@ -158,6 +169,12 @@ impl Play {
         text
     }
 }
+
+/// The window of [`Edit::Inserted`].
+const INSERTED: &str = "x0.w";
+
+/// For how long faults go on while a run is to come to its end.
+const LONGEST_FAULTS: Duration = Duration::from_secs(600);
 
 /// Plays it, and looks at what came of it.
 pub(crate) async fn play(world: &Arc<World>, play: &Play, random: &mut Random, folder: &Path) -> Found {
@@ -207,7 +224,13 @@ fn small() -> MemoryLog {
 }
 
 fn topic(name: &str, partitions: u32) -> TopicSpec {
-    TopicSpec { name: name.to_owned(), partitions: Some(partitions), create: true, compacted: false }
+    TopicSpec {
+        name: name.to_owned(),
+        partitions: Some(partitions),
+        create: true,
+        compacted: false,
+        retention: None,
+    }
 }
 
 fn write(path: &Path, text: &str) {
@@ -232,10 +255,15 @@ impl Stage<'_> {
         let gate = Gate(Some((self.world.clone(), process.clone())));
         let plan = program.plan(self.world, &process, &[]);
         let plan = watched(plan, &self.seen, process.number, &gate);
-        let tune = |options: RunOptions| match self.play.replay {
-            None => RunOptions { once, ..options },
-            Some((replay_rows, millis)) => {
-                RunOptions { once, replay_rows, replay_time: Duration::from_millis(millis), ..options }
+        // A run without the window that another had gives up its state, as an operator would.
+        let reset_state = vec![INSERTED.to_owned()];
+        let tune = |options: RunOptions| {
+            let options = RunOptions { once, reset_state: reset_state.clone(), ..options };
+            match self.play.replay {
+                None => options,
+                Some((replay_rows, millis)) => {
+                    RunOptions { replay_rows, replay_time: Duration::from_millis(millis), ..options }
+                }
             }
         };
         Worker::start_with(self.world, process, plan, Vec::new(), &tune)
@@ -283,6 +311,9 @@ impl Stage<'_> {
             How::Once => {
                 world.count("run to the end");
                 self.topics(number, None).await;
+                // A transaction of many results may never come through all of them.
+                let of = world.clone();
+                world.later(LONGEST_FAULTS, async move { of.lock().faults = Faults::default() });
                 for _ in 0..20 {
                     let worker = self.start(&document, true);
                     if worker.join(world).await {

@@ -117,7 +117,8 @@ pub(crate) fn check(window: &Window, left: &Left<'_>, found: &mut Found) {
 fn late(window: &Window, given: Vec<Row>, left: &Left<'_>, found: &mut Found) -> BTreeSet<usize> {
     let place = &window.place;
     let mut there: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (index, row) in window.input.rows.iter().enumerate().rev() {
+    // Of rows that are the same in every way, the last was late first.
+    for (index, row) in window.input.rows.iter().enumerate() {
         there.entry(row.name()).or_default().push(index);
     }
     let mut late = BTreeSet::new();

@@ -172,7 +172,7 @@ async fn in_doubt(happened: bool) -> (Vec<u64>, i64) {
     let again = ReaderOptions {
         topics: vec!["in".into()],
         partitions: None,
-        group: Some("g".into()),
+        group: Some(Group::new("g")),
         start: Start::Earliest,
         max_records: 100,
         max_bytes: 1 << 20,
@@ -239,7 +239,13 @@ async fn a_group_that_nobody_joins_is_named_when_its_topic_is_full() {
 #[tokio::test]
 async fn that_a_topic_is_compacted_is_kept_once_it_is_asked_for_so() {
     let (log, mut hand) = log_of(Vec::new());
-    let spec = |compacted| TopicSpec { name: "in".to_owned(), partitions: None, create: false, compacted };
+    let spec = |compacted| TopicSpec {
+        name: "in".to_owned(),
+        partitions: None,
+        create: false,
+        compacted,
+        retention: None,
+    };
     for compacted in [false, true] {
         hand.answers(Ok(()));
         assert_eq!(log.ensure_topics(&[spec(compacted)]).await.expect("topics"), [1]);

@@ -7,168 +7,17 @@
     reason = "a test fails by panicking; its modules are its own"
 )]
 
+mod job;
+mod renamed;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
-use pipectl_framework::clock::Clock;
-use pipectl_framework::log::{Append, Log, TopicSpec, WriterOptions};
-use pipectl_framework::run::{Run, RunOptions};
+use job::{End, Job, MINUTE};
 use pipectl_framework::testing::START;
 use pipectl_plugins as _;
 use serde_json::{Value, json};
-use support::{planned, read};
-
-const MINUTE: i64 = 60_000;
-
-/// A folder with a pipeline, its log on disk and its files.
-struct Job {
-    folder: tempfile::TempDir,
-    clock: Clock,
-    runtime: tokio::runtime::Runtime,
-    /// `--reset-state`.
-    reset: Vec<String>,
-}
-
-/// How a run ends.
-#[derive(Clone, Copy, PartialEq)]
-enum End {
-    /// At the end of the data.
-    Once,
-    /// In order, after some seconds.
-    Stopped,
-}
-
-impl Job {
-    fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        let runtime = runtime.unwrap();
-        let clock = runtime.block_on(async { Clock::manual(START) });
-        Self { folder: tempfile::tempdir().unwrap(), clock, runtime, reset: Vec::new() }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// Runs the chains, with the text of each failure.
-    fn run(&self, chains: &str, end: End) -> Result<Vec<String>, String> {
-        let yaml =
-            format!("name: t\nconnections:\n  kafka: {{ brokers: embedded:log }}\npipelines:\n{chains}");
-        let plan = planned(&yaml, self.path());
-        let options = RunOptions {
-            once: end == End::Once,
-            reset_state: self.reset.clone(),
-            ..RunOptions::new(self.clock.clone())
-        };
-        self.runtime.block_on(async {
-            let (run, mut notices) = Run::start(plan, &options);
-            if end == End::Stopped {
-                tokio::time::sleep(Duration::from_secs(8)).await;
-                run.control().drain();
-            }
-            let figures = run.figures();
-            let outcome = run.wait().await;
-            if let Some((chain, error)) = outcome.failures.first() {
-                let help = error.help().map(|help| format!("\n{help}")).unwrap_or_default();
-                return Err(format!("{chain}: {error}{help}"));
-            }
-            for chain in figures.iter() {
-                for (step, metrics) in &chain.steps {
-                    let balance = metrics.balance();
-                    assert!(balance.holds(), "{}.{step}: {balance:?}", chain.name);
-                }
-            }
-            let mut told = Vec::new();
-            while let Some(notice) = notices.recv().await {
-                told.push(format!("{notice:?}"));
-            }
-            Ok(told)
-        })
-    }
-
-    /// Runs the chains; a failure is the test's.
-    fn runs(&self, chains: &str, end: End) -> Vec<String> {
-        self.run(chains, end).unwrap_or_else(|e| panic!("{e}"))
-    }
-
-    fn with_log<T>(&self, work: impl AsyncFnOnce(Arc<dyn Log>) -> T) -> T {
-        let yaml = "name: log
-connections:
-  kafka: { brokers: embedded:log }
-pipelines:
-  show:
-    - source: kafka
-      with: { topic: in, format: text }
-    - sink: stdout
-";
-        let plan = planned(yaml, self.path());
-        let log = plan.connections[0].1.clone();
-        self.runtime.block_on(work(log))
-    }
-
-    /// Writes rows to topic `in`, each with its time.
-    fn write(&self, rows: &[(Value, i64)]) {
-        let rows: Vec<_> = rows.iter().map(|(value, time)| (None, value, *time)).collect();
-        self.append_all("in", &rows);
-    }
-
-    /// Writes a record.
-    fn append(&self, topic: &str, key: &str, value: &Value) {
-        self.append_all(topic, &[(Some(key), value, START)]);
-    }
-
-    fn append_all(&self, topic: &str, rows: &[(Option<&str>, &Value, i64)]) {
-        self.with_log(async |log| {
-            let spec = TopicSpec { name: topic.into(), partitions: Some(1), create: true, compacted: false };
-            log.ensure_topics(&[spec]).await.unwrap();
-            let options =
-                WriterOptions { transactional_id: None, transaction_timeout: Duration::from_secs(10) };
-            let mut writer = log.writer(options).await.unwrap();
-            let values: Vec<String> = rows.iter().map(|(_, value, _)| value.to_string()).collect();
-            let append = Append {
-                topic: topic.into(),
-                partition: None,
-                keys: Some(rows.iter().map(|(key, ..)| key.map(str::as_bytes)).collect()),
-                values: values.iter().map(|value| Some(value.as_bytes())).collect(),
-                timestamps: rows.iter().map(|(.., time)| *time).collect(),
-            };
-            writer.append(append).await.unwrap();
-            writer.commit(None).await.unwrap();
-            writer.close().await.unwrap();
-        });
-    }
-
-    fn topic(&self, name: &str) -> Vec<Value> {
-        self.with_log(async |log| read(&log, name).await)
-    }
-
-    /// The same; `None` where the topic is not there.
-    fn try_topic(&self, name: &str) -> Option<Vec<Value>> {
-        let spec = TopicSpec { name: name.into(), partitions: None, create: false, compacted: false };
-        let there = self.with_log(async |log| log.ensure_topics(&[spec]).await.is_ok());
-        there.then(|| self.topic(name))
-    }
-
-    /// The ids of a topic, sorted.
-    fn ids(&self, name: &str) -> Vec<i64> {
-        let mut ids: Vec<i64> = self.topic(name).iter().map(|row| row["id"].as_i64().unwrap()).collect();
-        ids.sort_unstable();
-        ids
-    }
-
-    /// The last `count` of each window and key of a topic: by the window's start in minutes, and the key.
-    fn counts(&self, name: &str) -> BTreeMap<(i64, String), i64> {
-        let cell = |row: &Value| {
-            let start = (row["window_start"].as_i64().unwrap() - START) / MINUTE;
-            ((start, row["key"].as_str().unwrap_or("-").to_owned()), row["count"].as_i64().unwrap())
-        };
-        self.topic(name).iter().map(cell).collect()
-    }
-}
 
 fn row(id: i64, key: &str, minute: i64) -> (Value, i64) {
     (json!({ "id": id, "k": key, "n": id.to_string(), "m": id }), START + minute * MINUTE)
@@ -307,6 +156,40 @@ fn a_file_that_is_stopped_in_the_middle_is_copied_once() {
     ids.sort_unstable();
     assert_eq!(ids, (0..100).collect::<Vec<_>>());
     assert_eq!(job.counts("counts"), BTreeMap::from([((0, "a".to_owned()), 100)]));
+}
+
+/// Dead letters of a transform in a chain that reads a file have the time of their rows: the same when they are read again.
+#[test]
+fn a_window_over_dead_letters_of_a_file_is_whole_after_a_restart() {
+    let chains = "  rows:
+    - source: csv
+      id: in
+      time: { field: t, format: epoch_ms }
+      with: { path: rows.csv, rate: 7/s }
+    - transform: cast
+      id: cast
+      with: { fields: { k: integer } }
+      on_error: dead_letter
+    - sink: kafka
+      with: { topic: copy }
+  uncast:
+    - from: rows.cast.dead
+    - window: count-by-key
+      with: { key: source, size: 1h }
+    - sink: kafka
+      with: { topic: uncast }
+";
+    let job = Job::new();
+    // Every third row has no number.
+    let line = |id: i64| format!("{id},{},{}\n", if id % 3 == 0 { "x" } else { "1" }, START + id * 1000);
+    job.file("rows.csv", &format!("id,k,t\n{}", (0..100).map(line).collect::<String>()));
+    for _ in 0..3 {
+        job.runs(chains, End::Stopped);
+    }
+    job.runs(chains, End::Once);
+    job.runs(chains, End::Once);
+    assert_eq!(job.copies(), (0..100).filter(|id| id % 3 != 0).collect::<Vec<_>>());
+    assert_eq!(job.counts("uncast"), BTreeMap::from([((0, "rows.csv".to_owned()), 34)]));
 }
 
 fn counting(window: &str) -> String {
@@ -568,4 +451,99 @@ fn rows_of_a_file_without_times_count_once_over_several_ends() {
             assert_eq!(counted, 10 * run, "{window}, {pace}");
         }
     }
+}
+
+/// The last window of a chain is given up: its rows were dealt with all the same, and the copy beside it has them.
+#[test]
+fn a_copy_is_not_written_again_when_the_window_beside_it_is_given_up() {
+    for file in [false, true] {
+        let mut job = Job::new();
+        let source = match file {
+            true => {
+                "- { source: csv, id: s, time: { field: t, format: epoch_ms }, with: { path: rows.csv } }"
+            }
+            false => {
+                "- { source: kafka, id: s, with: { topic: in, format: { json: { fields: { id: integer, k: text } } } } }"
+            }
+        };
+        let more = |job: &Job, first: i64| {
+            let rows: Vec<_> = (first..first + 10).map(|id| row(id, "a", id)).collect();
+            if file {
+                let path = job.path().join("rows.csv");
+                let mut text = std::fs::read_to_string(&path).unwrap_or_else(|_| "id,k,t\n".to_owned());
+                text.extend(rows.iter().map(|(row, t)| format!("{},a,{t}\n", row["id"])));
+                std::fs::write(path, text).unwrap();
+            } else {
+                job.write(&rows);
+            }
+        };
+        let copy = format!("  rows:\n    {source}\n    - {{ sink: kafka, with: {{ topic: copy }} }}\n");
+        let both = format!(
+            "{copy}  counts:\n    - from: rows.s\n    - {{ window: count-by-key, id: w, with: {{ key: k, size: 1h }} }}\n    - {{ sink: kafka, with: {{ topic: out }} }}\n"
+        );
+        more(&job, 0);
+        job.runs(&both, End::Once);
+        let refused = job.run(&copy, End::Once).unwrap_err();
+        assert!(refused.contains("`counts.w`, which the file does not have"), "{refused}");
+        more(&job, 10);
+        job.reset = vec!["counts.w".to_owned()];
+        job.runs(&copy, End::Once);
+        job.reset.clear();
+        more(&job, 20);
+        job.runs(&copy, End::Once);
+        let ids: Vec<i64> = job
+            .topic("copy")
+            .iter()
+            .map(|row| {
+                row["id"].as_str().map_or_else(|| row["id"].as_i64().unwrap(), |id| id.parse().unwrap())
+            })
+            .collect();
+        assert_eq!(ids, (0..30).collect::<Vec<i64>>(), "file: {file}");
+    }
+}
+
+/// Rows whose time is that of reading are in other windows when they are read again; a longer window beside them has them read again.
+#[test]
+fn a_window_over_the_time_of_reading_counts_each_row_once_beside_a_longer_window() {
+    let count = |job: &Job, topic: &str| -> i64 {
+        job.topic(topic).iter().map(|row| row["count"].as_i64().unwrap()).sum()
+    };
+    // Rows of a topic, by the time of reading.
+    let chains = "  rows:
+    - { source: kafka, id: s, with: { topic: in, format: { json: { fields: { id: integer, k: text } } } } }
+    - { window: count-by-key, id: long, with: { key: k, size: 1h } }
+    - { sink: kafka, with: { topic: long } }
+  now:
+    - from: rows.s
+    - { window: count-by-key, id: w, with: { key: k, size: 2s, time: processing } }
+    - { sink: kafka, with: { topic: out } }
+";
+    let job = Job::new();
+    for first in [0, 10, 20] {
+        job.write(&(first..first + 10).map(|id| row(id, "a", id)).collect::<Vec<_>>());
+        job.runs(chains, End::Stopped);
+    }
+    assert_eq!(count(&job, "out"), 30);
+
+    // Dead letters of a file, which have no time of their own.
+    let chains = "  rows:
+    - { source: csv, id: s, on_error: dead_letter, time: { field: t, format: epoch_ms }, with: { path: rows.csv } }
+    - { window: count-by-key, id: long, with: { key: k, size: 1h } }
+    - { sink: kafka, with: { topic: long } }
+  bad:
+    - from: rows.s.dead
+    - { window: count-by-key, id: w, with: { key: source, size: 2s, idle: 1s } }
+    - { sink: kafka, with: { topic: bad } }
+";
+    let job = Job::new();
+    let path = job.path().join("rows.csv");
+    let mut text = "id,k,t\n".to_owned();
+    for first in [0, 10, 20] {
+        text.extend((first..first + 10).map(|id| format!("{id},a,{}\n", START + id * MINUTE)));
+        text.extend((first..first + 10).map(|id| format!("{id},a,never\n")));
+        std::fs::write(&path, &text).unwrap();
+        job.runs(chains, End::Stopped);
+    }
+    job.runs(chains, End::Once);
+    assert_eq!(count(&job, "bad"), 30);
 }

@@ -1,0 +1,96 @@
+//! Tells why rows are late: which row moved time on, and what to write so that the others count.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use chrono::{DateTime, SecondsFormat};
+
+use super::tree::Tree;
+use crate::batch::Batch;
+use crate::clock::Millis;
+use crate::config::DurationText;
+use crate::graph::NodeBody;
+use crate::window::{Lateness, Row};
+
+/// How many of the rows that make others late are told of a step before it goes quiet.
+const TOLD: usize = 5;
+
+/// What was told of a step: the rows that moved time, or `None` for the clock.
+#[derive(Debug, Default)]
+pub(super) struct Told(Vec<Option<Row>>);
+
+impl Tree {
+    /// Rows of `late`, a part of the batch `pushed`, came too late for the window at `index`.
+    pub(super) fn tell_of_late(&mut self, index: usize, late: &Batch, pushed: &Batch) {
+        let wall = self.clock.now();
+        let NodeBody::Window(window) = &self.nodes[index].body else { return };
+        let Some(lateness) = window.lateness(late, pushed, wall) else { return };
+        self.metrics[index].late_by.fetch_max(lateness.needed.max(0) as u64, Relaxed);
+        let ahead = lateness.moved_by.as_ref().is_some_and(|mover| mover.time > wall);
+        // Who reads them knows of them; a row ahead of the clock is told in any case.
+        let is_read = !self.nodes[index].outputs.late.is_empty();
+        let told = &mut self.told_late[index].0;
+        if (is_read && !ahead) || told.len() >= TOLD || told.contains(&lateness.moved_by) {
+            return;
+        }
+        told.push(lateness.moved_by.clone());
+        let (what, help) = words(&lateness, wall);
+        tracing::warn!(step = self.place(index), help, "{what}");
+    }
+}
+
+/// What happened, and the remedy.
+fn words(lateness: &Lateness, wall: Millis) -> (String, String) {
+    let Lateness { row, moved_by, needed } = lateness;
+    let wait = DurationText::at_least(*needed);
+    let waits = format!("`out_of_orderness: {wait}` waits for such rows");
+    let what = format!("{} came too late for its window", shown(row));
+    match moved_by {
+        Some(mover) if mover.time > wall => {
+            let ahead = DurationText::at_least(mover.time - wall);
+            let what = format!("{what}: {}, {ahead} ahead of the clock, had moved time on", shown(mover));
+            let help = format!(
+                "a smaller `max_skew` of the window rejects rows that are so far ahead of the clock; {waits}"
+            );
+            (what, help)
+        }
+        Some(mover) => (format!("{what}: {} had moved time on", shown(mover)), waits),
+        None => {
+            let what =
+                format!("{what}: time had gone on with the clock, as nothing came for as long as `idle`");
+            (what, format!("a greater `idle` of the window lets time stand longer; {waits}"))
+        }
+    }
+}
+
+fn shown(row: &Row) -> String {
+    let Row { partition, offset, time } = row;
+    match DateTime::from_timestamp_millis(*time) {
+        Some(date) => {
+            format!("{partition}@{offset} of {}", date.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+        }
+        None => format!("{partition}@{offset} of {time} ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Partition;
+
+    #[test]
+    fn a_late_row_is_told_with_what_moved_time_and_the_remedy() {
+        let row = |offset, time| Row { partition: Partition::new("orders", 0), offset, time };
+        let lateness = |moved_by, needed| Lateness { row: row(12, 1_767_225_600_000), moved_by, needed };
+        let wall = 1_767_225_660_000;
+        let said: String = [
+            lateness(Some(row(3, 1_767_232_800_000)), 7_199_001),
+            lateness(Some(row(3, 1_767_225_610_000)), 5_001),
+            lateness(None, 1_500),
+        ]
+        .iter()
+        .map(|lateness| words(lateness, wall))
+        .map(|(what, help)| format!("{what}\n  = help: {help}\n"))
+        .collect();
+        insta::assert_snapshot!(said);
+    }
+}

@@ -1,0 +1,81 @@
+//! What becomes of records that a step could not use: its `on_error`.
+
+use super::dead;
+use super::tree::Tree;
+use crate::batch::{Batch, Partition};
+use crate::error::{Error, Result};
+use crate::graph::OnError;
+use crate::plugin::SourceReject;
+
+/// How many of a step's unusable records are logged one by one before it goes quiet.
+const LOGGED_REJECTS: u64 = 10;
+
+impl Tree {
+    /// Applies a step's `on_error` to records that it could not use. Those that are read again were counted and told before.
+    pub(super) fn rejected(
+        &mut self,
+        index: usize,
+        partition: &Partition,
+        rejects: &[SourceReject],
+        replay: bool,
+    ) -> Result<()> {
+        if rejects.is_empty() {
+            return Ok(());
+        }
+        let (policy, now) = (self.nodes[index].on_error, self.clock.now());
+        let dead = if replay {
+            again(policy, partition, rejects, now)?
+        } else {
+            let seen = self.metrics[index].reject(rejects.iter().map(|r| r.reason.as_str()));
+            apply_policy(policy, partition, rejects, seen, &self.place(index), now)?
+        };
+        if let Some(batch) = dead {
+            let outputs = std::mem::take(&mut self.nodes[index].outputs.dead);
+            self.enqueue(&outputs, batch);
+            self.nodes[index].outputs.dead = outputs;
+        }
+        Ok(())
+    }
+}
+
+/// What a step's `on_error` makes of records that could not be used: an error, nothing, or a batch for the `dead` output. `seen` is how many the
+/// step had before.
+pub(crate) fn apply_policy(
+    policy: OnError,
+    partition: &Partition,
+    rejects: &[SourceReject],
+    seen: u64,
+    place: &str,
+    now: i64,
+) -> Result<Option<Batch>> {
+    match policy {
+        OnError::Fail => {
+            let (at, reason) =
+                rejects.first().map_or(("", "a record could not be used"), |r| (&r.place, &r.reason));
+            Err(Error::fatal(format!("{at}: {reason}")).remedy(
+                "mend the record, or let the step go on without such records: `on_error: skip` counts them, \
+                 `on_error: dead_letter` sends them to a chain that begins `from:` this step's `.dead`",
+            ))
+        }
+        OnError::Skip => {
+            for reject in rejects.iter().take(LOGGED_REJECTS.saturating_sub(seen) as usize) {
+                tracing::warn!(step = place, record = reject.place, "skipped: {}", reject.reason);
+            }
+            Ok(None)
+        }
+        OnError::DeadLetter => dead::batch(partition, rejects, now, false).map(Some),
+    }
+}
+
+/// The batch for the `dead` output of a step whose rejects are read again.
+pub(crate) fn again(
+    policy: OnError,
+    partition: &Partition,
+    rejects: &[SourceReject],
+    now: i64,
+) -> Result<Option<Batch>> {
+    match policy {
+        OnError::Fail | OnError::Skip => Ok(None),
+        OnError::DeadLetter => dead::batch(partition, rejects, now, true).map(Some),
+    }
+}

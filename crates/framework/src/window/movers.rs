@@ -1,0 +1,118 @@
+//! Which rows moved time on: named where others are late because of them.
+
+use std::collections::BTreeMap;
+
+use arrow_buffer::ScalarBuffer;
+
+use super::operator::WindowOperator;
+use super::settings::TimeMode;
+use crate::batch::{Batch, Partition, Times};
+use crate::clock::Millis;
+
+/// A row, and when it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) partition: Partition,
+    pub(crate) offset: i64,
+    pub(crate) time: Millis,
+}
+
+/// Why rows of a batch are late.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lateness {
+    /// The one that lies furthest behind.
+    pub(crate) row: Row,
+    /// The row that had moved time so far; `None` where the clock had, as nothing came.
+    pub(crate) moved_by: Option<Row>,
+    /// The least `out_of_orderness` with which none of them would be late.
+    pub(crate) needed: Millis,
+}
+
+/// The rows of the greatest time of each partition.
+#[derive(Debug, Default)]
+pub(super) struct Movers(BTreeMap<Partition, Mover>);
+
+/// What was read with the row of the greatest time: which it is, is looked up when it is asked for.
+#[derive(Debug)]
+struct Mover {
+    time: Millis,
+    times: Times,
+    offsets: ScalarBuffer<i64>,
+}
+
+impl Mover {
+    fn row(&self, partition: &Partition) -> Option<Row> {
+        let at = self.times.iter().position(|time| *time == self.time)?;
+        Some(Row { partition: partition.clone(), offset: *self.offsets.get(at)?, time: self.time })
+    }
+}
+
+impl WindowOperator {
+    /// Rows of these times and offsets have been read, and have moved time: see [`observe`](Self::observe).
+    pub(crate) fn saw(
+        &mut self,
+        partition: &Partition,
+        times: &Times,
+        offsets: &ScalarBuffer<i64>,
+        wall: Millis,
+    ) {
+        let Some(time) = self.greatest(times, wall) else { return };
+        if self.movers.0.get(partition).is_none_or(|mover| mover.time < time) {
+            let mover = Mover { time, times: times.clone(), offsets: offsets.clone() };
+            self.movers.0.insert(partition.clone(), mover);
+        }
+    }
+
+    /// Forgets who moved the time of a partition.
+    pub(super) fn forget_mover(&mut self, partition: &Partition) {
+        self.movers.0.remove(partition);
+    }
+
+    /// Why the rows of `late`, a part of the batch `pushed`, are late.
+    pub(crate) fn lateness(&self, late: &Batch, pushed: &Batch, wall: Millis) -> Option<Lateness> {
+        if self.settings.time == TimeMode::Processing {
+            return None;
+        }
+        let (worst, time) = late.times().iter().copied().enumerate().min_by_key(|(_, time)| *time)?;
+        let offset = *late.origin().offsets.get(worst)?;
+        let row = Row { partition: late.origin().partition.clone(), offset, time };
+        let own_end = match &self.sessions {
+            Some(sessions) => sessions.end_alone(time),
+            None => self.grid.last_end(time),
+        };
+        let due = own_end.saturating_add(self.settings.lateness);
+        let moved_by = self.moved_by(&row, pushed, wall);
+        // The watermark at which it was judged lies so far behind that row; where it had come further, the clock moved it.
+        let slack = self.settings.out_of_orderness;
+        let moved_by = moved_by.filter(|mover| mover.time.saturating_sub(slack) >= due);
+        let reached = match &moved_by {
+            Some(mover) => mover.time,
+            None => self.watermark()?.saturating_add(slack),
+        };
+        Some(Lateness { row, moved_by, needed: reached.saturating_sub(due).saturating_add(1) })
+    }
+
+    /// The row of the greatest time that was read before `row`: in its own partition, and else in any.
+    fn moved_by(&self, row: &Row, pushed: &Batch, wall: Millis) -> Option<Row> {
+        let latest = wall.saturating_add(self.settings.max_skew);
+        let (times, offsets) = pushed.read();
+        let beside = times
+            .iter()
+            .zip(offsets.iter())
+            .take_while(|(_, offset)| **offset < row.offset)
+            .filter(|(time, _)| **time <= latest)
+            // The first of those of one time.
+            .fold(None, |most: Option<(Millis, i64)>, (time, offset)| match most {
+                Some((greatest, _)) if greatest >= *time => most,
+                _ => Some((*time, *offset)),
+            })
+            .map(|(time, offset)| Row { partition: row.partition.clone(), offset, time });
+        let of = |partition: &Partition| self.movers.0.get(partition)?.row(partition);
+        let own = of(pushed.channel()).into_iter().chain(beside).max_by_key(|row| row.time);
+        let greatest = || {
+            let mover = self.movers.0.iter().max_by_key(|(_, mover)| mover.time);
+            mover.and_then(|(partition, mover)| mover.row(partition))
+        };
+        own.filter(|own| own.time > row.time).or_else(greatest)
+    }
+}

@@ -1,0 +1,171 @@
+//! What a file is read through: as it stands on the disk, or unpacked and turned into UTF-8. Places count bytes of what comes
+//! out.
+
+use std::fmt;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::encoding::{Encoding, Transcoded};
+use super::file::{Head, Rest, WatchedFile, rest_of_line};
+use super::packed::{Compression, Packing};
+
+/// Where a file is, and how it is written.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    pub(super) path: PathBuf,
+    /// Its name for messages.
+    pub(super) name: Arc<str>,
+    pub(super) compression: Compression,
+    pub(super) encoding: Encoding,
+}
+
+/// An open file.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// UTF-8 that is not packed.
+    Plain(WatchedFile),
+    /// Anything else.
+    Decoded(Decoded),
+}
+
+impl Input {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or its beginning cannot be decoded.
+    pub(super) fn open(origin: &Origin) -> io::Result<Self> {
+        let file = WatchedFile::open(origin.path.clone(), origin.name.clone())?;
+        match (origin.compression.of(file.head())?, origin.encoding.is_utf8()) {
+            (None, true) => Ok(Self::Plain(file)),
+            (packing, _) => Decoded::new(file, packing, origin.clone()).map(Self::Decoded),
+        }
+    }
+
+    /// Its beginning.
+    pub(super) fn head(&self) -> &Head {
+        match self {
+            Self::Plain(file) => file.head(),
+            Self::Decoded(decoded) => &decoded.head,
+        }
+    }
+
+    /// Its length, where it is known without reading all of it.
+    pub(super) fn len(&self) -> Option<u64> {
+        match self {
+            Self::Plain(file) => Some(file.len()),
+            Self::Decoded(_) => None,
+        }
+    }
+
+    /// A mark of what stands right before the byte `before`, where it can be had without reading everything before it.
+    pub(super) fn tail(&self, before: u64) -> io::Result<Option<u64>> {
+        match self {
+            Self::Plain(file) => file.tail(before).map(Some),
+            Self::Decoded(_) => Ok(None),
+        }
+    }
+
+    /// What stands behind the byte `at`, up to which rows were given: a last line may have been one of them before it had its end.
+    pub(super) fn rest_of_line(&mut self, at: u64) -> io::Result<Rest> {
+        rest_of_line(self, at)
+    }
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(file) => file.read(buffer),
+            Self::Decoded(decoded) => decoded.read(buffer),
+        }
+    }
+}
+
+impl Seek for Input {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match (self, to) {
+            (Self::Plain(file), to) => file.seek(to),
+            (Self::Decoded(decoded), SeekFrom::Start(byte)) => decoded.go_to(byte),
+            (Self::Decoded(_), _) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+/// A file that has to be decoded from its beginning on.
+pub(super) struct Decoded {
+    origin: Origin,
+    packing: Option<Packing>,
+    stream: Box<dyn Read + Send>,
+    head: Head,
+    at: u64,
+}
+
+impl fmt::Debug for Decoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoded").field("origin", &self.origin).field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+impl Decoded {
+    fn new(file: WatchedFile, packing: Option<Packing>, origin: Origin) -> io::Result<Self> {
+        let stream = decode(file, packing, &origin);
+        let mut decoded = Self { origin, packing, stream, head: Head::default(), at: 0 };
+        decoded.head = Head::read(&mut decoded)?;
+        decoded.go_to(0)?;
+        Ok(decoded)
+    }
+
+    /// Goes to a byte of what comes out: from the beginning on, where it has been passed.
+    fn go_to(&mut self, byte: u64) -> io::Result<u64> {
+        if byte < self.at {
+            let again = WatchedFile::open(self.origin.path.clone(), self.origin.name.clone())?;
+            self.stream = decode(again, self.packing, &self.origin);
+            self.at = 0;
+        }
+        let ahead = byte - self.at;
+        let skipped = io::copy(&mut Read::by_ref(self).take(ahead), &mut io::sink())?;
+        if skipped < ahead {
+            let name = &self.origin.name;
+            return Err(io::Error::other(format!(
+                "{name} is shorter than what was read of it: its content has {} of {byte} bytes",
+                self.at
+            )));
+        }
+        Ok(byte)
+    }
+
+    fn failure(&self, error: io::Error) -> io::Error {
+        match self.packing {
+            // What the file itself has to say has a name already.
+            Some(packing)
+                if error.kind() != io::ErrorKind::Other
+                    || !error.to_string().starts_with(&*self.origin.name) =>
+            {
+                let (name, at) = (&self.origin.name, self.at);
+                io::Error::other(format!(
+                    "{name} cannot be read as {packing} behind byte {at} of its content: {error}"
+                ))
+            }
+            _ => error,
+        }
+    }
+}
+
+impl Read for Decoded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.stream.read(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            _ => self.failure(error),
+        })?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+fn decode(file: WatchedFile, packing: Option<Packing>, origin: &Origin) -> Box<dyn Read + Send> {
+    let unpacked: Box<dyn Read + Send> = match packing {
+        None => Box::new(file),
+        Some(packing) => packing.unpack(file),
+    };
+    if origin.encoding.is_utf8() { unpacked } else { Box::new(Transcoded::new(unpacked, origin.encoding)) }
+}

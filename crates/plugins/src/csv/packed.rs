@@ -1,0 +1,74 @@
+//! Files that are compressed.
+
+use std::fmt;
+use std::io::{self, Read};
+
+use flate2::read::MultiGzDecoder;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::file::Head;
+
+/// How a file is compressed, as it is written in the pipeline file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Compression {
+    /// As its first bytes say.
+    #[default]
+    Auto,
+    /// Not at all.
+    None,
+    /// By gzip.
+    Gzip,
+}
+
+/// The first bytes of forms that cannot be read.
+const UNREADABLE: [(&str, &[u8]); 5] = [
+    ("zstd", b"\x28\xB5\x2F\xFD"),
+    ("bzip2", b"BZh91AY&SY"),
+    ("xz", b"\xFD7zXZ\0"),
+    ("lz4", b"\x04\x22\x4D\x18"),
+    ("zip", b"PK\x03\x04"),
+];
+
+/// A form of compression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packing {
+    Gzip,
+}
+
+impl Compression {
+    /// How a file of this beginning is compressed.
+    ///
+    /// # Errors
+    /// Where it looks like a form that cannot be read.
+    pub(super) fn of(self, head: &Head) -> io::Result<Option<Packing>> {
+        match (self, head.bytes()) {
+            (Self::Gzip, _) | (Self::Auto, [0x1F, 0x8B, ..]) => Ok(Some(Packing::Gzip)),
+            (Self::None, _) => Ok(None),
+            (Self::Auto, bytes) => match UNREADABLE.iter().find(|(_, magic)| bytes.starts_with(magic)) {
+                Some((name, _)) => Err(io::Error::other(format!(
+                    "it looks compressed by {name}, which cannot be read: unpack it, or compress it with gzip"
+                ))),
+                None => Ok(None),
+            },
+        }
+    }
+}
+
+impl Packing {
+    /// What is in a file, with all of its members.
+    pub(super) fn unpack(self, file: impl Read + Send + 'static) -> Box<dyn Read + Send> {
+        match self {
+            Self::Gzip => Box::new(MultiGzDecoder::new(file)),
+        }
+    }
+}
+
+impl fmt::Display for Packing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gzip => "gzip",
+        })
+    }
+}
