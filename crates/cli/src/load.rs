@@ -39,7 +39,7 @@ pub(crate) fn load(registry: &Registry, file: &File) -> Result<(Plan, Vec<Diagno
     }
     let text = String::from_utf8(bytes).map_err(|e| not_utf8(&name, &e))?;
     let source = SourceFile::new(&name, text);
-    let document = Document::parse(&source, &file.set, &|name| std::env::var(name).ok())?;
+    let document = Document::read(&source, &file.set, &|name| std::env::var(name).ok())?;
     let base = file.file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     plan(&document, PlanOptions { registry, base, only: &file.only })
 }

@@ -49,16 +49,18 @@ impl Condition {
             }
         };
         let wanted = match input.schema.field(column).data_type() {
-            DataType::Utf8 => Wanted::Text(values(written, text)?.into()),
-            DataType::Int64 => Wanted::Integer(values(written, integer)?.into()),
-            DataType::Float64 => Wanted::Number(values(written, number)?),
-            DataType::Boolean => Wanted::Boolean(values(written, boolean)?),
+            DataType::Utf8 => values(written, text).map(|texts| Wanted::Text(texts.into())),
+            DataType::Int64 => values(written, integer).map(|integers| Wanted::Integer(integers.into())),
+            DataType::Float64 => values(written, number).map(Wanted::Number),
+            DataType::Boolean => values(written, boolean).map(Wanted::Boolean),
             other => {
                 return Err(Problem::new("field", format!("field `{}` cannot be compared", self.field))
                     .label(format!("{} gives it as {other}", input.given_by))
-                    .help(format!("{what} compares text, integers, numbers and booleans")));
+                    .help(format!("{what} compares text, integers, numbers and booleans"))
+                    .of_field(&self.field));
             }
         };
+        let wanted = wanted.map_err(|problem| problem.of_field(&self.field))?;
         Ok(Matcher { column, wanted, not: self.not })
     }
 }

@@ -44,12 +44,29 @@ impl Node {
         let mut diagnostic = Diagnostic::error(self.locate(&problem.path), problem.message.clone())
             .label(problem.label.clone());
         diagnostic.help.clone_from(&problem.help);
+        diagnostic.field = problem.field().map(str::to_owned);
         diagnostic
     }
 
-    /// The place of the value at a path such as `fields[0].name`; of the nearest value around it where there is none.
+    /// The place of the value at a path such as `fields[0].name`; of the nearest value around it where there is none. What is
+    /// missing in a mapping over several lines is told at the key that the mapping stands behind.
     pub fn locate(&self, path: &str) -> Place {
-        self.walk(path).place.clone()
+        self.walk(path).whole()
+    }
+
+    /// Its place, or that of its key where it is a mapping over several lines.
+    fn whole(&self) -> Place {
+        let Place { file, start, end } = &self.place;
+        let several = file.text.get(*start..*end).is_some_and(|written| written.contains('\n'));
+        let key = || {
+            let before = file.text.get(..*start)?.trim_end().strip_suffix(':')?;
+            let begin = before
+                .rfind(|c: char| c.is_whitespace() || matches!(c, '{' | ',' | '['))
+                .map_or(0, |at| at + 1);
+            (begin < before.len()).then(|| Place { file: file.clone(), start: begin, end: before.len() })
+        };
+        let is_map = matches!(self.value, Value::Map(_));
+        (several && is_map).then(key).flatten().unwrap_or_else(|| self.place.clone())
     }
 
     fn walk(&self, path: &str) -> &Self {
@@ -107,7 +124,7 @@ impl Node {
                 .suggest(&name, names.iter().map(String::as_str));
         }
         if let Some((name, _)) = quoted(message, "missing field ") {
-            return Diagnostic::error(node.place.clone(), format!("the key `{name}` is missing"))
+            return Diagnostic::error(node.whole(), format!("the key `{name}` is missing"))
                 .help(format!("add `{name}: ...`"));
         }
         let wanted =

@@ -39,6 +39,8 @@ pub struct Diagnostic {
     pub secondary: Vec<Label>,
     /// What to do, one sentence each.
     pub help: Vec<String>,
+    /// The field of the rows that it is about, where it depends on what comes in to a step.
+    pub(crate) field: Option<String>,
 }
 
 impl Diagnostic {
@@ -50,6 +52,7 @@ impl Diagnostic {
             primary: Label { place, text: String::new() },
             secondary: Vec::new(),
             help: Vec::new(),
+            field: None,
         }
     }
 

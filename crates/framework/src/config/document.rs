@@ -73,6 +73,10 @@ pub struct Document {
     pub connections: Vec<ConnectionDecl>,
     /// What stands under `pipelines:`, in the order of the file.
     pub chains: Vec<ChainDecl>,
+    /// What is wrong with all this. Such a document can be planned, to find what else is wrong, but never run.
+    pub(crate) problems: Vec<Diagnostic>,
+    /// The values that are not those that were meant, as a variable that is not set.
+    pub(crate) holes: Vec<Place>,
 }
 
 /// A connection.
@@ -102,6 +106,19 @@ pub enum Head {
     Plugin(Kind, Written),
     /// The outputs of other steps.
     From(Vec<StepRef>),
+    /// What it is cannot be told, or only of which kind; that has been reported.
+    Unknown(Option<Kind>),
+}
+
+impl Head {
+    /// The kind of the step: a source, too, where it begins `from:` others. `None` where it cannot be told.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Plugin(kind, _) => Some(*kind),
+            Self::From(_) => Some(Kind::Source),
+            Self::Unknown(kind) => *kind,
+        }
+    }
 }
 
 /// Which output of a step.
@@ -195,28 +212,70 @@ impl Document {
         set: &[String],
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, Vec<Diagnostic>> {
+        let document = Self::read(file, set, environment)?;
+        if document.problems.is_empty() { Ok(document) } else { Err(document.problems) }
+    }
+
+    /// As [`parse`](Self::parse), but keeps a document with problems as far as it can be understood: planning finds what else is
+    /// wrong, and then gives all problems together.
+    ///
+    /// # Errors
+    /// Where nothing of it can be understood.
+    pub fn read(
+        file: &Arc<SourceFile>,
+        set: &[String],
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let mut root = yaml::parse(file).map_err(|d| vec![d])?;
-        let mut problems = Vec::new();
+        let (mut problems, mut holes) = (Vec::new(), Vec::new());
         for argument in set {
             if let Err(problem) = set::apply(&mut root, argument) {
                 problems.push(problem);
             }
         }
-        interpolate(&mut root, environment, &mut problems);
-        let document = Shape { problems: &mut problems }.document(&root);
-        match document {
-            Some(document) if problems.is_empty() => Ok(document),
+        // Where an argument changes nothing, the file is not what was meant.
+        let set_failed = !problems.is_empty();
+        interpolate(&mut root, environment, &mut problems, &mut holes);
+        match (Shape { problems: &mut problems }).document(&root) {
+            Some(document) if !set_failed => Ok(Self { problems, holes, ..document }),
             _ => Err(problems),
         }
     }
 }
 
+impl Document {
+    /// True for what is said of a value that is not the one that was meant, such as a variable that is not set.
+    pub(crate) fn is_follow_up(&self, problem: &Diagnostic) -> bool {
+        let place = &problem.primary.place;
+        let inside =
+            |hole: &Place| hole.file == place.file && hole.start <= place.start && place.end <= hole.end;
+        self.holes.iter().any(inside) && !self.problems.contains(problem)
+    }
+}
+
 impl StepDecl {
+    /// What stands where a step should be, and cannot be understood.
+    pub(super) fn unknown(node: &Node, kind: Option<Kind>) -> Self {
+        Self {
+            was: None,
+            head: Head::Unknown(kind),
+            id: String::new(),
+            on_error: None,
+            time: None,
+            retry: None,
+            repartition: None,
+            delivery: None,
+            with: Node::empty_map(node.place.clone()),
+            place: node.place.clone(),
+        }
+    }
+
     /// Where the step says what it is.
     pub fn head_place(&self) -> Place {
         match &self.head {
             Head::Plugin(_, plugin) => plugin.place.clone(),
             Head::From(references) => references.first().map_or(self.place.clone(), |r| r.place.clone()),
+            Head::Unknown(_) => self.place.clone(),
         }
     }
 }

@@ -5,23 +5,27 @@ use super::diagnostic::Diagnostic;
 use super::place::Place;
 use super::yaml::{Node, Value};
 
-/// Puts the environment's values into every text of the tree.
+/// Puts the environment's values into every text of the tree. Where there is none, the text stays, and its place is a hole.
 pub(crate) fn interpolate(
     node: &mut Node,
     environment: &dyn Fn(&str) -> Option<String>,
     problems: &mut Vec<Diagnostic>,
+    holes: &mut Vec<Place>,
 ) {
     match &mut node.value {
-        Value::List(items) => items.iter_mut().for_each(|n| interpolate(n, environment, problems)),
+        Value::List(items) => items.iter_mut().for_each(|n| interpolate(n, environment, problems, holes)),
         Value::Map(entries) => {
             for entry in entries {
-                interpolate(&mut entry.node, environment, problems);
+                interpolate(&mut entry.node, environment, problems, holes);
             }
         }
         Value::Text { text, plain } if text.contains("${") => match replace(text, environment) {
             Ok(replaced) if *plain => node.value = retype(replaced),
             Ok(replaced) => *text = replaced,
-            Err(fault) => problems.push(fault.diagnose(&node.place)),
+            Err(fault) => {
+                problems.push(fault.diagnose(&node.place));
+                holes.push(node.place.clone());
+            }
         },
         _ => {}
     }
@@ -189,7 +193,7 @@ mod tests {
             let file = crate::config::SourceFile::new("t", "a: ${X-}\nb: '${X-}'\nc: \"${X-}\"\n");
             let mut node = crate::config::yaml::parse(&file).unwrap();
             let mut problems = Vec::new();
-            interpolate(&mut node, &|_| Some(value.clone()), &mut problems);
+            interpolate(&mut node, &|_| Some(value.clone()), &mut problems, &mut Vec::new());
             proptest::prop_assert!(problems.is_empty());
             let text = |key| match &node.get(key).unwrap().value {
                 Value::Text { text, .. } => text.clone(),
@@ -208,7 +212,7 @@ mod tests {
         let file = crate::config::SourceFile::new("t", "a: ${PORT}\nb: '${PORT}'\n");
         let mut node = crate::config::yaml::parse(&file).unwrap();
         let mut problems = Vec::new();
-        interpolate(&mut node, &environment, &mut problems);
+        interpolate(&mut node, &environment, &mut problems, &mut Vec::new());
         assert!(problems.is_empty());
         assert_eq!(node.get("a").unwrap().value, Value::Number(80.into()));
         assert_eq!(node.get("b").unwrap().text(), Some("80"));

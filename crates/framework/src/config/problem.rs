@@ -13,12 +13,20 @@ pub struct Problem {
     pub label: String,
     /// What to do, one sentence each.
     pub help: Vec<String>,
+    /// The field of the rows that it is about, where it depends on what comes in.
+    field: Option<String>,
 }
 
 impl Problem {
     /// A problem with the value at `path`.
     pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { path: path.into(), message: message.into(), label: String::new(), help: Vec::new() }
+        Self {
+            path: path.into(),
+            message: message.into(),
+            label: String::new(),
+            help: Vec::new(),
+            field: None,
+        }
     }
 
     /// Adds what stands beside the carets.
@@ -33,6 +41,19 @@ impl Problem {
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help.push(help.into());
         self
+    }
+
+    /// Says that it is about field `name` of what comes in, and not about the `with:` alone. Where nobody knows what comes in, because a
+    /// step before cannot be used, such a problem is not shown.
+    #[must_use]
+    pub fn of_field(mut self, name: impl Into<String>) -> Self {
+        self.field = Some(name.into());
+        self
+    }
+
+    /// The field that it is about.
+    pub(crate) fn field(&self) -> Option<&str> {
+        self.field.as_deref()
     }
 
     /// Adds `did you mean ...?` where one of the candidates looks like what was written.

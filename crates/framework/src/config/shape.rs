@@ -49,7 +49,7 @@ impl Shape<'_> {
                 Vec::new()
             }
         };
-        Some(Document { name, connections, chains })
+        Some(Document { name, connections, chains, problems: Vec::new(), holes: Vec::new() })
     }
 
     pub(super) fn missing(&mut self, node: &Node, key: &str, help: &str) {
@@ -134,15 +134,16 @@ impl Shape<'_> {
             self.problems.push(Diagnostic::error(node.place.clone(), "there is no chain under `pipelines:`"));
         }
         let before = self.problems.len();
-        let chains: Vec<ChainDecl> = entries.iter().filter_map(|entry| self.chain(entry)).collect();
+        let chains: Vec<ChainDecl> = entries.iter().map(|entry| self.chain(entry)).collect();
         if self.problems.len() == before {
             self.earlier_names(&chains);
         }
         chains
     }
 
-    pub(super) fn chain(&mut self, entry: &Entry) -> Option<ChainDecl> {
+    pub(super) fn chain(&mut self, entry: &Entry) -> ChainDecl {
         self.check_name(&entry.key, &entry.place);
+        let name = Written { text: entry.key.clone(), place: entry.place.clone() };
         let Value::List(items) = &entry.node.value else {
             self.problems.push(
                 Diagnostic::error(
@@ -151,16 +152,15 @@ impl Shape<'_> {
                 )
                 .help("each step begins with `- `: `- source: csv`, then `- sink: stdout`"),
             );
-            return None;
+            return ChainDecl { name, steps: vec![StepDecl::unknown(&entry.node, None)] };
         };
-        let before = self.problems.len();
         let mut ids = BTreeMap::new();
-        let steps: Vec<StepDecl> = items.iter().filter_map(|item| self.step(item, &mut ids)).collect();
-        if self.problems.len() == before {
-            self.order(entry, &steps);
+        let mut steps: Vec<StepDecl> = items.iter().map(|item| self.step(item, &mut ids)).collect();
+        self.order(entry, &steps);
+        if steps.is_empty() {
+            steps.push(StepDecl::unknown(&entry.node, None));
         }
-        let name = Written { text: entry.key.clone(), place: entry.place.clone() };
-        (!steps.is_empty()).then_some(ChainDecl { name, steps })
+        ChainDecl { name, steps }
     }
 
     /// A chain begins with a source or `from:`, has one of them, and ends in sinks.
@@ -176,8 +176,10 @@ impl Shape<'_> {
         for (index, step) in steps.iter().enumerate() {
             let place = step.head_place();
             match (&step.head, index) {
-                (Head::Plugin(Kind::Source, _) | Head::From(_), 0) => {}
-                (Head::Plugin(Kind::Source, _) | Head::From(_), _) => self.problems.push(
+                // What cannot be told may be right where it stands.
+                (Head::Unknown(None), _) => sink = None,
+                (Head::Plugin(Kind::Source, _) | Head::Unknown(Some(Kind::Source)) | Head::From(_), 0) => {}
+                (Head::Plugin(Kind::Source, _) | Head::Unknown(Some(Kind::Source)) | Head::From(_), _) => self.problems.push(
                     Diagnostic::error(place, "a source in the middle of a chain")
                         .help("begin a new chain with it; chains meet in topics, or by `from:`"),
                 ),
@@ -185,8 +187,8 @@ impl Shape<'_> {
                     Diagnostic::error(place, format!("the chain `{}` does not begin with a source", entry.key))
                         .help("begin it with `- source: ...`, or with `- from: CHAIN.STEP` to go on from another chain's step"),
                 ),
-                (Head::Plugin(Kind::Sink, _), _) => sink = Some(step),
-                (Head::Plugin(..), _) => {
+                (Head::Plugin(Kind::Sink, _) | Head::Unknown(Some(Kind::Sink)), _) => sink = Some(step),
+                (Head::Plugin(..) | Head::Unknown(Some(_)), _) => {
                     if let Some(sink) = sink.take() {
                         self.problems.push(
                             Diagnostic::error(place, "a step behind a sink")
@@ -197,7 +199,13 @@ impl Shape<'_> {
                 }
             }
         }
-        if !matches!(last.head, Head::Plugin(Kind::Sink, _)) {
+        let may_end = [None, Some(Kind::Sink)];
+        let ends = match last.head {
+            Head::Plugin(kind, _) => kind == Kind::Sink,
+            Head::Unknown(kind) => may_end.contains(&kind),
+            Head::From(_) => false,
+        };
+        if !ends {
             self.problems.push(
                 Diagnostic::error(
                     last.head_place(),

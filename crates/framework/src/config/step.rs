@@ -17,7 +17,7 @@ const DELIVERY: [(&str, DeliveryDecl); 2] =
     [("exactly_once", DeliveryDecl::ExactlyOnce), ("at_least_once", DeliveryDecl::AtLeastOnce)];
 
 impl Shape<'_> {
-    pub(super) fn step(&mut self, item: &Node, ids: &mut BTreeMap<String, usize>) -> Option<StepDecl> {
+    pub(super) fn step(&mut self, item: &Node, ids: &mut BTreeMap<String, usize>) -> StepDecl {
         const KEYS: [&str; 13] = [
             "source",
             "transform",
@@ -39,7 +39,7 @@ impl Shape<'_> {
                 Diagnostic::error(item.place.clone(), format!("expected a step, found {}", item.kind()))
                     .help("a step is a mapping such as `source: csv` with its `with:`"),
             );
-            return None;
+            return StepDecl::unknown(item, None);
         }
         self.keys(item, &KEYS, Some("the settings of a plugin stand under `with:`"));
         let heads: Vec<&Entry> =
@@ -55,7 +55,7 @@ impl Shape<'_> {
                     .also(first.place.clone(), "the first")
                     .help("begin a new step with `- `"),
                 );
-                return None;
+                return StepDecl::unknown(item, None);
             }
             [] => {
                 // A misspelt kind has been reported as an unknown key.
@@ -65,18 +65,28 @@ impl Shape<'_> {
                             .help("it has one of `source:`, `transform:`, `window:`, `sink:` or `from:`"),
                     );
                 }
-                return None;
+                return StepDecl::unknown(item, None);
             }
         };
         let kind = Kind::STEPS.into_iter().find(|k| k.name() == head.key);
         let parsed = match kind {
-            Some(kind) => Head::Plugin(kind, self.plugin(&head.node, kind)?),
-            None => Head::From(self.references(&head.node)?),
+            Some(kind) => match self.plugin(&head.node, kind) {
+                Some(plugin) => Head::Plugin(kind, plugin),
+                None => Head::Unknown(Some(kind)),
+            },
+            None => match self.references(&head.node) {
+                Some(references) => Head::From(references),
+                None => Head::Unknown(Some(Kind::Source)),
+            },
         };
-        let id = self.id(item, &parsed, ids)?;
+        let id = self.id(item, &parsed, ids);
         let on_error = item.get("on_error").and_then(|n| self.choice("on_error", n, &ON_ERROR));
         let with = match item.get("with") {
             Some(node) if node.value != Value::Null => node.clone(),
+            // What stands under a key that is not known may be the settings, which then are not missing.
+            None if item.entries().iter().any(|entry| !KEYS.contains(&entry.key.as_str())) => {
+                return StepDecl { id, on_error, ..StepDecl::unknown(item, kind.or(Some(Kind::Source))) };
+            }
             _ => Node::empty_map(head.node.place.clone()),
         };
         if !matches!(with.value, Value::Map(_)) {
@@ -84,7 +94,7 @@ impl Shape<'_> {
                 with.place.clone(),
                 format!("expected a mapping under `with:`, found {}", with.kind()),
             ));
-            return None;
+            return StepDecl { id, ..StepDecl::unknown(item, kind.or(Some(Kind::Source))) };
         }
         let source = kind == Some(Kind::Source);
         let time = self.only(item, "time", source, |place| {
@@ -105,7 +115,7 @@ impl Shape<'_> {
                 .help("what a transform or a window cannot use is for `on_error`")
         });
         let was = self.was(item, kind);
-        Some(StepDecl {
+        StepDecl {
             head: parsed,
             id,
             was,
@@ -116,7 +126,7 @@ impl Shape<'_> {
             delivery,
             with,
             place: item.place.clone(),
-        })
+        }
     }
 
     /// The value of a key that only some kinds of step have; a problem where this one has it and may not.
@@ -130,6 +140,7 @@ impl Shape<'_> {
         let entry = item.entries().iter().find(|entry| entry.key == key)?;
         if !allowed {
             self.problems.push(problem(entry.place.clone()));
+            return None;
         }
         Some(entry.node.clone())
     }
@@ -148,9 +159,9 @@ impl Shape<'_> {
         text.map(|text| Written { text: text.to_owned(), place: node.place.clone() })
     }
 
-    fn id(&mut self, item: &Node, head: &Head, ids: &mut BTreeMap<String, usize>) -> Option<String> {
+    fn id(&mut self, item: &Node, head: &Head, ids: &mut BTreeMap<String, usize>) -> String {
         if let Some(node) = item.get("id") {
-            let written = self.name(node)?;
+            let Some(written) = self.name(node) else { return String::new() };
             if ids.insert(written.text.clone(), 2).is_some() {
                 self.problems.push(
                     Diagnostic::error(
@@ -160,15 +171,16 @@ impl Shape<'_> {
                     .help("give one of them another `id:`"),
                 );
             }
-            return Some(written.text);
+            return written.text;
         }
         let base = match head {
             Head::Plugin(_, plugin) => plugin.text.clone(),
             Head::From(_) => "from".into(),
+            Head::Unknown(_) => return String::new(),
         };
         let Some(next) = ids.get(&base).copied() else {
             ids.insert(base.clone(), 2);
-            return Some(base);
+            return base;
         };
         let mut number = next;
         while ids.contains_key(&format!("{base}-{number}")) {
@@ -177,7 +189,7 @@ impl Shape<'_> {
         let id = format!("{base}-{number}");
         ids.insert(base, number + 1);
         ids.insert(id.clone(), 2);
-        Some(id)
+        id
     }
 
     /// One of some words.

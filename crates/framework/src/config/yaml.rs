@@ -100,6 +100,14 @@ impl Node {
         Self { value: Value::Map(Vec::new()), place }
     }
 
+    /// A mapping without the entries whose keys stand at these places.
+    #[must_use]
+    pub(crate) fn without<'a>(&self, places: impl Iterator<Item = &'a Place>) -> Self {
+        let places: Vec<&Place> = places.collect();
+        let kept = self.entries().iter().filter(|entry| !places.contains(&&entry.place)).cloned().collect();
+        Self { value: Value::Map(kept), place: self.place.clone() }
+    }
+
     /// Cuts a mapping in two: the entries whose key is in `keys`, and the others.
     #[must_use]
     pub fn partition(&self, keys: &[&str]) -> (Self, Self) {

@@ -34,9 +34,6 @@ struct Keys {
     partitions: Option<u32>,
 }
 
-/// There is a problem, and it is on the list.
-pub(super) struct Listed;
-
 /// Where a chain is cut.
 struct Place {
     /// The connection: its index, and its name.
@@ -76,48 +73,48 @@ impl<'de> Deserialize<'de> for Decl {
 }
 
 impl Planner<'_> {
-    /// Cuts the chain before a window where its step says so; gives what the window stands behind then. `Err` where there is a problem, which is on the list.
+    /// Cuts the chain before a window where its step says so, and can be cut; gives what the window stands behind then.
     pub(super) fn cut(
         &mut self,
         chain: &ChainDecl,
         step: &StepDecl,
         parents: &[Given],
-    ) -> Result<Option<Vec<Given>>, Listed> {
-        let Some(written) = &step.repartition else { return Ok(None) };
-        let keys = match self.keep(written.deserialize::<Decl>()).ok_or(Listed)? {
-            Decl::Said(false) => return Ok(None),
+    ) -> Option<Vec<Given>> {
+        let written = step.repartition.as_ref()?;
+        let keys = match self.keep(written.deserialize::<Decl>())? {
+            Decl::Said(false) => return None,
             Decl::Said(true) => Keys::default(),
             Decl::With(keys) => keys,
         };
         if keys.partitions == Some(0) {
             let problem = Diagnostic::error(written.locate("partitions"), "a topic without a partition");
             self.problems.push(problem.help("as many as workers should share the window, at least"));
-            return Err(Listed);
+            return None;
         }
-        let Some(first) = parents.first().cloned() else { return Ok(None) };
-        let draft = &self.drafts[first.chain];
+        let first = parents.first()?.clone();
+        let draft = &self.drafts[first.by?.0];
         let (connection, source_topic) = match &draft.source.bound.body {
             SourceBody::Log(source) if !first.windowed && draft.source.repartitioned.is_none() => {
                 (source.connection.clone(), source.topic.clone())
             }
             // Said of the window itself.
-            SourceBody::Log(_) => return Ok(None),
+            SourceBody::Log(_) => return None,
             SourceBody::Custom(..) => {
                 self.problems.push(
                     Diagnostic::error(written.place.clone(), "the rows of this chain come from no topic")
                         .label("one worker reads them, and so it counts all of them")
                         .help("take `repartition` away"),
                 );
-                return Err(Listed);
+                return None;
             }
         };
-        let index = self.connections.iter().position(|(name, _)| *name == connection).ok_or(Listed)?;
+        let index = self.connections.iter().position(|(name, _)| *name == connection)?;
         // What is wrong with the window itself is for the window to say.
         let (settings, _) = WindowSettings::split(&step.with);
-        let Ok(settings) = settings else { return Ok(None) };
+        let settings = settings.ok()?;
         let key: Result<Vec<usize>, _> =
             settings.key.iter().map(|name| first.input.column("key", name)).collect();
-        let Ok(key) = key else { return Ok(None) };
+        let key = key.ok()?;
         let name = format!("{}.{}", chain.name.text, step.id);
         let needed = self.needed.get(&name);
         let fields = first.input.schema.fields();
@@ -134,16 +131,16 @@ impl Planner<'_> {
                     .label(format!("it is {}", type_name(field.data_type())))
                     .help("leave it out with a `select` before the window"),
             );
-            return Err(Listed);
+            return None;
         }
         if key.is_empty() && keys.partitions.is_some_and(|partitions| partitions > 1) {
             let problem =
                 Diagnostic::error(written.locate("partitions"), "a window without a key has one partition");
             self.problems.push(problem.label("it counts all rows together").help("take `partitions` away"));
-            return Err(Listed);
+            return None;
         }
         let place = Place { index, connection, source_topic, columns, key };
-        Ok(Some(self.cut_at(place, keys, chain, step, parents, &settings)))
+        self.cut_at(place, keys, chain, step, parents, &settings)
     }
 
     /// Cuts it.
@@ -155,9 +152,10 @@ impl Planner<'_> {
         step: &StepDecl,
         parents: &[Given],
         settings: &WindowSettings,
-    ) -> Vec<Given> {
+    ) -> Option<Vec<Given>> {
         let Place { index, connection, source_topic, columns, key } = place;
-        let first = &parents[0];
+        let first = parents.first()?;
+        let (before, _) = first.by?;
         let name = format!("{}.{}", chain.name.text, step.id);
         let fields = first.input.schema.fields();
         let kept_as = chain.step_kept_as(step);
@@ -177,7 +175,7 @@ impl Planner<'_> {
             decoder: Box::new(Unpack::new(schema.clone())),
         };
         let second = self.drafts.len();
-        let draft = &self.drafts[first.chain];
+        let draft = &self.drafts[before];
         let node = DraftNode {
             node: Node {
                 chain: chain.name.text.clone(),
@@ -196,8 +194,8 @@ impl Planner<'_> {
             one_worker: false,
         };
         let (retry, delivery) = (draft.source.retry, draft.delivery.clone());
-        self.drafts[first.chain].nodes.push(node);
-        let at = self.drafts[first.chain].nodes.len() - 1;
+        self.drafts[before].nodes.push(node);
+        let at = self.drafts[before].nodes.len() - 1;
         self.attach(parents, at);
         let input = Input { schema: schema.clone(), given_by: format!("topic `{topic}`") };
         self.drafts.push(Draft {
@@ -222,7 +220,6 @@ impl Planner<'_> {
             nodes: Vec::new(),
             sinks: Vec::new(),
         });
-        let given = Given { chain: second, node: None, output: Output::Main, input, windowed: false };
-        vec![given]
+        Some(vec![Given { by: Some((second, None)), output: Output::Main, input, windowed: false }])
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn wanted<'a>(
 fn begins_from(chain: &ChainDecl) -> impl Iterator<Item = &str> {
     let references = match &chain.steps[0].head {
         Head::From(references) => references.as_slice(),
-        Head::Plugin(..) => &[],
+        Head::Plugin(..) | Head::Unknown(_) => &[],
     };
     references.iter().map(|reference| reference.chain.as_str())
 }

@@ -15,7 +15,7 @@ use crate::config::{
     ChainDecl, DeliveryDecl, Diagnostic, Document, Head, Kind, OnErrorDecl, Output, StepDecl, StepRef,
 };
 use crate::log::Log;
-use crate::plugin::{BindContext, Build, Capability, Input, Plugin, Registry, dead_schema};
+use crate::plugin::{BindContext, Build, Capability, Input, Plugin, Registry};
 
 /// What planning needs beside the file.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +36,7 @@ pub fn plan(
     document: &Document,
     options: PlanOptions<'_>,
 ) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let mut problems = Vec::new();
+    let mut problems = document.problems.clone();
     let connections = connections(document, options, &mut problems);
     // The first pass finds which columns each source needs to give; the second binds everything to just those.
     let mut needed = BTreeMap::new();
@@ -49,6 +49,11 @@ pub fn plan(
         }
         problems.append(&mut planner.problems);
         if !problems.is_empty() {
+            // Who writes a topic is known where the ends of every chain are.
+            if planner.ends_known && options.only.is_empty() && document.problems.is_empty() {
+                topics::unwritten_topics(&planner.drafts, planner.connections, &mut problems);
+            }
+            problems.retain(|problem| !document.is_follow_up(problem));
             return Err(problems);
         }
         let others = Others::of(document, options, &connections, &planner.drafts);
@@ -88,24 +93,32 @@ fn connections(document: &Document, options: PlanOptions<'_>, problems: &mut Vec
 /// What an output of a step gives to those behind it.
 #[derive(Clone)]
 pub(super) struct Given {
-    /// Index of the draft.
-    pub(super) chain: usize,
-    /// The node; `None` for the source.
-    pub(super) node: Option<usize>,
+    /// Who gives it: a draft, and a node of it or the source (`None`). `None` where the source could not be bound; what stands behind
+    /// is only looked at for further problems.
+    pub(super) by: Option<(usize, Option<usize>)>,
     pub(super) output: Output,
     pub(super) input: Input,
-    /// The window on the way from the source, where there is one.
+    /// True where there is a window on the way from the source.
     pub(super) windowed: bool,
 }
 
 impl Given {
-    fn is_same_output(&self, other: &Self) -> bool {
-        (self.chain, self.node, self.output) == (other.chain, other.node, other.output)
+    /// What a source gives that could not be bound.
+    pub(super) fn unknown(given_by: impl Into<String>) -> Self {
+        Self { by: None, output: Output::Main, input: Input::unknown(given_by), windowed: false }
+    }
+
+    pub(super) fn is_of_another_source(&self, other: &Self) -> bool {
+        matches!((self.by, other.by), (Some((one, _)), Some((other, _))) if one != other)
+    }
+
+    pub(super) fn gives_other_fields(&self, other: &Self) -> bool {
+        !self.input.is_vague() && !other.input.is_vague() && self.input.schema != other.input.schema
     }
 }
 
 pub(super) struct Planner<'a> {
-    document: &'a Document,
+    pub(super) document: &'a Document,
     pub(super) options: PlanOptions<'a>,
     names: Vec<String>,
     pub(super) connections: &'a [(String, Arc<dyn Log>)],
@@ -117,6 +130,8 @@ pub(super) struct Planner<'a> {
     /// Every `from:` of the file.
     references: Vec<StepRef>,
     pub(super) problems: Vec<Diagnostic>,
+    /// False where a source or a sink could not be bound.
+    pub(super) ends_known: bool,
     pub(super) warnings: Vec<Diagnostic>,
 }
 
@@ -132,7 +147,7 @@ impl<'a> Planner<'a> {
             .iter()
             .filter_map(|c| match &c.steps[0].head {
                 Head::From(references) => Some(references.clone()),
-                Head::Plugin(..) => None,
+                Head::Plugin(..) | Head::Unknown(_) => None,
             })
             .flatten()
             .collect();
@@ -147,6 +162,7 @@ impl<'a> Planner<'a> {
             given: BTreeMap::new(),
             references,
             problems: Vec::new(),
+            ends_known: true,
             warnings: Vec::new(),
         }
     }
@@ -162,191 +178,25 @@ impl<'a> Planner<'a> {
 
     /// Plans the chains, each after those that it begins `from:`.
     pub(super) fn chains(&mut self) {
-        let mut waiting = only::wanted(self.document, self.options.only, &mut self.problems);
-        loop {
-            let before = waiting.len();
-            let (ready, rest): (Vec<&ChainDecl>, Vec<&ChainDecl>) =
-                waiting.into_iter().partition(|chain| self.is_ready(chain));
-            for chain in ready {
-                self.chain(chain);
-            }
-            waiting = rest;
-            if waiting.is_empty() || waiting.len() == before {
-                break;
-            }
-        }
-        for chain in waiting {
-            self.unresolved(chain);
-        }
+        let waiting = only::wanted(self.document, self.options.only, &mut self.problems);
+        self.in_order(waiting);
     }
 
-    /// True where every step that the chain begins `from:` has been planned, or will never be.
-    fn is_ready(&self, chain: &ChainDecl) -> bool {
-        match &chain.steps[0].head {
-            Head::Plugin(..) => true,
-            Head::From(references) => {
-                references.iter().all(|r| self.given.contains_key(&(r.chain.clone(), r.step.clone())))
-            }
-        }
-    }
-
-    /// Says why a chain's `from:` leads nowhere.
-    fn unresolved(&mut self, chain: &ChainDecl) {
-        let Head::From(references) = &chain.steps[0].head else { return };
-        for reference in references {
-            if self.given.contains_key(&(reference.chain.clone(), reference.step.clone())) {
-                continue;
-            }
-            let target = self.document.chains.iter().find(|c| c.name.text == reference.chain);
-            let place = reference.place.clone();
-            let problem = match target {
-                None => {
-                    let names: Vec<&str> =
-                        self.document.chains.iter().map(|c| c.name.text.as_str()).collect();
-                    Diagnostic::error(place, format!("there is no chain `{}`", reference.chain))
-                        .label(format!("the file has: {}", names.join(", ")))
-                        .suggest(&reference.chain, names.iter().copied())
+    /// Plans the steps of a chain behind what it begins with.
+    pub(super) fn chain(&mut self, decl: &ChainDecl, mut parents: Vec<Given>) {
+        let mut behind_a_sink = false;
+        for step in decl.steps.iter().skip(1) {
+            parents = match step.head.kind() {
+                // Such a chain has been refused; the next begins here, or where nobody can tell.
+                Some(Kind::Source) => vec![self.source(decl, step)],
+                Some(Kind::Sink) | None => self.step(decl, step, &parents),
+                Some(_) if behind_a_sink => {
+                    self.step(decl, step, &[Given::unknown(format!("the sink of `{}`", decl.name.text))])
                 }
-                Some(target) => match target.steps.iter().find(|s| s.id == reference.step) {
-                    None => {
-                        let ids: Vec<&str> = target.steps.iter().map(|s| s.id.as_str()).collect();
-                        Diagnostic::error(
-                            place,
-                            format!("the chain `{}` has no step `{}`", reference.chain, reference.step),
-                        )
-                        .label(format!("it has: {}", ids.join(", ")))
-                        .suggest(&reference.step, ids.iter().copied())
-                    }
-                    // The step has problems of its own, which are shown; or the chains go round in a circle.
-                    Some(_) if !self.problems.is_empty() => continue,
-                    Some(_) => Diagnostic::error(place, "these chains begin `from:` each other, in a circle")
-                        .help("begin one of them with a source"),
-                },
+                Some(_) => self.step(decl, step, &parents),
             };
-            self.problems.push(problem);
+            behind_a_sink = step.head.kind() == Some(Kind::Sink);
         }
-    }
-
-    fn chain(&mut self, decl: &ChainDecl) {
-        let Some(mut parents) = self.begin(decl) else { return };
-        for step in &decl.steps[1..] {
-            let Some(next) = self.step(decl, step, &parents) else { return };
-            parents = next;
-        }
-    }
-
-    /// The first step: a source, or the outputs of other steps.
-    fn begin(&mut self, decl: &ChainDecl) -> Option<Vec<Given>> {
-        let first = &decl.steps[0];
-        match &first.head {
-            Head::From(references) => self.join(references),
-            Head::Plugin(..) => self.source(decl, first).map(|given| vec![given]),
-        }
-    }
-
-    /// The outputs that a chain begins `from:`: of one tree, and of one schema.
-    fn join(&mut self, references: &[StepRef]) -> Option<Vec<Given>> {
-        let mut joined: Vec<Given> = Vec::new();
-        for reference in references {
-            let (given, before) =
-                self.given.get(&(reference.chain.clone(), reference.step.clone())).cloned()?;
-            let step = self.declared(reference)?;
-            let given = match reference.output {
-                Output::Main if matches!(step.head, Head::Plugin(Kind::Sink, _)) => {
-                    self.problems.push(self.gives_no_rows(reference));
-                    return None;
-                }
-                Output::Main => given,
-                Output::Late => match (&step.head, before) {
-                    (Head::Plugin(Kind::Window, _), Some(input)) => Given {
-                        output: Output::Late,
-                        input: Input { given_by: format!("the late output of {}", input.given_by), ..input },
-                        ..given
-                    },
-                    _ => {
-                        self.problems.push(
-                            Diagnostic::error(reference.place.clone(), "only a window has a `late` output")
-                                .help(format!(
-                                    "write `{}.{}` for the rows that go on",
-                                    reference.chain, reference.step
-                                )),
-                        );
-                        return None;
-                    }
-                },
-                Output::Dead => {
-                    if !matches!(step.on_error, Some((OnErrorDecl::DeadLetter, _))) {
-                        self.warnings.push(
-                            Diagnostic::warning(reference.place.clone(), "this output never gives a record")
-                                .label(format!(
-                                    "{}.{} does not send any there",
-                                    reference.chain, reference.step
-                                ))
-                                .help(format!(
-                                    "add `on_error: dead_letter` to the step `{}`",
-                                    reference.step
-                                )),
-                        );
-                    }
-                    let input = Input { schema: dead_schema(), given_by: "a dead letter".into() };
-                    Given { output: Output::Dead, input, ..given }
-                }
-            };
-            if let Some(first) = joined.first() {
-                let problem = if first.chain != given.chain {
-                    Some("these steps do not stand behind the same source")
-                } else if first.input.schema != given.input.schema {
-                    Some("these steps do not give the same fields")
-                } else {
-                    None
-                };
-                if let Some(problem) = problem {
-                    self.problems.push(
-                        Diagnostic::error(reference.place.clone(), problem)
-                            .help("write both to one topic, and read that"),
-                    );
-                    return None;
-                }
-            }
-            if let Some(first) = joined.iter().position(|other| other.is_same_output(&given)) {
-                self.problems.push(
-                    Diagnostic::error(reference.place.clone(), "this output stands in the list twice")
-                        .label("each of its rows would come twice")
-                        .also(references[first].place.clone(), "the first")
-                        .help("take one of them away"),
-                );
-                return None;
-            }
-            joined.push(given);
-        }
-        Some(joined)
-    }
-
-    /// A chain that begins `from:` a sink.
-    fn gives_no_rows(&self, reference: &StepRef) -> Diagnostic {
-        let StepRef { chain, step, place, .. } = reference;
-        let steps = self.document.chains.iter().find(|c| c.name.text == *chain).map(|c| &c.steps);
-        let before = steps.into_iter().flatten().take_while(|s| s.id != *step);
-        let before = before.filter(|s| !matches!(s.head, Head::Plugin(Kind::Sink, _))).last();
-        let help = match before {
-            Some(StepDecl { head: Head::From(references), .. }) => {
-                format!(
-                    "begin where `{chain}` begins, `from: {}`",
-                    references.iter().map(StepRef::to_string).collect::<Vec<_>>().join(", ")
-                )
-            }
-            Some(before) => format!("`from: {chain}.{}` gives the rows that come in to it", before.id),
-            None => "begin with the step before it".to_owned(),
-        };
-        Diagnostic::error(place.clone(), "a sink gives no rows")
-            .label(format!("`{chain}.{step}` writes them"))
-            .help(help)
-            .help(format!("`from: {chain}.{step}.dead` gives those that it could not use"))
-    }
-
-    fn declared(&self, reference: &StepRef) -> Option<&'a StepDecl> {
-        let chain = self.document.chains.iter().find(|c| c.name.text == reference.chain)?;
-        chain.steps.iter().find(|s| s.id == reference.step)
     }
 
     /// The plugin of a step, or the problem that there is none.
@@ -394,8 +244,9 @@ impl<'a> Planner<'a> {
     /// Makes `node` a child of what it gets its rows from.
     pub(super) fn attach(&mut self, parents: &[Given], node: usize) {
         for parent in parents {
-            let draft = &mut self.drafts[parent.chain];
-            let outputs: &mut Outputs = match parent.node {
+            let Some((draft, by)) = parent.by else { continue };
+            let draft = &mut self.drafts[draft];
+            let outputs: &mut Outputs = match by {
                 None => &mut draft.source.outputs,
                 Some(index) => &mut draft.nodes[index].node.outputs,
             };

@@ -1,12 +1,12 @@
 //! Binds single steps.
 
-use super::plan::{NOTE_OF_A_WINDOW, Node, NodeBody, SourcePlan};
+use super::plan::{NOTE_OF_A_WINDOW, Node, NodeBody, OnError, SourcePlan};
 use super::planning::{Given, Planner};
 use crate::config::{
     ChainDecl, DeliveryDecl, Diagnostic, Kind, Output, Place, Problem, Retry, RetryDecl, StepDecl, Value,
 };
 use crate::log::MAX_METADATA;
-use crate::plugin::{Build, Capability, EventTime, Input, Plugin, Reads, SinkBody, SourceBody};
+use crate::plugin::{Build, Capability, EventTime, Input, Plugin, Reads, SinkBody, SourceBody, Stamper};
 use crate::window::{Fingerprint, WindowOperator, WindowSettings};
 
 /// A chain while it is planned.
@@ -59,7 +59,28 @@ pub(super) struct SinkUse {
 }
 
 impl Planner<'_> {
-    pub(super) fn source(&mut self, chain: &ChainDecl, step: &StepDecl) -> Option<Given> {
+    /// Binds a source. What stands behind one that has problems is looked at all the same.
+    pub(super) fn source(&mut self, chain: &ChainDecl, step: &StepDecl) -> Given {
+        let on_error = self.on_error(chain, step);
+        let retry = self.retry(step);
+        let given = self.bind_source(chain, step, on_error, retry);
+        let given = given.unwrap_or_else(|| {
+            self.ends_known = false;
+            let unknown = Given::unknown(format!("the source of `{}`", chain.name.text));
+            self.stamper(step, &unknown.input);
+            unknown
+        });
+        self.remember(chain, step, given.clone(), None);
+        given
+    }
+
+    fn bind_source(
+        &mut self,
+        chain: &ChainDecl,
+        step: &StepDecl,
+        on_error: OnError,
+        retry: Retry,
+    ) -> Option<Given> {
         let plugin = self.plugin(step)?;
         let Build::Source(build) = plugin.build else { return None };
         let built = build(&step.with, &self.context());
@@ -73,23 +94,12 @@ impl Planner<'_> {
         {
             bound.schema = schema;
         }
-        let on_error = self.on_error(chain, step);
-        let retry = self.retry(step)?;
         let given_by = match &bound.body {
             SourceBody::Custom(..) => format!("the {} source", plugin.name),
             SourceBody::Log(source) => format!("topic `{}`", source.topic),
         };
         let input = Input { schema: bound.schema.clone(), given_by };
-        let (stamper, time_fields) = match &step.time {
-            None => (None, Vec::new()),
-            Some(node) => {
-                let built = node
-                    .deserialize::<EventTime>()
-                    .and_then(|time| time.bind(&input).map_err(|problem| vec![node.diagnose(&problem)]));
-                let (stamper, fields) = self.keep(built)?;
-                (Some(stamper), fields)
-            }
-        };
+        let (stamper, time_fields) = self.stamper(step, &input).unzip();
         let source_topic = matches!(bound.body, SourceBody::Log(_)).then(|| step.with.locate("topic"));
         let times_recur = stamper.is_some()
             || matches!(bound.body, SourceBody::Log(_))
@@ -113,108 +123,134 @@ impl Planner<'_> {
             source_topic,
             keyed_by: step.with.get("keyed_by").map(|node| node.place.clone()),
             delivery: step.delivery.clone(),
-            time_fields,
+            time_fields: time_fields.unwrap_or_default(),
             nodes: Vec::new(),
             sinks: Vec::new(),
         });
-        let given =
-            Given { chain: self.drafts.len() - 1, node: None, output: Output::Main, input, windowed: false };
-        self.remember(chain, step, given.clone(), None);
-        Some(given)
+        let by = Some((self.drafts.len() - 1, None));
+        Some(Given { by, output: Output::Main, input, windowed: false })
+    }
+
+    /// What gives the rows of a source their times, and the fields that it looks at; `None` where the file does not say, or says it wrong.
+    fn stamper(&mut self, step: &StepDecl, input: &Input) -> Option<(Stamper, Vec<String>)> {
+        let node = step.time.as_ref()?;
+        let attempt = self.attempt(input, node, |input, _| {
+            let time = node.deserialize::<EventTime>()?;
+            time.bind(input).map_err(|problem| vec![node.diagnose(&problem)])
+        });
+        attempt.bound
     }
 
     /// Binds a step behind `parents`; gives what the next step stands behind.
-    pub(super) fn step(
-        &mut self,
-        chain: &ChainDecl,
-        step: &StepDecl,
-        parents: &[Given],
-    ) -> Option<Vec<Given>> {
-        let plugin = self.plugin(step)?;
-        let cut = self.cut(chain, step, parents).ok()?;
-        let parents = cut.as_deref().unwrap_or(parents);
-        let first = parents.first()?.clone();
+    pub(super) fn step(&mut self, chain: &ChainDecl, step: &StepDecl, parents: &[Given]) -> Vec<Given> {
         let on_error = self.on_error(chain, step);
-        let retry = self.retry(step)?;
-        let (body, reads, output, windowed) = match plugin.kind {
-            Kind::Transform => self.transform(&plugin, step, &first)?,
-            Kind::Window => self.window(&plugin, step, &first)?,
-            Kind::Sink => self.sink(&plugin, step, &first)?,
-            _ => return None,
+        let retry = self.retry(step);
+        let plugin = self.plugin(step);
+        let cut = self.cut(chain, step, parents);
+        let parents = cut.as_deref().unwrap_or(parents);
+        let Some(first) = parents.first().cloned() else { return Vec::new() };
+        let kind = step.head.kind();
+        let bound = match &plugin {
+            Some(plugin) if plugin.kind == Kind::Transform => self.transform(plugin, step, &first),
+            Some(plugin) if plugin.kind == Kind::Window => self.window(plugin, step, &first),
+            Some(plugin) if plugin.kind == Kind::Sink => self.sink(plugin, step, &first),
+            None if kind == Some(Kind::Window) => self.unknown_window(step),
+            _ => Bound { body: None, output: Input::unknown(format!("the step `{}`", step.id)) },
         };
-        let is_sink = plugin.kind == Kind::Sink;
-        let draft = &mut self.drafts[first.chain];
-        let index = draft.nodes.len();
-        if is_sink {
-            draft.sinks.push(SinkUse { capabilities: plugin.capabilities });
+        let is_sink = kind == Some(Kind::Sink);
+        self.ends_known &= bound.body.is_some() || !is_sink;
+        // What stands behind a step that cannot be used stands behind the one before it.
+        let mut by = first.by;
+        if let (Some((draft, _)), Some((body, reads)), Some(plugin)) = (first.by, bound.body, plugin) {
+            let draft = &mut self.drafts[draft];
+            by = Some((first.by.map_or(0, |(draft, _)| draft), Some(draft.nodes.len())));
+            if is_sink {
+                draft.sinks.push(SinkUse { capabilities: plugin.capabilities });
+            }
+            draft.nodes.push(DraftNode {
+                node: Node {
+                    chain: chain.name.text.clone(),
+                    id: step.id.clone(),
+                    kept_as: chain.step_kept_as(step),
+                    plugin: plugin.name.to_owned(),
+                    input: first.input.schema.clone(),
+                    on_error,
+                    retry,
+                    body,
+                    outputs: super::Outputs::default(),
+                },
+                reads,
+                leads_to: None,
+                partitions: None,
+                one_worker: step.repartition.as_ref().is_some_and(|node| node.value == Value::Bool(false)),
+            });
+            let index = draft.nodes.len() - 1;
+            self.attach(parents, index);
         }
-        draft.nodes.push(DraftNode {
-            node: Node {
-                chain: chain.name.text.clone(),
-                id: step.id.clone(),
-                kept_as: chain.step_kept_as(step),
-                plugin: plugin.name.to_owned(),
-                input: first.input.schema.clone(),
-                on_error,
-                retry,
-                body,
-                outputs: super::Outputs::default(),
-            },
-            reads,
-            leads_to: None,
-            partitions: None,
-            one_worker: step.repartition.as_ref().is_some_and(|node| node.value == Value::Bool(false)),
-        });
-        self.attach(parents, index);
-        let given =
-            Given { chain: first.chain, node: Some(index), output: Output::Main, input: output, windowed };
+        let windowed = first.windowed || kind == Some(Kind::Window);
+        let given = Given { by, output: Output::Main, input: bound.output, windowed };
         self.remember(chain, step, given.clone(), Some(first.input));
         // Sinks in a row each get the same rows.
-        Some(if is_sink { parents.to_vec() } else { vec![given] })
+        if is_sink { parents.to_vec() } else { vec![given] }
     }
 
     /// How a step's passing faults are tried again.
-    fn retry(&mut self, step: &StepDecl) -> Option<Retry> {
-        let Some(node) = &step.retry else { return Some(Retry::default()) };
+    fn retry(&mut self, step: &StepDecl) -> Retry {
+        let Some(node) = &step.retry else { return Retry::default() };
         let read = node.deserialize::<RetryDecl>();
-        self.keep(
-            read.and_then(|written| Retry::of(&written).map_err(|problem| vec![node.diagnose(&problem)])),
-        )
+        let read =
+            read.and_then(|written| Retry::of(&written).map_err(|problem| vec![node.diagnose(&problem)]));
+        self.keep(read).unwrap_or_default()
     }
 
-    fn transform(&mut self, plugin: &Plugin, step: &StepDecl, first: &Given) -> Option<Bound> {
-        let Build::Transform(build) = plugin.build else { return None };
-        let bound = self.keep(build(&step.with, &first.input))?;
-        let output = Input { schema: bound.schema, given_by: format!("the {} transform", plugin.name) };
-        Some((NodeBody::Transform(bound.body), bound.reads, output, first.windowed))
+    fn transform(&mut self, plugin: &Plugin, step: &StepDecl, first: &Given) -> Bound {
+        let given_by = format!("the {} transform", plugin.name);
+        let Build::Transform(build) = plugin.build else { return Bound::nothing(given_by) };
+        let mut attempt = self.attempt(&first.input, &step.with, |input, _| build(&step.with, input));
+        let Some(bound) = attempt.bound.take() else { return Bound::nothing(given_by) };
+        let output = Input { schema: bound.schema, given_by };
+        let output = attempt.output(&first.input, &bound.reads, output);
+        Bound { body: Some((NodeBody::Transform(bound.body), bound.reads)), output }
     }
 
-    fn window(&mut self, plugin: &Plugin, step: &StepDecl, first: &Given) -> Option<Bound> {
-        let Build::Window(build) = plugin.build else { return None };
+    fn window(&mut self, plugin: &Plugin, step: &StepDecl, first: &Given) -> Bound {
+        let given_by = format!("the {} window", plugin.name);
+        let Build::Window(build) = plugin.build else { return Bound::nothing(given_by) };
         if first.windowed {
             self.problems.push(
                 Diagnostic::error(step.head_place(), "a window behind a window")
                     .help("write the first window's results to a topic, and read that in a new chain"),
             );
-            return None;
         }
-        let problems = unknown_keys(plugin, step);
-        if !problems.is_empty() {
-            self.problems.extend(problems);
-            return None;
-        }
-        let (settings, rest) = WindowSettings::split(&step.with);
+        let unknown = unknown_keys(plugin, step);
+        let misspelt = !unknown.is_empty();
+        let mut clean = !misspelt;
+        let without = step.with.without(unknown.iter().map(|problem| &problem.primary.place));
+        self.problems.extend(unknown);
+        let before = self.problems.len();
+        let (settings, rest) = WindowSettings::split(&without);
         // Both halves are read before either may fail, so that all problems are shown at once.
         let settings = self.keep(settings);
-        let built = (build.step)(&rest, &first.input, &self.context());
-        let bound = self.keep(built);
-        let (Some(settings), Some(bound)) = (settings, bound) else { return None };
-        if build.needs_key && settings.key.is_empty() {
+        let attempt = self.attempt(&first.input, &rest, |input, context| (build.step)(&rest, input, context));
+        clean &= attempt.clean;
+        if misspelt {
+            // What is missing may be what is misspelt.
+            let whole = |problem: &Diagnostic| problem.primary.place == step.with.locate("");
+            let found = self.problems.split_off(before);
+            self.problems.extend(found.into_iter().filter(|problem| !whole(problem)));
+        }
+        let Some(settings) = settings else { return Bound::nothing(given_by) };
+        if !misspelt && build.needs_key && settings.key.is_empty() {
             let problem = Problem::new("", "the key `key` is missing")
                 .help("name the field whose values are told apart, such as `key: gender`");
             self.problems.push(step.with.diagnose(&problem));
-            return None;
+            clean = false;
         }
+        let keys = self.attempt(&first.input, &step.with, |input, _| {
+            settings.key_columns(input).map_err(|problem| vec![step.with.diagnose(&problem)])
+        });
+        clean &= keys.clean;
+        let (Some(bound), true) = (attempt.bound, clean) else { return Bound::nothing(given_by) };
         let mut reads = bound.reads;
         let fingerprint = Fingerprint::new(
             &settings,
@@ -225,33 +261,45 @@ impl Planner<'_> {
             &first.input.schema,
         );
         reads.extend(settings.key.iter().cloned());
-        let operator = match WindowOperator::new(settings, bound.aggregate, &first.input) {
+        let operator = match WindowOperator::new(settings, bound.aggregate, &keys.input) {
             Ok(operator) => operator.marked(fingerprint),
             Err(problem) => {
                 self.problems.push(step.with.diagnose(&problem));
-                return None;
+                return Bound::nothing(given_by);
             }
         };
-        let output =
-            Input { schema: operator.output_schema(), given_by: format!("the {} window", plugin.name) };
-        Some((NodeBody::Window(Box::new(operator)), Reads::Only(reads), output, true))
+        let output = Input { schema: operator.output_schema(), given_by };
+        // The names of a result are known whatever comes in, but not all types.
+        let output = if first.input.is_vague() { output.untyped() } else { output };
+        Bound { body: Some((NodeBody::Window(Box::new(operator)), Reads::Only(reads))), output }
     }
 
-    fn sink(&mut self, plugin: &Plugin, step: &StepDecl, first: &Given) -> Option<Bound> {
-        let Build::Sink(build) = plugin.build else { return None };
-        let built = build(&step.with, &first.input, &self.context());
-        let bound = self.keep(built)?;
-        let (body, reads) = match bound.body {
-            SinkBody::Custom(sink) => (NodeBody::Sink(sink), bound.reads),
+    /// Of a window whose plugin nobody knows the framework's own settings are checked, as far as they stand there.
+    fn unknown_window(&mut self, step: &StepDecl) -> Bound {
+        let (settings, _) = WindowSettings::split(&step.with);
+        let whole = step.with.locate("");
+        let problems = settings.err().into_iter().flatten();
+        self.problems.extend(problems.filter(|problem| problem.primary.place != whole));
+        Bound::nothing(format!("the window `{}`", step.id))
+    }
+
+    fn sink(&mut self, plugin: &Plugin, step: &StepDecl, first: &Given) -> Bound {
+        let mut output = Bound { body: None, output: first.input.clone() };
+        let Build::Sink(build) = plugin.build else { return output };
+        let attempt =
+            self.attempt(&first.input, &step.with, |input, context| build(&step.with, input, context));
+        let Some(bound) = attempt.bound else { return output };
+        output.body = match bound.body {
+            SinkBody::Custom(sink) => Some((NodeBody::Sink(sink), bound.reads)),
             SinkBody::Log(mut sink) => {
                 self.names_of_logs.name(&mut sink.connection);
                 // A connection that is not there has been reported where it is declared.
-                let connection = self.connections.iter().position(|(name, _)| *name == sink.connection)?;
+                let connection = self.connections.iter().position(|(name, _)| *name == sink.connection);
                 let reads = sink.encoder.reads();
-                (NodeBody::Topic(connection, sink), reads)
+                connection.map(|connection| (NodeBody::Topic(connection, sink), reads))
             }
         };
-        Some((body, reads, first.input.clone(), first.windowed))
+        output
     }
 
     fn remember(&mut self, chain: &ChainDecl, step: &StepDecl, given: Given, input: Option<Input>) {
@@ -270,7 +318,18 @@ impl Planner<'_> {
     }
 }
 
-type Bound = (NodeBody, Reads, Input, bool);
+/// A step as far as it could be bound.
+struct Bound {
+    body: Option<(NodeBody, Reads)>,
+    output: Input,
+}
+
+impl Bound {
+    /// Nobody knows what comes out of it.
+    fn nothing(given_by: String) -> Self {
+        Self { body: None, output: Input::unknown(given_by) }
+    }
+}
 
 /// The keys of a window's `with:` that are neither the framework's nor the plugin's, each with all that may stand there.
 fn unknown_keys(plugin: &Plugin, step: &StepDecl) -> Vec<Diagnostic> {

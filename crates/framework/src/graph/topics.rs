@@ -31,6 +31,17 @@ pub(super) fn join(
     (topics, sharing)
 }
 
+/// The topics that are read and that no chain writes, where a file has other problems.
+pub(super) fn unwritten_topics(
+    drafts: &[Draft],
+    connections: &[(String, Arc<dyn Log>)],
+    problems: &mut Vec<Diagnostic>,
+) {
+    let drafts: Vec<&Draft> = drafts.iter().collect();
+    let topics = uses(&drafts, connections);
+    unwritten(&topics, &drafts, drafts.len(), &Others::default(), connections, problems, &mut Vec::new());
+}
+
 /// The topics that chains use, which are numbered in this order.
 fn uses(drafts: &[&Draft], connections: &[(String, Arc<dyn Log>)]) -> Vec<TopicUse> {
     let mut topics: Vec<TopicUse> = Vec::new();

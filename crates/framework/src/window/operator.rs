@@ -18,7 +18,7 @@ use super::tally::{Counts, Tally};
 use crate::batch::{Batch, Partition, Times};
 use crate::clock::Millis;
 use crate::config::Problem;
-use crate::plugin::{Aggregate, Input, Rejects, type_name};
+use crate::plugin::{Aggregate, Input, Rejects};
 use crate::time::{NextMove, Watermark, WindowGrid, Word};
 
 /// Whether a call has given all that was due.
@@ -180,23 +180,13 @@ impl WindowOperator {
         input: &Input,
     ) -> Result<Self, Problem> {
         let single = settings.key.len() == 1;
-        let mut columns = Vec::new();
         let time = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
         let mut fields =
             vec![Field::new("window_start", time.clone(), false), Field::new("window_end", time, false)];
-        for (index, name) in settings.key.iter().enumerate() {
-            let path = if single { "key".to_owned() } else { format!("key[{index}]") };
-            let column = input.column(&path, name)?;
-            let field = input.schema.field(column);
-            if !KeyTable::takes(field.data_type()) {
-                return Err(Problem::new(path, format!("field `{name}` cannot be a key"))
-                    .label(format!("it is {}", type_name(field.data_type())))
-                    .help("a key is a text, an integer, or true or false"));
-            }
-            // With a single key, a chain that follows needs no change when another column is counted.
-            fields.push(Field::new(if single { "key" } else { name }, DataType::Utf8, true));
-            columns.push(column);
-        }
+        let columns = settings.key_columns(input)?;
+        // With a single key, a chain that follows needs no change when another column is counted.
+        let keys = settings.key.iter().map(|name| if single { "key" } else { name });
+        fields.extend(keys.map(|name| Field::new(name, DataType::Utf8, true)));
         fields.extend(aggregate.fields());
         if settings.every.is_some() {
             fields.push(Field::new("early", DataType::Boolean, false));

@@ -6,8 +6,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 
+use super::keys::KeyTable;
 use crate::clock::Millis;
 use crate::config::{ByteSize, Diagnostic, DurationText, Node, Problem};
+use crate::plugin::{Input, type_name};
 use crate::time::WindowGrid;
 
 /// Which time a row counts at.
@@ -270,6 +272,27 @@ impl WindowSettings {
             .deserialize::<WindowKeys>()
             .and_then(|keys| Self::check(keys).map_err(|problem| vec![ours.diagnose(&problem)]));
         (settings, theirs)
+    }
+
+    /// The columns of the key fields.
+    ///
+    /// # Errors
+    /// A [`Problem`] where one is not there, or of a type that cannot be a key.
+    pub(crate) fn key_columns(&self, input: &Input) -> Result<Vec<usize>, Problem> {
+        let single = self.key.len() == 1;
+        let column = |(index, name): (usize, &String)| {
+            let path = if single { "key".to_owned() } else { format!("key[{index}]") };
+            let column = input.column(&path, name)?;
+            let data_type = input.schema.field(column).data_type();
+            if KeyTable::takes(data_type) {
+                return Ok(column);
+            }
+            Err(Problem::new(path, format!("field `{name}` cannot be a key"))
+                .label(format!("it is {}", type_name(data_type)))
+                .help("a key is a text, an integer, or true or false")
+                .of_field(name))
+        };
+        self.key.iter().enumerate().map(column).collect()
     }
 
     fn check(keys: WindowKeys) -> Result<Self, Problem> {

@@ -100,7 +100,8 @@ impl FormatPlugin for Pairs {
                 "count",
                 format!("field `{name}` is not {}", type_name(&self.counts.data_type())),
             )
-            .label(format!("{} gives it as {}", input.given_by, type_name(given)));
+            .label(format!("{} gives it as {}", input.given_by, type_name(given)))
+            .of_field(name);
             let kind = type_name(given);
             return Err(problem.help(format!(
                 "say so on both sides: `encode: {{ pairs: {{ count: {name}, type: {kind} }} }}`, and `format: {{ pairs: {{ type: {kind} }} }}` where it is read"

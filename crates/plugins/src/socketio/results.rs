@@ -30,8 +30,14 @@ impl Columns {
             matches!(of, DataType::Int64 | DataType::Timestamp(TimeUnit::Millisecond, _))
         });
         Ok(Self {
-            key: input.text_column("key", key)?,
-            value: input.number_column("value", value)?,
+            key: input.text_column("key", key).map_err(|problem| {
+                problem.help("`key: FIELD` names the field of the lines; where it is not said, that is `key`")
+            })?,
+            value: input.number_column("value", value).map_err(|problem| {
+                problem.help(
+                    "`value: FIELD` names the field of the numbers; where it is not said, that is `count`",
+                )
+            })?,
             window_end,
         })
     }

@@ -63,7 +63,8 @@ impl TransformPlugin for Cast {
             };
             if !usable {
                 return Err(Problem::new(path, format!("field `{name}` cannot become {}", to.name()))
-                    .label(format!("{} gives it as {from}", input.given_by)));
+                    .label(format!("{} gives it as {from}", input.given_by))
+                    .of_field(name));
             }
             if let Some(field) = fields.get_mut(column).filter(|f| *f.data_type() != to.data_type()) {
                 *field = Arc::new(Field::new(name, to.data_type(), true));

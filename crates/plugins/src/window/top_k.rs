@@ -60,7 +60,8 @@ pub(super) fn countable(input: &Input, name: &str) -> Result<usize, Problem> {
     match input.schema.field(column).data_type() {
         DataType::Utf8 | DataType::Int64 | DataType::Float64 | DataType::Boolean => Ok(column),
         other => Err(Problem::new("field", format!("the values of field `{name}` cannot be counted"))
-            .label(format!("{} gives it as {other}", input.given_by))),
+            .label(format!("{} gives it as {other}", input.given_by))
+            .of_field(name)),
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod keyed;
+mod mistakes;
 mod only;
 
 use std::path::Path;

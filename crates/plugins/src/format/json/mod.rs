@@ -120,7 +120,8 @@ fn column(input: &Input, name: &str, wanted: FieldType) -> Result<usize, Problem
         return Ok(index);
     }
     Err(Problem::new(path, format!("field `{name}` is not {}", type_name(&wanted.data_type())))
-        .label(format!("{} gives it as {}", input.given_by, type_name(given))))
+        .label(format!("{} gives it as {}", input.given_by, type_name(given)))
+        .of_field(name))
 }
 
 #[cfg(test)]

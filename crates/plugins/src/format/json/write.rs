@@ -83,7 +83,8 @@ impl RowWriter {
             if type_name(field.data_type()) == "of another type" {
                 return Err(Problem::new("", format!("column `{}` cannot be written as JSON", field.name()))
                     .label(format!("its type is {}", field.data_type()))
-                    .help("leave it out with a `select`"));
+                    .help("leave it out with a `select`")
+                    .of_field(field.name()));
             }
         }
         let named = |(place, index): (usize, usize)| {

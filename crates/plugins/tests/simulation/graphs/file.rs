@@ -99,6 +99,7 @@ fn body(chain: &str, step: &StepDecl) -> Body {
             return Body::From(references.collect());
         }
         Head::Plugin(kind, plugin) => (*kind, plugin.text.as_str()),
+        Head::Unknown(_) => panic!("the pipeline of a seed is valid"),
     };
     match (kind, plugin) {
         (Kind::Source, "csv") => Body::File { path: text(&with, "path"), timed: step.time.is_some() },

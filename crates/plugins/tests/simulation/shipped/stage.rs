@@ -246,7 +246,7 @@ fn csv_path(chain: &ChainDecl) -> Option<String> {
             let path = step.with.get("path").and_then(|path| path.text());
             Some(path.expect("a path").to_owned())
         }
-        Head::Plugin(..) => panic!(
+        Head::Plugin(..) | Head::Unknown(_) => panic!(
             "chain `{}` reads what the simulation cannot make: let `stage.rs` of it make input for this source",
             chain.name.text
         ),
