@@ -185,7 +185,9 @@ fn state_folder() -> PathBuf {
 
 /// True where nothing failed but that the reader of standard output had enough. Nobody wants to hear of that.
 fn is_read_enough(outcome: &Outcome) -> bool {
-    let has_gone = |error: &Error| std::error::Error::source(error).is_some_and(|e| e.is::<ReaderHasGone>());
+    let has_gone = |error: &Error| {
+        std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<ReaderHasGone>)
+    };
     !outcome.failures.is_empty() && outcome.failures.iter().all(|(_, error)| has_gone(error))
 }
 

@@ -16,23 +16,25 @@ const ON_ERROR: [(&str, OnErrorDecl); 3] =
 const DELIVERY: [(&str, DeliveryDecl); 2] =
     [("exactly_once", DeliveryDecl::ExactlyOnce), ("at_least_once", DeliveryDecl::AtLeastOnce)];
 
+/// The keys of a step. The first five say what it is.
+const KEYS: [&str; 13] = [
+    "source",
+    "transform",
+    "window",
+    "sink",
+    "from",
+    "id",
+    "was",
+    "on_error",
+    "time",
+    "delivery",
+    "retry",
+    "repartition",
+    "with",
+];
+
 impl Shape<'_> {
     pub(super) fn step(&mut self, item: &Node, ids: &mut BTreeMap<String, usize>) -> StepDecl {
-        const KEYS: [&str; 13] = [
-            "source",
-            "transform",
-            "window",
-            "sink",
-            "from",
-            "id",
-            "was",
-            "on_error",
-            "time",
-            "delivery",
-            "retry",
-            "repartition",
-            "with",
-        ];
         let at = |place: &Place| Place { end: place.end.min(place.start + 1), ..place.clone() };
         if !matches!(item.value, Value::Map(_)) {
             self.problems.push(

@@ -71,38 +71,7 @@ impl Chain {
             FailPoint::Appended.pass();
         }
         self.keep_windows().await?;
-        let (mut positions, mut notes, mut left_out) = (Vec::new(), Vec::new(), 0);
-        for (partition, progressed) in &mut self.positions {
-            let position = if self.tree.has_windows() {
-                let bounded = self.home.is_some();
-                // Windows that were over before a restart may be back for a while; nobody reads their rows again.
-                let floor = progressed.committed.as_ref().map_or(i64::MIN, |committed| committed.offset);
-                let floor = if bounded { floor } else { i64::MIN };
-                let noted = self.tree.position(partition, progressed.read.offset, floor, bounded);
-                left_out += noted.left_out;
-                if bounded {
-                    let (offset, metadata) = (noted.low, noted.text);
-                    Some(Position { partition: partition.clone(), offset, metadata })
-                } else {
-                    notes.push((partition.clone(), Note { low: noted.low, windows: noted.text }));
-                    progressed.before(noted.low)
-                }
-            } else if progressed.read.offset >= progressed.dealt_with {
-                progressed.note = None;
-                Some(progressed.read.clone())
-            } else {
-                // The chain had a window once. A position without its note says that nothing behind it has been dealt with.
-                None
-            };
-            positions.extend(position.filter(|p| spoke || progressed.committed.as_ref() != Some(p)));
-        }
-        if left_out > 0 && self.left_out.replace(left_out).is_none() {
-            tracing::warn!(
-                chain = self.name,
-                "{left_out} late rows have no room in the committed position: should the chain start again while their \
-                 sessions are open, they may count in them"
-            );
-        }
+        let (mut positions, notes) = self.stands_at(spoke);
         let in_transaction = self.transactional_id.is_some();
         let (membership, in_group) = (self.input.membership(), self.input.in_group());
         if in_group && in_transaction && self.home.is_some_and(|home| self.writers.has(home)) {
@@ -160,6 +129,43 @@ impl Chain {
             self.notify(Notice::Recovered { chain: self.name.clone() });
         }
         Ok(())
+    }
+
+    /// Where each partition stands that moved since the last commit, and the notes of a plugin's source.
+    fn stands_at(&mut self, spoke: bool) -> (Vec<Position>, Vec<(Partition, Note)>) {
+        let (mut positions, mut notes, mut left_out) = (Vec::new(), Vec::new(), 0);
+        for (partition, progressed) in &mut self.positions {
+            let position = if self.tree.has_windows() {
+                let bounded = self.home.is_some();
+                // Windows that were over before a restart may be back for a while; nobody reads their rows again.
+                let floor = progressed.committed.as_ref().map_or(i64::MIN, |committed| committed.offset);
+                let floor = if bounded { floor } else { i64::MIN };
+                let noted = self.tree.position(partition, progressed.read.offset, floor, bounded);
+                left_out += noted.left_out;
+                if bounded {
+                    let (offset, metadata) = (noted.low, noted.text);
+                    Some(Position { partition: partition.clone(), offset, metadata })
+                } else {
+                    notes.push((partition.clone(), Note { low: noted.low, windows: noted.text }));
+                    progressed.before(noted.low)
+                }
+            } else if progressed.read.offset >= progressed.dealt_with {
+                progressed.note = None;
+                Some(progressed.read.clone())
+            } else {
+                // The chain had a window once. A position without its note says that nothing behind it has been dealt with.
+                None
+            };
+            positions.extend(position.filter(|p| spoke || progressed.committed.as_ref() != Some(p)));
+        }
+        if left_out > 0 && self.left_out.replace(left_out).is_none() {
+            tracing::warn!(
+                chain = self.name,
+                "{left_out} late rows have no room in the committed position: should the chain start again while their \
+                 sessions are open, they may count in them"
+            );
+        }
+        (positions, notes)
     }
 
     /// Appends where a plugin's source stands, with the notes of its windows. False where it stands where it stood.

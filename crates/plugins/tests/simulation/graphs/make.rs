@@ -490,7 +490,9 @@ impl Maker<'_> {
             return self.steps(&name, "from", open.rows);
         }
         // Dead letters of two steps may come together. Late rows are looked at with their window, each by themselves.
-        let of_dead = |open: &Open| open.references.iter().all(|reference| reference.ends_with(".dead"));
+        let is_dead =
+            |reference: &String| reference.rsplit_once('.').is_some_and(|(_, output)| output == "dead");
+        let of_dead = |open: &Open| open.references.iter().all(is_dead);
         let other = self.open.iter().position(|other| of_dead(other) && other.rows.tree == open.rows.tree);
         if of_dead(&open)
             && let Some(other) = other
