@@ -313,7 +313,9 @@ pipelines:
         let view = View { figures: run.figures(), control: run.control(), clock };
         let since = loop {
             let now = view.clock.elapsed();
-            if let Some(held) = view.figures[1].chain.standing.holds_thread(now).filter(|h| !h.is_zero()) {
+            let alone = view.live(now).chains[0].state == "ended";
+            let held = view.figures[1].chain.standing.holds_thread(now);
+            if let Some(held) = held.filter(|held| alone && !held.is_zero()) {
                 break now.saturating_sub(held);
             }
             std::thread::sleep(Duration::from_millis(1));
