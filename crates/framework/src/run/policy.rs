@@ -3,8 +3,10 @@
 use super::dead;
 use super::tree::Tree;
 use crate::batch::{Batch, Partition};
+use crate::clock::Millis;
 use crate::error::{Error, Result};
 use crate::graph::OnError;
+use crate::metrics::StepMetrics;
 use crate::plugin::SourceReject;
 
 /// How many of a step's unusable records are logged one by one before it goes quiet.
@@ -22,14 +24,8 @@ impl Tree {
         if rejects.is_empty() {
             return Ok(());
         }
-        let (policy, now) = (self.nodes[index].on_error, self.clock.now());
-        let dead = if replay {
-            again(policy, partition, rejects, now)?
-        } else {
-            let seen = self.metrics[index].reject(rejects.iter().map(|r| r.reason.as_str()));
-            apply_policy(policy, partition, rejects, seen, &self.place(index), now)?
-        };
-        if let Some(batch) = dead {
+        let step = (self.nodes[index].on_error, &*self.metrics[index], &*self.place(index));
+        if let Some(batch) = apply(step, partition, rejects, replay, self.clock.now())? {
             let outputs = std::mem::take(&mut self.nodes[index].outputs.dead);
             self.enqueue(&outputs, batch);
             self.nodes[index].outputs.dead = outputs;
@@ -38,17 +34,18 @@ impl Tree {
     }
 }
 
-/// What a step's `on_error` makes of records that could not be used: an error, nothing, or a batch for the `dead` output. `seen` is how many the
-/// step had before.
-pub(crate) fn apply_policy(
-    policy: OnError,
+/// What a step's `on_error` makes of records that could not be used: an error, nothing, or a batch for the `dead` output. A step is
+/// its `on_error`, its metrics and its place. Records that are read again were counted and told before.
+pub(super) fn apply(
+    (policy, metrics, place): (OnError, &StepMetrics, &str),
     partition: &Partition,
     rejects: &[SourceReject],
-    seen: u64,
-    place: &str,
-    now: i64,
+    replay: bool,
+    now: Millis,
 ) -> Result<Option<Batch>> {
+    let seen = if replay { 0 } else { metrics.reject(rejects.iter().map(|r| r.reason.as_str())) };
     match policy {
+        OnError::Fail | OnError::Skip if replay => Ok(None),
         OnError::Fail => {
             let (at, reason) =
                 rejects.first().map_or(("", "a record could not be used"), |r| (&r.place, &r.reason));
@@ -63,19 +60,6 @@ pub(crate) fn apply_policy(
             }
             Ok(None)
         }
-        OnError::DeadLetter => dead::batch(partition, rejects, now, false).map(Some),
-    }
-}
-
-/// The batch for the `dead` output of a step whose rejects are read again.
-pub(crate) fn again(
-    policy: OnError,
-    partition: &Partition,
-    rejects: &[SourceReject],
-    now: i64,
-) -> Result<Option<Batch>> {
-    match policy {
-        OnError::Fail | OnError::Skip => Ok(None),
-        OnError::DeadLetter => dead::batch(partition, rejects, now, true).map(Some),
+        OnError::DeadLetter => dead::batch(partition, rejects, now, replay).map(Some),
     }
 }

@@ -13,7 +13,7 @@ use crate::run::FailPoint;
 use crate::run::changelog::{self, Kept, Progress};
 use crate::run::input::InputEvent;
 use crate::run::notes::{InChangelog, Matched, Notes};
-use crate::run::policy::{again, apply_policy};
+use crate::run::policy;
 
 /// How much of a batch an event has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,13 +242,8 @@ impl Chain {
         }
         let now = self.environment.options.clock.now();
         let place = format!("{}.{}", self.name, self.source_id);
-        let applied = if replay {
-            again(self.on_error, partition, rejects, now)
-        } else {
-            let seen = self.steps[0].reject(rejects.iter().map(|r| r.reason.as_str()));
-            apply_policy(self.on_error, partition, rejects, seen, &place, now)
-        };
-        match applied.map_err(|e| e.at(place))? {
+        let step = (self.on_error, &*self.steps[0], &*place);
+        match policy::apply(step, partition, rejects, replay, now).map_err(|e| e.at(place))? {
             Some(batch) => self.tree.push(&self.outputs.dead, batch, &mut self.writers).await,
             None => Ok(()),
         }
