@@ -111,6 +111,11 @@ impl Assigned {
     }
 }
 
+/// The end of the last window that was closed for the partition of this number.
+pub(super) fn closed_until(partitions: &BTreeMap<Partition, Assigned>, number: u32) -> Option<Millis> {
+    partitions.values().find(|assigned| assigned.number == number)?.closed_until
+}
+
 /// The state of a window step.
 pub struct WindowOperator {
     pub(super) settings: WindowSettings,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::fire::Purpose;
 use super::keys::NONE;
-use super::operator::{Part, WindowOperator, WindowOutput};
+use super::operator::{Part, WindowOperator, WindowOutput, closed_until};
 use super::progress::Progress;
 use super::settings::TimeMode;
 use super::tally::Tally;
@@ -487,8 +487,7 @@ impl WindowOperator {
 
     /// The end of the last window that was closed for a partition.
     fn closed_until(&self, number: u32) -> Millis {
-        let assigned = self.partitions.values().find(|a| a.number == number);
-        assigned.and_then(|a| a.closed_until).unwrap_or(Millis::MIN)
+        closed_until(&self.partitions, number).unwrap_or(Millis::MIN)
     }
 
     /// Adds the rows of `order` to their panes, and leaves it empty.

@@ -1,7 +1,7 @@
 //! Rows into sessions, and sessions into results.
 
 use super::keys::NONE;
-use super::operator::{WindowOperator, WindowOutput};
+use super::operator::{WindowOperator, WindowOutput, closed_until};
 use super::progress::Progress;
 use super::result::{Give, Slots};
 use super::rows::Incoming;
@@ -132,8 +132,7 @@ impl WindowOperator {
     pub(super) fn close_sessions(&mut self, watermark: Millis, out: &mut WindowOutput) -> Result<()> {
         let replaying = watermark < Millis::MAX && self.is_replaying();
         let Some(sessions) = self.sessions.as_mut().filter(|_| !replaying) else { return Ok(()) };
-        let partitions = &self.partitions;
-        let before = |number| partitions.values().find(|a| a.number == number).and_then(|a| a.closed_until);
+        let before = |number| closed_until(&self.partitions, number);
         let (given, over) = sessions.close(watermark, self.settings.lateness, before);
         self.give_sessions(&given, false, out)?;
         let rows: u64 = over.iter().map(|(_, rows)| rows).sum();
@@ -152,8 +151,7 @@ impl WindowOperator {
     /// Gives the sessions that are open at the end of the data; gives the greatest end of all.
     pub(super) fn end_sessions(&mut self, out: &mut WindowOutput) -> Result<Option<Millis>> {
         let Some(sessions) = &mut self.sessions else { return Ok(None) };
-        let partitions = &self.partitions;
-        let before = |number| partitions.values().find(|a| a.number == number).and_then(|a| a.closed_until);
+        let before = |number| closed_until(&self.partitions, number);
         let given = sessions.end(before);
         self.give_sessions(&given, false, out)?;
         Ok(given.last().map(|session| session.end))
@@ -165,8 +163,7 @@ impl WindowOperator {
             return;
         }
         let Some(sessions) = self.sessions.as_mut() else { return };
-        let partitions = &self.partitions;
-        let before = |number| partitions.values().find(|a| a.number == number).and_then(|a| a.closed_until);
+        let before = |number| closed_until(&self.partitions, number);
         let back = sessions.back(self.settings.lateness, before);
         self.in_flight += back;
         self.again += back;
