@@ -9,21 +9,20 @@
 
 mod forms;
 mod half;
+#[path = "../support/job.rs"]
+mod job;
 mod odd;
 #[path = "../support/mod.rs"]
 mod support;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use pipectl_framework::clock::Clock;
-use pipectl_framework::log::Log;
 use pipectl_framework::metrics::Balance;
-use pipectl_framework::run::{Run, RunOptions};
-use pipectl_framework::testing::START;
+use pipectl_framework::run::RunOptions;
 use pipectl_plugins as _;
 use serde_json::Value;
-use support::{planned, read};
+use support::read;
 
 /// A folder with a pipeline, its log on disk and its files.
 pub(crate) struct Job {
@@ -42,9 +41,7 @@ pub(crate) struct Ended {
 
 impl Job {
     pub(crate) fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        let runtime = runtime.unwrap();
-        let clock = runtime.block_on(async { Clock::manual(START) });
+        let (runtime, clock) = job::standing();
         Self { folder: tempfile::tempdir().unwrap(), clock, runtime }
     }
 
@@ -63,30 +60,9 @@ impl Job {
 
     /// Runs the chains to the end of their data, with the text of the first failure.
     pub(crate) fn try_once(&self, chains: &str) -> Result<Ended, String> {
-        let yaml =
-            format!("name: t\nconnections:\n  kafka: {{ brokers: embedded:log }}\npipelines:\n{chains}");
-        let plan = planned(&yaml, self.folder.path());
         let options = RunOptions { once: true, ..RunOptions::new(self.clock.clone()) };
-        self.runtime.block_on(async {
-            let (run, mut notices) = Run::start(plan, &options);
-            let figures = run.figures();
-            let outcome = run.wait().await;
-            if let Some((chain, error)) = outcome.failures.first() {
-                let help = error.help().map(|help| format!("\n{help}")).unwrap_or_default();
-                return Err(format!("{chain}: {error}{help}"));
-            }
-            for chain in figures.iter() {
-                for (step, metrics) in &chain.steps {
-                    let balance = metrics.balance();
-                    assert!(balance.holds(), "{}.{step}: {balance:?}", chain.name);
-                }
-            }
-            let mut told = Vec::new();
-            while let Some(notice) = notices.recv().await {
-                told.push(format!("{notice:?}"));
-            }
-            Ok(Ended { told, source: figures[0].steps[0].1.balance() })
-        })
+        let (told, figures) = job::run(&self.runtime, self.folder.path(), chains, &options)?;
+        Ok(Ended { told, source: figures[0].steps[0].1.balance() })
     }
 
     /// The same; a failure is the test's.
@@ -96,16 +72,7 @@ impl Job {
 
     /// The rows of a topic.
     pub(crate) fn topic(&self, name: &str) -> Vec<Value> {
-        let yaml = "name: log
-connections:
-  kafka: { brokers: embedded:log }
-pipelines:
-  show:
-    - source: kafka
-      with: { topic: in, format: text }
-    - sink: stdout
-";
-        let log: Arc<dyn Log> = planned(yaml, self.folder.path()).connections[0].1.clone();
+        let log = job::log(self.folder.path());
         self.runtime.block_on(read(&log, name))
     }
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use pipectl_framework::clock::Clock;
 use pipectl_framework::log::{Append, Log, TopicSpec, WriterOptions};
-use pipectl_framework::run::{Run, RunOptions};
+use pipectl_framework::run::RunOptions;
 use pipectl_framework::testing::START;
 use serde_json::Value;
 
-use crate::support::{planned, read};
+use crate::run;
+use crate::support::read;
 
 pub(crate) const MINUTE: i64 = 60_000;
 
@@ -35,9 +36,7 @@ pub(crate) enum End {
 
 impl Job {
     pub(crate) fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        let runtime = runtime.unwrap();
-        let clock = runtime.block_on(async { Clock::manual(START) });
+        let (runtime, clock) = run::standing();
         Self { folder: tempfile::tempdir().unwrap(), clock, runtime, reset: Vec::new() }
     }
 
@@ -47,38 +46,12 @@ impl Job {
 
     /// Runs the chains, with the text of each failure.
     pub(crate) fn run(&self, chains: &str, end: End) -> Result<Vec<String>, String> {
-        let yaml =
-            format!("name: t\nconnections:\n  kafka: {{ brokers: embedded:log }}\npipelines:\n{chains}");
-        let plan = planned(&yaml, self.path());
         let options = RunOptions {
             once: end == End::Once,
             reset_state: self.reset.clone(),
             ..RunOptions::new(self.clock.clone())
         };
-        self.runtime.block_on(async {
-            let (run, mut notices) = Run::start(plan, &options);
-            if end == End::Stopped {
-                tokio::time::sleep(Duration::from_secs(8)).await;
-                run.control().drain();
-            }
-            let figures = run.figures();
-            let outcome = run.wait().await;
-            if let Some((chain, error)) = outcome.failures.first() {
-                let help = error.help().map(|help| format!("\n{help}")).unwrap_or_default();
-                return Err(format!("{chain}: {error}{help}"));
-            }
-            for chain in figures.iter() {
-                for (step, metrics) in &chain.steps {
-                    let balance = metrics.balance();
-                    assert!(balance.holds(), "{}.{step}: {balance:?}", chain.name);
-                }
-            }
-            let mut told = Vec::new();
-            while let Some(notice) = notices.recv().await {
-                told.push(format!("{notice:?}"));
-            }
-            Ok(told)
-        })
+        run::run(&self.runtime, self.path(), chains, &options).map(|(told, _)| told)
     }
 
     /// Runs the chains; a failure is the test's.
@@ -87,17 +60,7 @@ impl Job {
     }
 
     pub(crate) fn with_log<T>(&self, work: impl AsyncFnOnce(Arc<dyn Log>) -> T) -> T {
-        let yaml = "name: log
-connections:
-  kafka: { brokers: embedded:log }
-pipelines:
-  show:
-    - source: kafka
-      with: { topic: in, format: text }
-    - sink: stdout
-";
-        let plan = planned(yaml, self.path());
-        let log = plan.connections[0].1.clone();
+        let log = run::log(self.path());
         self.runtime.block_on(work(log))
     }
 

@@ -9,6 +9,8 @@
 
 mod job;
 mod renamed;
+#[path = "../support/job.rs"]
+mod run;
 #[path = "../support/mod.rs"]
 mod support;
 
