@@ -6,7 +6,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::cluster::Cluster;
-use crate::support::{Pipeline, assert_snapshot, committed, records, suffix};
+use crate::support::{Pipeline, assert_snapshot, committed, records, suffix, undated};
 
 /// Writes five records, the second and the last without a timestamp. Each says a time in its value.
 fn write(brokers: &str, topic: &str) {
@@ -48,10 +48,7 @@ pipelines:
         assert_eq!(ended.code, Some(code), "{name}: {}", ended.said);
         let counted = ended.said.lines().filter(|line| line.contains("could not use"));
         let said: String = counted.map(|line| format!("{line}\n")).collect();
-        let stamped = |line: &str| {
-            line.split_once(" WARN ").map_or(line.to_owned(), |(_, rest)| format!("WARN {rest}")) + "\n"
-        };
-        let messages: String = (ended.messages(&[]) + &said).lines().map(stamped).collect();
+        let messages = undated(&(ended.messages(&[]) + &said));
         assert_snapshot(&format!("no-time-{name}"), &messages.replace(&suffix, "-X"));
         assert_eq!(records(&cluster.brokers, &out).len(), copied, "{name}");
         let at = committed(&cluster.brokers, &format!("untimed{suffix}.copy"), &input);

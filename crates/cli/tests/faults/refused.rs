@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::cluster::Cluster;
-use crate::support::{Ended, Pipeline, assert_snapshot, records, suffix};
+use crate::support::{Ended, Pipeline, assert_snapshot, records, suffix, undated};
 
 fn now() -> DateTime<Utc> {
     DateTime::from(UNIX_EPOCH + SystemTime::now().duration_since(UNIX_EPOCH).unwrap())
@@ -52,9 +52,7 @@ fn said(ended: &Ended, suffix: &str, times: &[(DateTime<Utc>, &str)]) -> String 
     let counted = ended.said.lines().filter(|line| line.contains("could not use"));
     let all: String = ended.messages(&[]).lines().chain(counted).map(|line| format!("{line}\n")).collect();
     let all = times.iter().fold(all, |all, (time, name)| all.replace(&text(*time), name));
-    let stamped =
-        |line: &str| line.split_once(" WARN ").map_or(line.to_owned(), |(_, rest)| format!("WARN {rest}\n"));
-    all.replace(suffix, "-X").lines().map(stamped).map(|line| line.trim_end().to_owned() + "\n").collect()
+    undated(&all.replace(suffix, "-X")).lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
 fn ids(brokers: &str, topic: &str) -> Vec<usize> {

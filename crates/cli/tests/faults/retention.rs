@@ -1,7 +1,7 @@
 //! Rows that are older than their topic keeps records.
 
 use crate::cluster::Cluster;
-use crate::support::{Pipeline, assert_snapshot, suffix};
+use crate::support::{Pipeline, assert_snapshot, suffix, undated};
 
 #[test]
 fn rows_that_their_topic_soon_deletes_are_told_unless_it_keeps_them() {
@@ -26,10 +26,7 @@ pipelines:
         std::fs::write(pipeline.folder.path().join("rows.csv"), rows).unwrap();
         let ended = pipeline.once();
         assert_eq!(ended.code, Some(0), "{}", ended.said);
-        let stamped = |line: &str| {
-            line.split_once(" WARN ").map_or(line.to_owned(), |(_, rest)| format!("WARN {rest}")) + "\n"
-        };
-        let messages: String = ended.messages(&[(&suffix, "-X")]).lines().map(stamped).collect();
+        let messages = undated(&ended.messages(&[(&suffix, "-X")]));
         assert_snapshot(&format!("old-rows-{}", retention.unwrap_or("default")), &messages);
         assert_eq!(cluster.property(&format!("out{suffix}"), "retention.ms"), kept);
     }

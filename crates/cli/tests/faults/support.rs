@@ -190,6 +190,13 @@ pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
+/// Messages without the times at which warnings were logged.
+pub(crate) fn undated(messages: &str) -> String {
+    let undated =
+        |line: &str| line.split_once(" WARN ").map_or(line.to_owned(), |(_, rest)| format!("WARN {rest}"));
+    messages.lines().map(|line| undated(line) + "\n").collect()
+}
+
 /// Compares with the snapshot `fault-NAME`.
 pub(crate) fn assert_snapshot(name: &str, messages: &str) {
     insta::with_settings!({

@@ -1,7 +1,7 @@
 //! Rows that are larger than their topic takes: `on_error` of the sink decides, before anything is sent.
 
 use crate::cluster::Cluster;
-use crate::support::{Pipeline, assert_snapshot, records, suffix};
+use crate::support::{Pipeline, assert_snapshot, records, suffix, undated};
 
 /// Copies a file of four rows to the topic `out`, which takes 8,000 bytes; with its key, which is the same, the third is larger; the second and
 /// the fourth fit, but not together.
@@ -50,10 +50,7 @@ fn a_row_that_is_larger_than_its_topic_takes_is_for_on_error() {
         let counted = ended.said.lines().filter(|line| line.contains("could not use"));
         let said: String = counted.map(|line| format!("{line}\n")).collect();
         let messages = ended.messages(&[]) + &said;
-        let stamped = |line: &str| {
-            line.split_once(" WARN ").map_or(line.to_owned(), |(_, rest)| format!("WARN {rest}"))
-        };
-        let messages: String = messages.lines().map(|line| stamped(line) + "\n").collect();
+        let messages = undated(&messages);
         assert_snapshot(&format!("row-too-large-{on_error}"), &messages.replace(&suffix, "-X"));
         let copied: Vec<usize> = records(&cluster.brokers, &out).iter().map(String::len).collect();
         let letters = records(&cluster.brokers, &dead);
