@@ -7,7 +7,7 @@ use std::time::Duration;
 use pipectl_framework::config::DurationText;
 use pipectl_framework::metrics::{ChainFigures, StepMetrics};
 
-/// A table of all steps. In each row, in = out + filtered + late + dead + in flight.
+/// A table of all steps. In each row, in = out + filtered + late + dead + in flight, once its chain is over.
 pub(crate) fn summary(figures: &[ChainFigures], took: Duration) -> String {
     let head = ["chain", "step", "in", "out", "filtered", "late", "dead", "in flight"].map(str::to_owned);
     let mut rows = vec![head];
@@ -15,7 +15,7 @@ pub(crate) fn summary(figures: &[ChainFigures], took: Duration) -> String {
     for chain in figures {
         for (index, (id, metrics)) in chain.steps.iter().enumerate() {
             let b = metrics.balance();
-            if !b.holds() {
+            if chain.is_over() && !b.holds() {
                 unbalanced.push(format!("{}.{id}", chain.name));
             }
             let name = if index == 0 { chain.name.clone() } else { String::new() };
@@ -58,6 +58,10 @@ pub(crate) fn summary(figures: &[ChainFigures], took: Duration) -> String {
             }
         }
     }
+    let cut: Vec<&str> = figures.iter().filter(|chain| !chain.is_over()).map(|chain| &*chain.name).collect();
+    if !cut.is_empty() {
+        let _ = writeln!(out, "did not stop, and counted no further: {}", cut.join(", "));
+    }
     if !unbalanced.is_empty() {
         let _ = writeln!(out, "the balance does not hold in: {} (please report this)", unbalanced.join(", "));
     }
@@ -96,6 +100,7 @@ pub(crate) fn log_balance(figures: &[ChainFigures]) {
                 dead = b.dead,
                 in_flight = b.in_flight,
                 holds = b.holds(),
+                over = chain.is_over(),
                 "balance"
             );
             if let Some(late) = late(metrics) {

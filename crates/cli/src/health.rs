@@ -133,11 +133,11 @@ impl View {
     pub(crate) fn unfinished(&self) -> Vec<String> {
         let now = self.clock.elapsed();
         let of = |chain: &ChainFigures| {
-            let (state, _) = chain.chain.standing.state();
-            if matches!(state, State::Ended | State::Failed { .. }) {
+            if chain.is_over() {
                 return None;
             }
             let standing = &chain.chain.standing;
+            let (state, _) = standing.state();
             let held = standing.holds_thread(now).filter(|held| *held >= Duration::from_secs(1));
             let what = match (held, standing.doing(now), &state) {
                 (Some(held), ..) => format!("has not come back from a call for {} s", held.as_secs()),

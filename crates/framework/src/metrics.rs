@@ -173,3 +173,11 @@ pub struct ChainFigures {
     /// Each step's id and counters, in the order of the file.
     pub steps: Vec<(String, Arc<StepMetrics>)>,
 }
+
+impl ChainFigures {
+    /// True once the chain is over: its counters no longer change, and the balance of each step must hold.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.chain.standing.state().0, State::Ended | State::Failed { .. })
+    }
+}
