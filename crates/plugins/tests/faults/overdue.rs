@@ -50,13 +50,30 @@ impl Sink for Slow {
 
 /// A copy beside such a sink, over a log that ends what is open for too long.
 fn copied(millis: u64) -> Ran {
+    slowly("copies", &copy("", "", ""), millis)
+}
+
+/// The same from the file itself.
+fn copied_from_file(millis: u64) -> Ran {
+    let rows = "  rows:
+    - source: csv
+      with: { path: rows.csv }
+    - sink: kafka
+      with: { connection: one, topic: rows, value: n }
+";
+    slowly("rows", rows, millis)
+}
+
+/// The last chain of `yaml`, which writes `topic`, with a slow sink as well.
+fn slowly(topic: &str, yaml: &str, millis: u64) -> Ran {
+    let append = format!("one: append {topic}");
     let (mut began, mut ended): (Option<Instant>, usize) = (None, 0);
     let watch = Watch::new(move |done| match done {
-        "one: append copies" => {
+        _ if done == append => {
             began.get_or_insert_with(Instant::now);
             None
         }
-        "one: commit with positions" => {
+        "one: commit with positions" | "one: commit" => {
             let age = began.take().map_or(Duration::ZERO, |began| began.elapsed());
             ended += usize::from(age >= LONGEST);
             assert!(ended < 20, "the same is tried again for ever");
@@ -68,7 +85,7 @@ fn copied(millis: u64) -> Ran {
         }
     });
     let slow = format!("    - sink: slow\n      with: {{ millis: {millis} }}\n");
-    run(&(copy("", "", "") + &slow), &watch)
+    run(&format!("{yaml}{slow}"), &watch)
 }
 
 #[test]
@@ -78,6 +95,25 @@ fn a_transaction_that_takes_too_long_is_split() {
     assert_eq!(ran.failure, None);
     assert_eq!(ran.values(0, "copies"), numbers());
     assert_eq!(ran.rows_in, [100, 100, 100, 100, 100]);
+}
+
+#[test]
+fn a_transaction_of_a_file_that_takes_too_long_is_split() {
+    let ran = copied_from_file(200);
+    assert_eq!(ran.failure, None);
+    assert_eq!(ran.values(0, "rows"), numbers());
+    assert_eq!(ran.rows_in, [100, 100, 100]);
+}
+
+#[test]
+fn one_of_a_file_that_cannot_be_split_ends_the_run() {
+    let said = copied_from_file(20_000).failure.unwrap();
+    assert!(
+        said.starts_with(
+            "rows: a transaction may stay open for 10 s, and the chain took longer 4 times in a row"
+        ),
+        "{said}"
+    );
 }
 
 #[test]

@@ -344,14 +344,16 @@ impl Chain {
         !self.goes_on() && self.input.is_topic()
     }
 
-    /// A worker that reads a topic has its transactional id for itself. Where it stood still for longer than a transaction may take, the log has
-    /// ended that: its partitions are another's by now, and it joins again. Otherwise somebody else took the id.
+    /// Where the chain stood still for longer than a transaction may take, the log has ended that; its partitions, or its turn, may be
+    /// another's by now, and it joins again. Otherwise somebody else took the id: for a file the worker whose turn it is, while one that
+    /// reads a topic has its id for itself.
     fn fenced(&self, error: Error) -> Error {
-        let Some(id) = self.transactional_id.as_ref().filter(|_| self.input.is_topic()) else { return error };
-        if error.consequence() != Consequence::Fenced {
+        let Some(id) = self.transactional_id.as_ref() else { return error };
+        let young = self.writers.transaction_is_young();
+        if error.consequence() != Consequence::Fenced || (young && !self.input.is_topic()) {
             return error;
         }
-        let fenced = if self.writers.transaction_is_young() {
+        let fenced = if young {
             Error::new(
                 Consequence::Fenced,
                 format!("another process has taken this worker's transactional id, `{id}`: {error}"),

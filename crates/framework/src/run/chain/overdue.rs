@@ -11,7 +11,7 @@ const LESS: u32 = 6;
 impl Chain {
     /// True where the log has ended the transaction, and the chain was too long in coming back to it.
     pub(super) fn is_overdue(&self, error: &Error) -> bool {
-        error.consequence() == Consequence::Fenced && self.input.is_topic() && self.writers.overdue()
+        error.consequence() == Consequence::Fenced && self.writers.overdue()
     }
 
     /// From its next opening on the chain reads less at a time, until it has committed.
