@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arrow_schema::Schema;
 
-use super::plan::{ChainPlan, Node, NodeBody, OnError, Plan, REPLAY_ROWS, REPLAY_TIME, Sharing};
+use super::plan::{ChainPlan, NodeBody, OnError, Plan, REPLAY_ROWS, REPLAY_TIME, Sharing};
 use crate::config::Retry;
 use crate::plugin::{SourceBody, type_name};
 use crate::window::WindowOperator;
@@ -22,8 +22,6 @@ pub enum Delivery {
     Anew,
     /// Every copy shows what it reads while it runs.
     Live,
-    /// A step may keep state that nobody keeps for it: what a crash does to the results is its own affair.
-    NotKnown,
 }
 
 impl Delivery {
@@ -34,7 +32,6 @@ impl Delivery {
             Self::AtLeastOnce => "at least once",
             Self::Anew => "begins anew",
             Self::Live => "live",
-            Self::NotKnown => "not known",
         }
     }
 }
@@ -185,18 +182,6 @@ pub(super) fn promise(plan: &Plan, chain: &ChainPlan) -> Promise {
         SourceBody::Log(_) => "the position in the topic".to_owned(),
         SourceBody::Custom(..) => format!("the position (in topic `{}.positions`)", plan.name),
     };
-    let keeps_state = |node: &&Node| matches!(&node.body, NodeBody::Transform(t) if t.keeps_state());
-    if let Some(node) = chain.nodes.iter().find(keeps_state) {
-        let (id, plugin) = (&node.id, &node.plugin);
-        let why = format!(
-            "`{id}` may keep state between rows, which nobody keeps for it: after a fault it meets rows again with that \
-             state, and may leave some out that are in no result."
-        );
-        let remedy = format!(
-            "where what `{plugin}` gives for a row depends on that row alone, its plugin can say so: `Transform::keeps_state`"
-        );
-        return Promise::new(Delivery::NotKnown, why, remedy);
-    }
     if chain.at_least_once {
         let why = format!(
             "`delivery: at_least_once`: results are written first, then {position}: after a crash what came since the last commit is written again."
@@ -212,7 +197,7 @@ pub(super) fn promise(plan: &Plan, chain: &ChainPlan) -> Promise {
             NodeBody::Topic(connection, _) | NodeBody::Repartition(connection, ..) => {
                 Some(*connection) != home
             }
-            NodeBody::Transform(_) | NodeBody::Window(_) => false,
+            NodeBody::Transform(..) | NodeBody::Window(_) => false,
         })
         .map(|node| node.id.as_str())
         .collect();

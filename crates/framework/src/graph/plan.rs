@@ -177,8 +177,8 @@ pub struct Node {
 
 /// The part of a step that does the work.
 pub enum NodeBody {
-    /// Changes rows.
-    Transform(Box<dyn Transform>),
+    /// Changes rows, to such as have this schema.
+    Transform(Box<dyn Transform>, SchemaRef),
     /// Counts rows per key and window.
     Window(Box<WindowOperator>),
     /// Writes rows to a sink of the plugin's own.
@@ -187,6 +187,18 @@ pub enum NodeBody {
     Topic(usize, LogSink),
     /// Writes rows to a topic of the framework's own, from which the chain's second part reads them by key.
     Repartition(usize, Box<Repartition>, Speaker),
+}
+
+impl NodeBody {
+    /// What a person calls it.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Transform(..) => "transform",
+            Self::Window(_) => "window",
+            Self::Sink(_) | Self::Topic(..) => "sink",
+            Self::Repartition(..) => "repartition",
+        }
+    }
 }
 
 impl ChainPlan {

@@ -208,9 +208,10 @@ impl Planner<'_> {
         let Build::Transform(build) = plugin.build else { return Bound::nothing(given_by) };
         let mut attempt = self.attempt(&first.input, &step.with, |input, _| build(&step.with, input));
         let Some(bound) = attempt.bound.take() else { return Bound::nothing(given_by) };
+        let promised = bound.schema.clone();
         let output = Input { schema: bound.schema, given_by };
         let output = attempt.output(&first.input, &bound.reads, output);
-        Bound { body: Some((NodeBody::Transform(bound.body), bound.reads)), output }
+        Bound { body: Some((NodeBody::Transform(bound.body, promised), bound.reads)), output }
     }
 
     fn window(&mut self, plugin: &Plugin, step: &StepDecl, first: &Given) -> Bound {

@@ -27,7 +27,7 @@ pub fn map_text<F>(
     function: F,
 ) -> Result<BoundTransform, Problem>
 where
-    F: for<'a> Fn(Option<&'a str>) -> Option<std::borrow::Cow<'a, str>> + Send + 'static,
+    F: for<'a> Fn(Option<&'a str>) -> Option<std::borrow::Cow<'a, str>> + Send + Sync + 'static,
 {
     let source = input.text_column(path, from)?;
     let mut fields: Vec<_> = input.schema.fields().iter().cloned().collect();
@@ -56,13 +56,9 @@ struct MapText<F> {
 
 impl<F> Transform for MapText<F>
 where
-    F: for<'a> Fn(Option<&'a str>) -> Option<std::borrow::Cow<'a, str>> + Send + 'static,
+    F: for<'a> Fn(Option<&'a str>) -> Option<std::borrow::Cow<'a, str>> + Send + Sync + 'static,
 {
-    fn keeps_state(&self) -> bool {
-        false
-    }
-
-    fn apply(&mut self, batch: Batch, _rejects: &mut Rejects) -> Result<Batch> {
+    fn apply(&self, batch: Batch, _rejects: &mut Rejects) -> Result<Batch> {
         let values = batch.column(self.source).as_string::<i32>();
         let mut mapped = StringBuilder::with_capacity(values.len(), values.value_data().len());
         for value in values {

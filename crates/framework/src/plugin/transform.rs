@@ -9,23 +9,16 @@ use crate::batch::Batch;
 use crate::config::Problem;
 use crate::error::Result;
 
-/// Does the work of a transform. One object per chain. It may keep state between batches, but nobody keeps that for it: a
-/// restart starts it anew, and after a passing fault it meets rows again with the state that it had. So a chain is called
-/// exactly once only where its transforms say that they [keep none](Self::keeps_state).
-pub trait Transform: Send {
+/// Does the work of a transform. One object per chain, which cannot change: what it gives for a row depends on that row alone. After
+/// a fault or a restart rows are read again, and whatever it had kept of them would be of another time.
+pub trait Transform: Send + Sync {
     /// Called once per batch, in the order of the source. Gives the rows that go on, with the schema that
     /// [`BoundTransform`] promised. Rows may be left out (counted as `filtered`) or rejected (see [`Rejects`]), and a row's
     /// time and offset stay with it ([`Batch::filter`] and [`Batch::take`] see to that).
     ///
     /// # Errors
     /// Any error ends this try of the chain; a `Fatal` one ends the run. A bad *row* is not an error: reject it.
-    fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch>;
-
-    /// False where what it gives for a row depends on that row alone. What `pipectl explain` promises of the chain depends
-    /// on it.
-    fn keeps_state(&self) -> bool {
-        true
-    }
+    fn apply(&self, batch: Batch, rejects: &mut Rejects) -> Result<Batch>;
 }
 
 /// Which columns of its input a step looks at; planning tells the source, which then need not read the others.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::rows::NewRows;
 use super::tree::Tree;
 use super::writers::Writers;
 use crate::batch::{Partition, Times};
@@ -125,9 +126,10 @@ impl Tree {
     pub(super) async fn repartition(
         &mut self,
         index: usize,
-        batch: &crate::batch::Batch,
+        rows: &NewRows,
         writers: &mut Writers,
     ) -> Result<()> {
+        let batch = rows.batch();
         let NodeBody::Repartition(connection, repartition, _) = &self.nodes[index].body else {
             return Ok(());
         };

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use arrow_array::Array;
 
+use super::promises::Promiser;
 use crate::error::{Error, Result};
 use crate::plugin::{Encoded, RecordMap, Rejects};
 
@@ -85,8 +86,7 @@ impl Checked {
 }
 
 fn mistake(format: &str, what: &str) -> Error {
-    Error::fatal(format!("the format `{format}` {what}"))
-        .remedy("this is a mistake in the format: report it to whoever wrote it")
+    Promiser { kind: "format", plugin: format, place: None }.broke(what)
 }
 
 fn number(count: usize, what: &str) -> String {

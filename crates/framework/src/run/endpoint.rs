@@ -7,7 +7,9 @@ use arrow_array::BooleanArray;
 use super::dead;
 use super::encoded::Checked;
 use super::large::{self, Limits};
+use super::promises::Promiser;
 use super::refused::OfTopic;
+use super::rows::{AgainRows, NewRows};
 use super::tree::Tree;
 use super::writers::Writers;
 use crate::batch::Batch;
@@ -19,7 +21,8 @@ use crate::plugin::{Encoded, LogSink, Rejects, Sink};
 
 impl Tree {
     /// Gives a batch to a sink of a plugin's own.
-    pub(super) async fn write(&mut self, index: usize, batch: &Batch) -> Result<()> {
+    pub(super) async fn write(&mut self, index: usize, rows: &NewRows) -> Result<()> {
+        let batch = rows.batch();
         let node = &mut self.nodes[index];
         let NodeBody::Sink(sink) = &mut node.body else { return Ok(()) };
         let rejected = unusable(&mut **sink, batch, &mut self.rejects, &node.plugin)?;
@@ -35,7 +38,8 @@ impl Tree {
     }
 
     /// Writes a batch to a sink's topic.
-    pub(super) async fn append(&mut self, index: usize, batch: &Batch, writers: &mut Writers) -> Result<()> {
+    pub(super) async fn append(&mut self, index: usize, rows: &NewRows, writers: &mut Writers) -> Result<()> {
+        let batch = rows.batch();
         let NodeBody::Topic(connection, sink) = &mut self.nodes[index].body else { return Ok(()) };
         let limits = self.limits.get(index).copied().unwrap_or_default();
         let refused = self.refused.of(&sink.topic);
@@ -66,7 +70,8 @@ impl Tree {
 
     /// Rows that are read again were written before: an endpoint only finds anew which of them it rejected, where a window
     /// may count those.
-    pub(super) fn endpoint_again(&mut self, index: usize, batch: &Batch) -> Result<()> {
+    pub(super) fn endpoint_again(&mut self, index: usize, rows: &AgainRows) -> Result<()> {
+        let batch = rows.batch();
         let node = &mut self.nodes[index];
         if node.outputs.dead.is_empty() {
             return Ok(());
@@ -110,20 +115,8 @@ fn unusable(
 ) -> Result<HashSet<usize>> {
     rejects.clear();
     sink.unusable(batch, rejects)?;
-    settled(rejects, batch.rows(), "sink", plugin)
-}
-
-/// The rows that a plugin rejected, each once; an error where there is no such row.
-pub(super) fn settled(
-    rejects: &mut Rejects,
-    rows: usize,
-    kind: &str,
-    plugin: &str,
-) -> Result<HashSet<usize>> {
-    rejects.settle(rows).map_err(|row| {
-        let mistake = format!("the {kind} `{plugin}` rejected row {row} of {rows}, counted from 0");
-        Error::fatal(mistake).remedy("this is a mistake in the plugin: report it to whoever wrote it")
-    })
+    let rows = batch.rows();
+    rejects.settle(rows).map_err(|row| Promiser { kind: "sink", plugin, place: None }.rejected(row, rows))
 }
 
 /// A batch without some of its rows.

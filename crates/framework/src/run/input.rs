@@ -4,8 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use arrow_buffer::ScalarBuffer;
+use arrow_schema::SchemaRef;
 
 use super::channels::channel;
+use super::promises::{Promiser, caught_now};
+use super::rows::between;
 use super::{dead, untimed};
 use crate::batch::{AsRead, Batch, Origin, Partition};
 use crate::error::{Consequence, Error, Result};
@@ -50,8 +53,27 @@ pub(crate) enum InputEvent {
 /// The most bytes of records that a reader holds ahead of its chain.
 const READ_AHEAD: usize = 16 << 20;
 
+/// The step that an input is of, and what it has promised.
+#[derive(Debug)]
+pub(crate) struct SourceStep {
+    /// `CHAIN.STEP`.
+    pub(crate) place: String,
+    /// The plugin's name.
+    pub(crate) plugin: String,
+    /// The columns of its rows.
+    pub(crate) schema: SchemaRef,
+}
+
+impl SourceStep {
+    fn source(&self) -> Promiser<'_> {
+        Promiser { kind: "source", plugin: &self.plugin, place: Some(&self.place) }
+    }
+}
+
 pub(crate) struct Input {
     reading: Reading,
+    /// The source's step.
+    step: Arc<SourceStep>,
     /// Gives rows the time that stands in their fields.
     stamper: Option<Stamper>,
     unstamped: Rejects,
@@ -63,6 +85,7 @@ enum Reading {
 }
 
 pub(crate) struct CustomInput {
+    step: Arc<SourceStep>,
     source: Box<dyn Source>,
     partition: Partition,
     announced: bool,
@@ -77,6 +100,7 @@ pub(crate) struct CustomInput {
 }
 
 pub(crate) struct TopicInput {
+    step: Arc<SourceStep>,
     log: Arc<dyn Log>,
     settings: LogSource,
     group: Option<Group>,
@@ -97,14 +121,17 @@ pub(crate) struct TopicInput {
 
 impl Input {
     pub(crate) fn new(
+        step: SourceStep,
         body: SourceBody,
         stamper: Option<Stamper>,
         log: Option<Arc<dyn Log>>,
         group: Option<Group>,
         mixed: bool,
     ) -> Result<Self> {
+        let step = Arc::new(step);
         let reading = match body {
             SourceBody::Custom(source, partition) => Reading::Custom(CustomInput {
+                step: step.clone(),
                 source,
                 partition,
                 announced: false,
@@ -114,6 +141,7 @@ impl Input {
                 rest: None,
             }),
             SourceBody::Log(settings) => Reading::Topic(TopicInput {
+                step: step.clone(),
                 log: log.ok_or_else(|| Error::fatal(format!("no connection `{}`", settings.connection)))?,
                 settings,
                 group,
@@ -127,7 +155,7 @@ impl Input {
                 stood: HashMap::new(),
             }),
         };
-        Ok(Self { reading, stamper, unstamped: Rejects::default() })
+        Ok(Self { reading, step, stamper, unstamped: Rejects::default() })
     }
 
     pub(crate) fn is_topic(&self) -> bool {
@@ -153,7 +181,8 @@ impl Input {
                 custom.skip_until = i64::MIN;
                 custom.reached = i64::MIN;
                 custom.rest = None;
-                custom.source.open(context, committed).await
+                let source = self.step.source();
+                source.guards("while it was opened", custom.source.open(context, committed)).await
             }
             Reading::Topic(topic) => {
                 topic.replay_until.clear();
@@ -184,10 +213,14 @@ impl Input {
 
     /// The next event. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<InputEvent> {
-        let event = match &mut self.reading {
-            Reading::Custom(custom) => custom.next().await?,
-            Reading::Topic(topic) => topic.next().await?,
+        let source = self.step.source();
+        let read = async {
+            match &mut self.reading {
+                Reading::Custom(custom) => custom.next().await,
+                Reading::Topic(topic) => topic.next().await,
+            }
         };
+        let event = source.guards("while it read", read).await?;
         self.stamped(event)
     }
 
@@ -336,6 +369,9 @@ impl CustomInput {
         loop {
             return Ok(match self.source.next().await? {
                 SourceEvent::Batch { batch, rejects, position } => {
+                    let source = self.step.source();
+                    source.gives(&self.step.schema, &batch.columns().schema())?;
+                    source.advances(self.reached, &batch, position.offset)?;
                     self.reached = position.offset;
                     self.split_replay(batch, rejects, position)
                 }
@@ -425,7 +461,9 @@ impl TopicInput {
         };
         let (records, said) = if self.mixed { self.split_channels(records)? } else { (records, None) };
         let (records, replay) = self.split_replay(records);
-        let decoder = self.settings.decoder.as_mut();
+        let format =
+            Promiser { kind: "format", plugin: &self.settings.format, place: Some(&self.step.place) };
+        let decoder = (self.settings.decoder.as_mut(), format);
         match said {
             None if self.stamped => decode(decoder, &mut self.rejects, &records, replay),
             None => {
@@ -511,13 +549,17 @@ async fn go_on(
 }
 
 fn decode(
-    decoder: &mut dyn Decoder,
+    (decoder, format): (&mut (dyn Decoder + 'static), Promiser<'_>),
     rejects: &mut Rejects,
     records: &Records,
     replay: bool,
 ) -> Result<InputEvent> {
     rejects.clear();
-    let decoded = decoder.decode(records, rejects)?;
+    let about = || format!("on records {} of {}", between(&records.offsets), records.partition);
+    let decoded = caught_now(|| decoder.decode(records, rejects));
+    let decoded = decoded.unwrap_or_else(|panic| Err(format.panicked(about(), &panic)))?;
+    format.gives(&decoder.schema(), &decoded.columns.schema())?;
+    format.decoded(records, decoded.columns.num_rows(), &decoded.rows, rejects)?;
     let rejected = SourceReject::of_records(records, rejects);
     let (times, offsets, read): (ScalarBuffer<i64>, ScalarBuffer<i64>, _) = match &decoded.rows {
         RowMap::Same => (records.timestamps.clone(), records.offsets.clone(), None),
@@ -573,7 +615,9 @@ mod tests {
     async fn a_source_with_a_rate_is_not_caught_up_before_what_is_read_again_is_back() {
         let partition = Partition::new("file", 0);
         let body = SourceBody::Custom(Box::new(Paced(VecDeque::new())), partition.clone());
-        let mut input = Input::new(body, None, None, None, false).unwrap();
+        let schema = Arc::new(arrow_schema::Schema::empty());
+        let step = SourceStep { place: "a.paced".to_owned(), plugin: "paced".to_owned(), schema };
+        let mut input = Input::new(step, body, None, None, None, false).unwrap();
         let context =
             SourceContext { clock: Clock::manual(0), once: false, batch_rows: 1, keeps_position: false };
         input.open(&context, None).await.unwrap();

@@ -7,9 +7,11 @@ use std::time::Duration;
 use super::large::Limits;
 use super::late::Told;
 use super::passed::Passed;
+use super::promises::{Promiser, caught, caught_now};
 use super::refused::RefusedRecords;
+use super::rows::{Extent, Rows};
 use super::writers::Writers;
-use super::{FailPoint, dead, endpoint};
+use super::{FailPoint, dead};
 use crate::batch::{Batch, Partition};
 use crate::clock::Clock;
 use crate::config::Retry;
@@ -19,6 +21,9 @@ use crate::log::Refused;
 use crate::metrics::StepMetrics;
 use crate::plugin::{Rejects, SinkContext};
 use crate::window::{Ran, WindowOperator, WindowOutput};
+
+/// How long a sink may take to close.
+const LONGEST_CLOSE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Tree {
     pub(super) nodes: Vec<Node>,
@@ -65,10 +70,11 @@ impl Tree {
     pub(crate) async fn open(&mut self, context: &SinkContext) -> Result<Vec<String>> {
         let mut addresses = Vec::new();
         for (index, node) in self.nodes.iter_mut().enumerate() {
-            if let NodeBody::Sink(sink) = &mut node.body {
-                sink.open(context).await.map_err(|e| of_sink(e, index, &node.chain, &node.id))?;
-                addresses.extend(sink.addresses());
-            }
+            let NodeBody::Sink(sink) = &mut node.body else { continue };
+            let promiser = Promiser { kind: "sink", plugin: &node.plugin, place: None };
+            let opened = promiser.guards("while it was opened", sink.open(context)).await;
+            opened.map_err(|e| of_sink(e, index, &node.chain, &node.id))?;
+            addresses.extend(sink.addresses());
         }
         Ok(addresses)
     }
@@ -112,19 +118,20 @@ impl Tree {
     async fn work_off(&mut self, writers: &mut Writers) -> Result<()> {
         while let Some((index, batch)) = self.work.pop() {
             StepMetrics::add(&self.metrics[index].rows_in, fresh_rows(&batch));
-            let done = match (&self.nodes[index].body, batch.origin().replay) {
-                // The one place where rows that are read again are kept from whatever writes them.
-                (NodeBody::Sink(_) | NodeBody::Topic(..) | NodeBody::Repartition(..), true) => {
-                    self.endpoint_again(index, &batch)
-                }
-                _ => self.step(index, batch, writers).await,
-            };
+            let extent = Extent::of(&batch);
+            let done = caught(self.step(index, Rows::of(batch), writers)).await;
+            let done = done.unwrap_or_else(|panic| Err(self.promiser(index).panicked(extent, &panic)));
             if let Err(error) = done {
                 self.work.clear();
                 return Err(error.at(self.place(index)).of(Part::Node(index)));
             }
         }
         Ok(())
+    }
+
+    fn promiser(&self, index: usize) -> Promiser<'_> {
+        let node = &self.nodes[index];
+        Promiser { kind: node.body.kind(), plugin: &node.plugin, place: None }
     }
 
     pub(super) fn place(&self, index: usize) -> String {
@@ -140,40 +147,52 @@ impl Tree {
         }
     }
 
-    async fn step(&mut self, index: usize, batch: Batch, writers: &mut Writers) -> Result<()> {
-        let node = &mut self.nodes[index];
-        let metrics = &self.metrics[index];
-        let rows = batch.rows();
-        let replay = batch.origin().replay;
-        let partition = batch.origin().partition.clone();
-        match &mut node.body {
-            NodeBody::Transform(transform) => {
-                self.rejects.clear();
-                // Cheap: columns are shared, and a rejected row is shown as it came in.
-                let before = batch.clone();
-                let given = transform.apply(batch, &mut self.rejects)?.made_of(&before);
-                let rejected = endpoint::settled(&mut self.rejects, rows, "transform", &node.plugin)?;
-                if !replay {
-                    let passed = Passed::of(&before, &given, &rejected);
-                    StepMetrics::add(&metrics.rows_out, passed.out);
-                    StepMetrics::add(&metrics.made, passed.made);
-                    StepMetrics::add(&metrics.filtered, passed.filtered);
-                }
-                let dead = dead::of_rows(&before, self.rejects.rows());
-                let main = std::mem::take(&mut self.nodes[index].outputs.main);
-                self.enqueue(&main, given);
-                self.nodes[index].outputs.main = main;
-                self.rejected(index, &partition, &dead, replay)
-            }
-            NodeBody::Window(window) => {
+    async fn step(&mut self, index: usize, rows: Rows, writers: &mut Writers) -> Result<()> {
+        match (&mut self.nodes[index].body, rows) {
+            (NodeBody::Transform(..), rows) => self.transform(index, rows.into_batch()),
+            (NodeBody::Window(window), rows) => {
                 let wall = self.clock.now();
-                window.push(&batch, self.clock.elapsed(), wall, &mut self.windowed)?;
-                self.emit(index, &partition, Some(&batch), replay)
+                window.push(rows.batch(), self.clock.elapsed(), wall, &mut self.windowed)?;
+                let pushed = rows.into_batch();
+                let origin = pushed.origin();
+                self.emit(index, &origin.partition, Some(&pushed), origin.replay)
             }
-            NodeBody::Sink(_) => self.write(index, &batch).await,
-            NodeBody::Repartition(..) => self.repartition(index, &batch, writers).await,
-            NodeBody::Topic(..) => self.append(index, &batch, writers).await,
+            (NodeBody::Sink(_), Rows::New(rows)) => self.write(index, &rows).await,
+            (NodeBody::Repartition(..), Rows::New(rows)) => self.repartition(index, &rows, writers).await,
+            (NodeBody::Topic(..), Rows::New(rows)) => self.append(index, &rows, writers).await,
+            // The one place where rows that are read again are kept from whatever writes them.
+            (NodeBody::Sink(_) | NodeBody::Repartition(..) | NodeBody::Topic(..), Rows::Again(rows)) => {
+                self.endpoint_again(index, &rows)
+            }
         }
+    }
+
+    fn transform(&mut self, index: usize, batch: Batch) -> Result<()> {
+        let node = &mut self.nodes[index];
+        let NodeBody::Transform(transform, promised) = &mut node.body else { return Ok(()) };
+        let promiser = Promiser { kind: "transform", plugin: &node.plugin, place: None };
+        self.rejects.clear();
+        // Cheap: columns are shared, and a rejected row is shown as it came in.
+        let before = batch.clone();
+        let (rows, replay) = (before.rows(), before.origin().replay);
+        let given = transform.apply(batch, &mut self.rejects)?;
+        let rejected = self.rejects.settle(rows).map_err(|row| promiser.rejected(row, rows))?;
+        promiser.gives(promised, &given.columns().schema())?;
+        promiser.made_of(&before, &given)?;
+        // Whether rows are read again is not for a plugin to say.
+        let given = given.made_of(&before).replayed(replay);
+        if !replay {
+            let metrics = &self.metrics[index];
+            let passed = Passed::of(&before, &given, &rejected);
+            StepMetrics::add(&metrics.rows_out, passed.out);
+            StepMetrics::add(&metrics.made, passed.made);
+            StepMetrics::add(&metrics.filtered, passed.filtered);
+        }
+        let dead = dead::of_rows(&before, self.rejects.rows());
+        let main = std::mem::take(&mut self.nodes[index].outputs.main);
+        self.enqueue(&main, given);
+        self.nodes[index].outputs.main = main;
+        self.rejected(index, &before.origin().partition, &dead, replay)
     }
 
     /// Sends on what a window gave, and counts it.
@@ -250,7 +269,10 @@ impl Tree {
         for index in 0..self.nodes.len() {
             // What one call gives goes on before the next, so that a catch-up takes no more memory than one call's results.
             while let NodeBody::Window(window) = &mut self.nodes[index].body {
-                let ran = f(window, &mut self.windowed).map_err(|e| e.at(self.place(index)))?;
+                let ran = caught_now(|| f(window, &mut self.windowed)).unwrap_or_else(|panic| {
+                    Err(self.promiser(index).panicked("while it gave the windows that are due", &panic))
+                });
+                let ran = ran.map_err(|e| e.at(self.place(index)))?;
                 if !self.windowed.is_empty() {
                     let nowhere = Partition::new("", 0);
                     self.emit(index, &nowhere, None, false)?;
@@ -279,9 +301,10 @@ impl Tree {
     /// Makes what the plugins' own sinks hold durable.
     pub(crate) async fn flush(&mut self) -> Result<()> {
         for (index, node) in self.nodes.iter_mut().enumerate() {
-            if let NodeBody::Sink(sink) = &mut node.body {
-                sink.flush().await.map_err(|e| of_sink(e, index, &node.chain, &node.id))?;
-            }
+            let NodeBody::Sink(sink) = &mut node.body else { continue };
+            let promiser = Promiser { kind: "sink", plugin: &node.plugin, place: None };
+            let flushed = promiser.guards("while it was flushed", sink.flush()).await;
+            flushed.map_err(|e| of_sink(e, index, &node.chain, &node.id))?;
         }
         Ok(())
     }
@@ -298,13 +321,23 @@ impl Tree {
         }
     }
 
+    /// Closes the sinks of plugins' own. Everything is durable by now, so one that does not come back is left.
     pub(crate) async fn close(&mut self) -> Result<()> {
         let mut result = Ok(());
         for (index, node) in self.nodes.iter_mut().enumerate() {
-            if let NodeBody::Sink(sink) = &mut node.body {
-                let closed = sink.close().await.map_err(|e| of_sink(e, index, &node.chain, &node.id));
-                result = result.and(closed);
-            }
+            let NodeBody::Sink(sink) = &mut node.body else { continue };
+            let promiser = Promiser { kind: "sink", plugin: &node.plugin, place: None };
+            let closing = promiser.guards("while it was closed", sink.close());
+            let overdue = self.clock.sleep_until(self.clock.elapsed() + LONGEST_CLOSE);
+            let closed = tokio::select! {
+                biased;
+                closed = closing => closed,
+                () = overdue => Err(promiser.broke(format!(
+                    "was not closed within {} s; nothing that was committed is lost",
+                    LONGEST_CLOSE.as_secs()
+                ))),
+            };
+            result = result.and(closed.map_err(|e| of_sink(e, index, &node.chain, &node.id)));
         }
         result
     }

@@ -111,11 +111,7 @@ struct Casts {
 }
 
 impl Transform for Casts {
-    fn keeps_state(&self) -> bool {
-        false
-    }
-
-    fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch> {
+    fn apply(&self, batch: Batch, rejects: &mut Rejects) -> Result<Batch> {
         let mut columns = batch.columns().columns().to_vec();
         let mut wrong = vec![false; batch.rows()];
         for (index, to) in &self.casts {
@@ -213,7 +209,7 @@ mod tests {
 
     fn cast_of(rows: &Batch, with: Value) -> (Vec<Value>, Vec<String>) {
         let cast: Cast = serde_json::from_value(with).unwrap();
-        let mut bound = cast.bind(&input(rows)).unwrap();
+        let bound = cast.bind(&input(rows)).unwrap();
         let mut rejects = Rejects::default();
         let out = bound.body.apply(rows.clone(), &mut rejects).unwrap();
         let rows = (0..out.rows()).map(|row| row_to_json(out.columns(), row)).collect();

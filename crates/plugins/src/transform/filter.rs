@@ -38,11 +38,7 @@ impl TransformPlugin for Filter {
 struct Keep(Matcher);
 
 impl Transform for Keep {
-    fn keeps_state(&self) -> bool {
-        false
-    }
-
-    fn apply(&mut self, batch: Batch, _rejects: &mut Rejects) -> Result<Batch> {
+    fn apply(&self, batch: Batch, _rejects: &mut Rejects) -> Result<Batch> {
         let keep = self.0.rows(batch.columns())?;
         if keep.count_set_bits() == batch.rows() {
             return Ok(batch);
@@ -70,7 +66,7 @@ mod tests {
 
     /// The offsets of the rows that are kept.
     fn kept(rows: &Batch, with: Value) -> Vec<i64> {
-        let mut bound = filter(with).bind(&input(rows)).unwrap();
+        let bound = filter(with).bind(&input(rows)).unwrap();
         assert_eq!(bound.schema, rows.schema());
         let out = bound.body.apply(rows.clone(), &mut Rejects::default()).unwrap();
         assert_eq!(out.times().to_vec(), out.origin().offsets.iter().map(|o| o * 1000).collect::<Vec<_>>());

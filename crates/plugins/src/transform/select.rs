@@ -68,11 +68,7 @@ struct Project {
 }
 
 impl Transform for Project {
-    fn keeps_state(&self) -> bool {
-        false
-    }
-
-    fn apply(&mut self, batch: Batch, _rejects: &mut Rejects) -> Result<Batch> {
+    fn apply(&self, batch: Batch, _rejects: &mut Rejects) -> Result<Batch> {
         let broken = |e| Error::fatal("a batch has not the columns that were planned").caused_by(e);
         let options = RecordBatchOptions::new().with_row_count(Some(batch.rows()));
         let given = batch.columns().columns();
@@ -104,7 +100,7 @@ mod tests {
     fn the_columns_come_in_the_order_asked_with_time_and_origin() {
         let batch = rows();
         let with = json!({ "fields": ["c", "a"], "rename": { "a": "x" } });
-        let mut bound = select(with).bind(&input(&batch)).unwrap();
+        let bound = select(with).bind(&input(&batch)).unwrap();
         assert_eq!(bound.reads, Reads::Only(vec!["c".into(), "a".into()]));
         let out = bound.body.apply(batch.clone(), &mut Rejects::default()).unwrap();
         assert_eq!(out.schema(), bound.schema);

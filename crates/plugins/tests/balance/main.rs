@@ -15,6 +15,7 @@ mod support;
 mod early;
 mod encoders;
 mod narrow;
+mod promises;
 mod transforms;
 mod whole;
 

@@ -1,7 +1,6 @@
 //! Transforms that reject, leave out and multiply rows, in any mix and any cut.
 
 use arrow_array::UInt32Array;
-use pipectl_framework::graph::{Delivery, explain};
 use pipectl_framework::metrics::Balance;
 use pipectl_framework::plugin::{
     Batch, BoundTransform, Error, Input, Problem, Reads, Rejects, Result, Transform, TransformPlugin,
@@ -62,7 +61,7 @@ impl TransformPlugin for Mix {
 struct Mixer(u64);
 
 impl Transform for Mixer {
-    fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch> {
+    fn apply(&self, batch: Batch, rejects: &mut Rejects) -> Result<Batch> {
         let mut rows = Vec::new();
         for row in 0..batch.rows() {
             match fate(self.0, batch.origin().offsets[row]) {
@@ -133,31 +132,4 @@ fn what_came_in_is_accounted_for_whatever_a_transform_does() {
             assert_eq!(ran.records("dead").len() as u64, first.dead);
         }
     }
-}
-
-/// Of a transform that does not say that it keeps no state, nothing is promised.
-#[test]
-fn a_chain_with_a_transform_that_may_keep_state_is_not_called_exactly_once() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("rows.csv"), "k\n1\n").unwrap();
-    let explained = |transform: &str| {
-        let yaml = format!(
-            "name: t
-connections: {{ kafka: {{ brokers: embedded:log }} }}
-pipelines:
-  copy:
-    - source: csv
-      with: {{ path: rows.csv }}
-    - transform: {transform}
-    - sink: kafka
-      with: {{ topic: out, encode: json }}
-"
-        );
-        explain(&super::support::planned(&yaml, folder.path())).remove(0)
-    };
-    let mixed = explained("mix\n      with: { seed: 1 }");
-    assert_eq!(mixed.delivery, Delivery::NotKnown);
-    assert!(mixed.because[0].starts_with("`mix` may keep state between rows"), "{:?}", mixed.because);
-    let selected = explained("select\n      with: { fields: [k] }");
-    assert_eq!(selected.delivery, Delivery::ExactlyOnce);
 }

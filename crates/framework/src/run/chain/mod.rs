@@ -27,7 +27,7 @@ use self::waiting::Waiting;
 use super::backoff::{Backoff, Next};
 use super::changelog::Changelog;
 use super::checkpoint::Checkpoint;
-use super::input::{Input, InputEvent};
+use super::input::{Input, InputEvent, SourceStep};
 use super::keeper::Keeper;
 use super::rising::{AtLast, Rising};
 use super::topics::Wanted;
@@ -221,6 +221,11 @@ impl Chain {
         }
         let written = tree.connections().into_iter().map(|c| environment.connections[c].1.describe());
         let commit_interval = written.map(|log| log.commit_interval).max().unwrap_or(COMMIT_INTERVAL);
+        let source_step = SourceStep {
+            place: format!("{}.{}", plan.name, plan.source.id),
+            plugin: plan.source.plugin,
+            schema: plan.source.bound.schema,
+        };
         Ok(Self {
             checkpoint: Checkpoint::take(steps.iter()),
             name: plan.name,
@@ -229,7 +234,7 @@ impl Chain {
             source_id: plan.source.id,
             on_error: plan.source.on_error,
             outputs: plan.source.outputs,
-            input: Input::new(plan.source.bound.body, plan.source.stamper, log, group, mixed)?,
+            input: Input::new(source_step, plan.source.bound.body, plan.source.stamper, log, group, mixed)?,
             home,
             keeper,
             changelog,

@@ -84,7 +84,7 @@ pub(crate) fn facts(plan: &Plan) -> Vec<Facts> {
                         && !chain.keeps_windows(&plan.connections)
                         && facts.delivery != Delivery::Anew;
                 }
-                NodeBody::Transform(_) => {}
+                NodeBody::Transform(..) => {}
                 NodeBody::Repartition(..) => panic!(
                     "chain `{}` writes a repartition topic: let `plain.rs` of the simulation run both of its parts",
                     chain.name

@@ -76,7 +76,6 @@ pub(crate) async fn check(stage: &Stage, chain: &Facts, life: &Life, findings: &
             }
         }
         (Delivery::AtLeastOnce, From::File { .. }) => panic!("rows of `{}` cannot be told apart", chain.name),
-        (Delivery::NotKnown, _) => panic!("`{}` has a step of which nothing is known", chain.name),
     }
     for wrong in &mut findings.wrong[before..] {
         let said = chain.delivery.name();
