@@ -7,6 +7,7 @@
 //! | [`disk`] | the embedded log on disk |
 //! | `format` | formats `text`, `json`, `pairs` |
 //! | `generate` | source `generate` |
+//! | `jsonl` | source `jsonl` |
 //! | [`kafka`] | connection `kafka`, source `kafka`, sink `kafka` |
 //! | [`memory`] | sink `memory` |
 //! | [`socketio`] | sink `socketio` |
@@ -14,7 +15,8 @@
 //! | `transform` | transforms `cast`, `filter`, `select` |
 //! | `window` | windows `count-by-key`, `count`, `sum`, `avg`, `min`, `max`, `count-distinct`, `quantiles`, `top-k`, `rate`, `aggregates` |
 //!
-//! `columns` (builders of Arrow columns), `condition` (a field has one of some values) and `replay` (the pace and the stamps of a replayed source) are shared.
+//! `columns` (builders of Arrow columns), `condition` (a field has one of some values), `files` (what the sources of files have in
+//! common) and `replay` (the pace and the stamps of a replayed source) are shared.
 #![cfg_attr(
     test,
     allow(
@@ -29,8 +31,10 @@ mod columns;
 mod condition;
 mod csv;
 pub mod disk;
+mod files;
 mod format;
 mod generate;
+mod jsonl;
 pub mod kafka;
 pub mod memory;
 mod replay;

@@ -3,6 +3,7 @@
 //!
 //! | file | the faults of |
 //! |---|---|
+//! | `broken_line` | lines of files that are no records |
 //! | `changed_file` | files that are not what they were at the last commit; on Kafka with `PIPECTL_TEST_KAFKA`, and on the log on disk |
 //! | `connection` | addresses where no Kafka answers; needs none |
 //! | `missing` | topics that are not there, or not any more; needs `PIPECTL_TEST_KAFKA` |
@@ -24,6 +25,7 @@
     reason = "a test fails by panicking, and says when it is skipped"
 )]
 
+mod broken_line;
 mod changed_file;
 mod cluster;
 mod connection;

@@ -8,20 +8,14 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
-use super::reader::{Dialect, LastLine, Place, Reader};
+use super::reader::{Dialect, Reader};
 use super::record::Syntax;
 use super::tests::read_all;
+use crate::files::{Encoding, LastLine, Place};
 
 fn dialect(syntax: Syntax, width: usize, pads: bool) -> Dialect {
     let columns = (0..width).map(|i| format!("c{i}")).collect();
-    Dialect {
-        syntax,
-        pads,
-        columns,
-        max_line: 10_000,
-        name: "x.csv".into(),
-        encoding: super::encoding::Encoding::default(),
-    }
+    Dialect { syntax, pads, columns, max_line: 10_000, name: "x.csv".into(), encoding: Encoding::default() }
 }
 
 /// The rows of a text, and the reasons of its rejects.

@@ -4,12 +4,8 @@ use std::io::{self, Read};
 
 use memchr::{memchr, memchr_iter};
 
-use super::reader::Place;
 use super::record::{Cells, Parsed, Syntax, parse};
-
-/// How much of a file tells whether it is UTF-16.
-const LOOKED_AT: usize = 1024;
-const BOM: &[u8] = b"\xEF\xBB\xBF";
+use crate::files::{BOM, Place, is_no_utf_16};
 
 /// What stands at the beginning of a file.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,27 +37,9 @@ fn named_delimiter(bytes: &[u8]) -> Option<(char, usize)> {
     word.eq_ignore_ascii_case(SEP).then_some((only, end + 1))
 }
 
-/// The name of UTF-16 where `bytes` look like it: they say so, or each second one of them is 0 so often that they are no UTF-8,
-/// and each line end has its 0 as well.
-fn utf_16(bytes: &[u8]) -> Option<&'static str> {
-    const LITTLE: &str = "UTF-16, little endian";
-    const BIG: &str = "UTF-16, big endian";
-    let zeros = |parity: usize| bytes.iter().skip(parity).step_by(2).filter(|byte| **byte == 0).count();
-    let often = |zeros: usize| zeros > 0 && zeros * 8 >= bytes.len() / 2;
-    let (pairs, _) = bytes.as_chunks::<2>();
-    let in_pairs = |end: [u8; 2]| pairs.iter().all(|pair| *pair == end || !pair.contains(&b'\n'));
-    match (bytes, zeros(0), zeros(1)) {
-        ([0xFF, 0xFE, ..], ..) => Some(LITTLE),
-        ([0xFE, 0xFF, ..], ..) => Some(BIG),
-        (_, 0, odd) if often(odd) && in_pairs(*b"\n\0") => Some(LITTLE),
-        (_, even, 0) if often(even) && in_pairs(*b"\0\n") => Some(BIG),
-        _ => None,
-    }
-}
-
 /// What is known of a file before it is read.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Beginning {
+pub(super) struct Expected {
     /// What has a meaning in it.
     pub(super) syntax: Syntax,
     /// True where the delimiter is a guess: a first line may name another one.
@@ -86,8 +64,8 @@ fn behind_lines(bytes: &[u8], start: usize, count: u32) -> Option<usize> {
 ///
 /// # Errors
 /// Where the input cannot be read, is no UTF-8 by the look of it (`InvalidData`), or has no record within `max_line` bytes.
-pub(super) fn read_head(mut input: impl Read, beginning: Beginning) -> io::Result<Head> {
-    let Beginning { mut syntax, guessed, skip_lines, max_line } = beginning;
+pub(super) fn read_head(mut input: impl Read, expected: Expected) -> io::Result<Head> {
+    let Expected { mut syntax, guessed, skip_lines, max_line } = expected;
     let mut bytes = Vec::new();
     let mut cells = Cells::default();
     let (mut asked, mut ended) = (4096u64, false);
@@ -98,12 +76,7 @@ pub(super) fn read_head(mut input: impl Read, beginning: Beginning) -> io::Resul
             bytes.push(b'\n');
         }
         asked *= 2;
-        if let Some(name) = utf_16(bytes.get(..LOOKED_AT.min(bytes.len())).unwrap_or_default()) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("it looks like {name}, and not like UTF-8"),
-            ));
-        }
+        is_no_utf_16(&bytes)?;
         let bom = if bytes.starts_with(BOM) { BOM.len() } else { 0 };
         let skipped = behind_lines(&bytes, bom, skip_lines);
         let top = skipped.unwrap_or(bytes.len());
@@ -172,16 +145,15 @@ pub(super) fn read_head(mut input: impl Read, beginning: Beginning) -> io::Resul
 mod tests {
     use super::*;
 
-    fn beginning(max_line: usize) -> Beginning {
-        Beginning { syntax: Syntax::default(), guessed: true, skip_lines: 0, max_line }
+    fn beginning(max_line: usize) -> Expected {
+        Expected { syntax: Syntax::default(), guessed: true, skip_lines: 0, max_line }
     }
 
     #[test]
     fn lines_that_are_no_record_stand_before_the_first() {
         let with = |text: &str, skip_lines: u32| {
             let syntax = Syntax { comment: Some(b'#'), trim: true, ..Syntax::default() };
-            let head =
-                read_head(text.as_bytes(), Beginning { syntax, skip_lines, ..beginning(100) }).unwrap();
+            let head = read_head(text.as_bytes(), Expected { syntax, skip_lines, ..beginning(100) }).unwrap();
             let cells = head.cells.map(|cells| String::from_utf8(cells.join(&b'|')).unwrap());
             (cells, head.top.line, head.behind.line)
         };

@@ -11,26 +11,16 @@
 //! | [`record`] | one record byte by byte, with quotes |
 //! | [`reader`] | bytes to columns |
 //! | [`header`] | the first record |
-//! | [`input`] | a file as it stands on the disk, or decoded |
-//! | [`packed`], [`encoding`] | the forms in which files are compressed, and that are not UTF-8 |
-//! | [`file`] | a file that is watched while it is read, and known again |
-//! | [`position`] | where to go on after a restart |
-//! | [`source`] | pace, stamps and positions: what the runner sees |
+//! | [`form`] | what a file has to be to be read |
+//!
+//! All that does not depend on the form of a file is in [`files`](crate::files).
 
 mod dialect;
-mod encoding;
-mod file;
+mod form;
 mod header;
-mod input;
 mod marks;
-mod packed;
-mod position;
 mod reader;
 mod record;
-mod source;
-
-use std::io::ErrorKind;
-use std::sync::Arc;
 
 use pipectl_framework::config::{ByteSize, Rate};
 use pipectl_framework::plugin::{BindContext, BoundSource, Capability, Problem, SourcePlugin};
@@ -38,17 +28,13 @@ use pipectl_framework::register;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::replay::{Replay, Speed};
+use crate::files::{Common, Compression, Encoding, LastLine, one_mebibyte};
+use crate::replay::Speed;
 use dialect::{Characters, Quote, ShortRows, without_last_empty};
-use encoding::Encoding;
-use header::{Beginning, Head, read_head};
-use input::Input;
-use packed::Compression;
-use reader::{Dialect, LastLine};
-use source::{CsvSource, Settings};
+use form::CsvForm;
+use header::{Expected, Head, read_head};
+use reader::Dialect;
 
-/// The longest `max_line`, in bytes.
-const MOST_MAX_LINE: u64 = 64 << 20;
 /// The most `skip_lines`.
 const MOST_SKIPPED: u32 = 1000;
 
@@ -107,10 +93,6 @@ struct Csv {
     max_line: ByteSize,
 }
 
-fn one_mebibyte() -> ByteSize {
-    ByteSize(1 << 20)
-}
-
 register!(source: Csv);
 
 impl SourcePlugin for Csv {
@@ -127,32 +109,22 @@ impl SourcePlugin for Csv {
     fn bind(self, context: &BindContext<'_>) -> Result<BoundSource, Problem> {
         let delimiter =
             self.delimiter.map(|written| dialect::byte("delimiter", "delimiter", written)).transpose()?;
-        if !(1..=MOST_MAX_LINE).contains(&self.max_line.0) {
-            return Err(Problem::new("max_line", "a record may have from 1B to 64MiB"));
-        }
-        let max_line = self.max_line.0 as usize;
-        if self.repeat && self.last_line == Some(LastLine::Wait) {
-            return Err(Problem::new(
-                "last_line",
-                "the last line of a file that is repeated has nothing to wait for",
-            )
-            .label("the file begins again at its end")
-            .help("take away `last_line`, or `repeat`"));
-        }
         if self.skip_lines > MOST_SKIPPED {
             return Err(Problem::new(
                 "skip_lines",
                 format!("at most {MOST_SKIPPED} lines can be passed over"),
             ));
         }
-        let path = context.path(&self.path);
+        let Self { compression, encoding, rate, speed, repeat, last_line, max_line, .. } = self;
+        let path = self.path.clone();
+        let common = Common { path, compression, encoding, rate, speed, repeat, last_line, max_line };
+        let opening = common.check(context)?;
         let Self { quote, escape, comment, trim, skip_lines, .. } = self;
         let characters = Characters { quote, escape, comment, trim };
-        let (guess, guessed) = (characters.syntax(delimiter.unwrap_or(b','))?, delimiter.is_none());
-        let name: Arc<str> = Arc::from(self.path.as_str());
-        let Self { compression, encoding, .. } = self;
-        let origin = input::Origin { path, name: name.clone(), compression, encoding };
-        let head = look(&origin, Beginning { syntax: guess, guessed, skip_lines, max_line })?;
+        let (syntax, guessed) = (characters.syntax(delimiter.unwrap_or(b','))?, delimiter.is_none());
+        let max_line = opening.max_line;
+        let expected = Expected { syntax, guessed, skip_lines, max_line };
+        let head = opening.look(|file| read_head(file, expected))?;
         let delimiter = match (delimiter, head.delimiter) {
             (Some(written), Some(named)) if char::from(written) != named => {
                 let problem = Problem::new("delimiter", format!("`{}` is delimited by {named:?}", self.path));
@@ -171,45 +143,12 @@ impl SourcePlugin for Csv {
             pads: self.short_rows == ShortRows::Pad,
             columns: columns.into(),
             max_line,
-            name,
+            name: opening.name(),
             encoding,
         };
         let header = if has_header { head.cells } else { None };
-        let name = context.file_name(&self.path);
-        let settings = Settings {
-            origin,
-            name: name.as_str().into(),
-            dialect,
-            header,
-            skip_lines,
-            repeat: self.repeat,
-            last_line: self.last_line,
-        };
-        let source = CsvSource::new(settings, Replay::new(self.rate, self.speed));
-        Ok(BoundSource::custom(name, source.schema(), !self.repeat, source))
+        Ok(opening.source(CsvForm::new(dialect, header, skip_lines), context))
     }
-}
-
-/// Reads the first record of the file.
-fn look(origin: &input::Origin, beginning: Beginning) -> Result<Head, Problem> {
-    let input::Origin { path, name: written, encoding, .. } = origin;
-    let cannot = |why: String| Problem::new("path", format!("cannot read `{written}`")).label(why);
-    let metadata = std::fs::metadata(path)
-        .map_err(|e| cannot(e.to_string()).help(format!("looked for {}", path.display())))?;
-    if !metadata.is_file() {
-        return Err(cannot("it is not a regular file".to_owned()));
-    }
-    let file = Input::open(origin).map_err(|e| cannot(e.to_string()))?;
-    read_head(file, beginning).map_err(|e| {
-        let problem = cannot(e.to_string());
-        match (e.kind(), e.to_string()) {
-            (ErrorKind::InvalidData, text) if encoding.is_utf8() => {
-                let label = if text.contains("little") { "utf-16le" } else { "utf-16be" };
-                problem.help(format!("say `encoding: {label}`, or save it as UTF-8"))
-            }
-            _ => problem,
-        }
-    })
 }
 
 impl Csv {

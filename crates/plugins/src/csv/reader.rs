@@ -4,22 +4,17 @@
 //! split by comparing positions alone; a line with one is read by [`record`](super::record). A record that breaks the rules is rejected with
 //! its line, and reading goes on behind it.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek};
 use std::sync::Arc;
 
 use arrow_array::ArrayRef;
-use memchr::memchr;
 use pipectl_framework::plugin::{SourceReject, head};
-use schemars::JsonSchema;
-use serde::Deserialize;
 
-use super::encoding::Encoding;
 use super::marks::Marks;
 use super::record::{Cells, Parsed, Syntax, parse};
 use crate::columns::TextColumn;
+use crate::files::{Buffer, Encoding, Input, LastLine, Place, Records, Rows};
 
-/// How much is read at once; small enough to stay in the second-level cache while it is scanned and split.
-const CHUNK: usize = 128 * 1024;
 /// A batch ends when so much of the file has gone into it, so that long rows do not make it large.
 const BATCH_BYTES: u64 = 8 << 20;
 
@@ -38,38 +33,6 @@ pub(super) struct Dialect {
     pub(super) name: Arc<str>,
     /// What it is decoded from.
     pub(super) encoding: Encoding,
-}
-
-/// What becomes of a last record whose end is not in the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum LastLine {
-    /// It is not given: the rest of it comes later.
-    Wait,
-    /// It is a row like any other.
-    Row,
-}
-
-/// A place in the file, between two records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    /// Bytes before it.
-    pub(super) byte: u64,
-    /// Records before it, over all passes, the header and blank lines not counted.
-    pub(super) row: u64,
-    /// Its line, from 1.
-    pub(super) line: u64,
-}
-
-/// Rows as they were read.
-#[derive(Debug)]
-pub(super) struct Rows {
-    /// The wanted columns.
-    pub(super) columns: Vec<ArrayRef>,
-    /// The number of each row, rising.
-    pub(super) numbers: Vec<i64>,
-    /// The records that could not be used.
-    pub(super) rejects: Vec<SourceReject>,
 }
 
 /// Rows while they are being read.
@@ -106,37 +69,17 @@ enum Left {
     Part,
 }
 
-/// How far the input has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Data {
-    /// More may come.
-    Comes,
-    /// Nothing more comes.
-    Ended,
-    /// The same, and a line end has been put behind the last line, which has none in the file and is a row.
-    EndedAndAdded,
-    /// The same, in a last line that is too long, and waits for its end.
-    EndedInLongLine,
-}
-
 /// Reads records from `R`.
 #[derive(Debug)]
 pub(super) struct Reader<R> {
-    input: R,
+    buffer: Buffer<R>,
     dialect: Dialect,
     /// The columns to build, rising.
     wanted: Vec<usize>,
-    buffer: Vec<u8>,
-    /// `buffer[start..end]` has been read and not used.
-    start: usize,
-    end: usize,
-    last_line: LastLine,
-    data: Data,
     marks: Marks,
     /// The next delimiter, newline and quote in `marks`.
     next: [usize; 3],
     cells: Cells,
-    at: Place,
     /// Each cell is checked to be UTF-8 before it is taken: a batch is read in this way again once one in it was not, unless all
     /// are, as reading again takes long.
     careful: bool,
@@ -146,28 +89,21 @@ pub(super) struct Reader<R> {
 impl<R: Read + Seek> Reader<R> {
     /// A reader that begins at `at`.
     pub(super) fn new(
-        mut input: R,
+        input: R,
         dialect: Dialect,
         wanted: Vec<usize>,
         last_line: LastLine,
         at: Place,
     ) -> io::Result<Self> {
-        input.seek(SeekFrom::Start(at.byte))?;
         let mut marks = Marks::default();
         marks.scan(&[], &dialect.syntax, dialect.columns.len());
         Ok(Self {
-            input,
+            buffer: Buffer::new(input, last_line, at)?,
             dialect,
             wanted,
-            buffer: vec![0; CHUNK],
-            start: 0,
-            end: 0,
-            last_line,
-            data: Data::Comes,
             marks,
             next: [0; 3],
             cells: Cells::default(),
-            at,
             careful: false,
             reads_again: true,
         })
@@ -181,36 +117,27 @@ impl<R: Read + Seek> Reader<R> {
 
     /// Where the next record stands.
     pub(super) fn place(&self) -> Place {
-        let added = u64::from(self.data == Data::EndedAndAdded && self.start == self.end);
-        Place { byte: self.at.byte - added, line: self.at.line - added, ..self.at }
+        self.buffer.place()
     }
 
     /// Why the last record was not given, where it waits for its end.
     pub(super) fn held(&self) -> Option<&'static str> {
-        let rest = self.buffer.get(self.start..self.end).unwrap_or_default();
-        match (self.data, rest) {
-            _ if self.last_line == LastLine::Row => None,
-            (Data::Comes, _) | (Data::Ended | Data::EndedAndAdded, []) => None,
-            (_, [.., b'\n']) => Some(NOT_CLOSED),
+        match self.buffer.waits() {
+            [] if !self.buffer.waits_in_long_line() => None,
+            [.., b'\n'] => Some(NOT_CLOSED),
             _ => Some("the last line has no end yet"),
         }
-    }
-
-    /// What is read from.
-    pub(super) fn input(&self) -> &R {
-        &self.input
     }
 
     /// The bytes of memory that are held.
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
-        self.buffer.capacity()
+        self.buffer.memory()
     }
 
     /// Goes on at `at`.
     pub(super) fn seek(&mut self, at: Place) -> io::Result<()> {
-        self.input.seek(SeekFrom::Start(at.byte))?;
-        (self.start, self.end, self.data, self.at) = (0, 0, Data::Comes, at);
+        self.buffer.seek(at)?;
         self.scan();
         Ok(())
     }
@@ -240,15 +167,15 @@ impl<R: Read + Seek> Reader<R> {
             numbers: Vec::with_capacity(room),
             rejects: Vec::new(),
         };
-        let begin = self.at.byte;
+        let begin = self.buffer.at().byte;
         loop {
             if let Left::Full = self.split(limit, &mut rows) {
                 return Ok((rows, false));
             }
-            if rows.records() > 0 && self.at.byte - begin >= BATCH_BYTES {
+            if rows.records() > 0 && self.buffer.at().byte - begin >= BATCH_BYTES {
                 return Ok((rows, false));
             }
-            if self.end - self.start > self.dialect.max_line + 1 {
+            if self.buffer.unused().len() > self.dialect.max_line + 1 {
                 if !self.skip_line(&mut rows)? {
                     return Ok((rows, true));
                 }
@@ -262,8 +189,8 @@ impl<R: Read + Seek> Reader<R> {
     fn split(&mut self, limit: usize, rows: &mut Growing) -> Left {
         let width = self.dialect.columns.len();
         let [mut delimiter, mut newline, mut quote] = self.next;
-        let mut start = self.start;
-        let mut at = self.at;
+        let first = self.buffer.start();
+        let (mut start, mut at) = (first, self.buffer.at());
         let left = loop {
             if rows.records() >= limit {
                 break Left::Full;
@@ -275,7 +202,7 @@ impl<R: Read + Seek> Reader<R> {
             let cuts = self.marks.delimiters_from(delimiter, width);
             let quoted = self.marks.quote(quote) <= end;
             // The cells of a line lie between its start, the delimiters, and its end without `\r`.
-            let line = self.buffer.get(..end as usize).unwrap_or_default();
+            let line = self.buffer.bytes().get(..end as usize).unwrap_or_default();
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if !quoted && fits(cuts, end) && line.len() - start <= self.dialect.max_line {
                 let cell = |column: usize| {
@@ -318,21 +245,22 @@ impl<R: Read + Seek> Reader<R> {
             at.line += lines as u64;
             start = stop;
         };
-        at.byte += (start - self.start) as u64;
-        (self.at, self.start, self.next) = (at, start, [delimiter, newline, quote]);
+        at.byte += (start - first) as u64;
+        self.buffer.used(start, at);
+        self.next = [delimiter, newline, quote];
         left
     }
 
     /// True where a comment begins at this index.
     fn is_comment(&self, start: usize) -> bool {
-        self.dialect.syntax.comment.is_some_and(|comment| self.buffer.get(start) == Some(&comment))
+        self.dialect.syntax.comment.is_some_and(|comment| self.buffer.bytes().get(start) == Some(&comment))
     }
 
     /// Looks at a line that the quick way could not take: the one from `start` on, which ends at newline number `newline`.
     fn odd(&mut self, start: usize, newline: usize) -> Odd {
         let max_line = self.dialect.max_line;
         let end = self.marks.newline(newline) as usize;
-        let line = self.buffer.get(start..end).unwrap_or_default();
+        let line = self.buffer.bytes().get(start..end).unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let Dialect { syntax, columns, pads, .. } = &self.dialect;
         if self.is_comment(start) || (columns.len() > 1 && syntax.is_blank(line)) {
@@ -343,8 +271,9 @@ impl<R: Read + Seek> Reader<R> {
         }
         // No more is looked at than the longest record takes, so that what comes out does not depend on what has been read.
         let longest = start + max_line + 2;
-        let record = self.buffer.get(start..self.end.min(longest)).unwrap_or_default();
-        let full = self.end >= longest;
+        let record = self.buffer.bytes();
+        let full = record.len() >= longest;
+        let record = record.get(start..record.len().min(longest)).unwrap_or_default();
         match parse(record, syntax, &mut self.cells) {
             // A delimiter behind the last cell is no cell.
             Parsed::Record(bytes)
@@ -376,11 +305,9 @@ impl<R: Read + Seek> Reader<R> {
             Parsed::Open if full => {
                 Odd::Broken(end + 1, format!("a quote is not closed within {max_line} bytes"))
             }
-            Parsed::Open if self.data != Data::Comes && self.last_line == LastLine::Row => {
-                Odd::Broken(end + 1, NOT_CLOSED.to_owned())
-            }
+            Parsed::Open if self.buffer.ends_with_row() => Odd::Broken(end + 1, NOT_CLOSED.to_owned()),
             Parsed::Part if full => Odd::Broken(end + 1, too_long(max_line)),
-            Parsed::Part if self.data != Data::Comes && self.last_line == LastLine::Row => {
+            Parsed::Part if self.buffer.ends_with_row() => {
                 Odd::Broken(end + 1, "an escape character stands at the end of the file".to_owned())
             }
             Parsed::Open | Parsed::Part => Odd::Part,
@@ -390,90 +317,35 @@ impl<R: Read + Seek> Reader<R> {
     /// Rejects the line at the start of the buffer, of which no end is in sight, and goes on behind it. False where the file
     /// ends before it, and it waits.
     fn skip_line(&mut self, rows: &mut Growing) -> io::Result<bool> {
-        let line = self.at;
-        let reject = self.reject(line, self.start..self.end, too_long(self.dialect.max_line));
-        let is_record = !self.is_comment(self.start);
-        self.at.row += u64::from(is_record);
-        loop {
-            let rest = self.buffer.get(self.start..self.end).unwrap_or_default();
-            let newline = memchr(b'\n', rest);
-            let used = newline.map_or(rest.len(), |n| n + 1);
-            self.start += used;
-            self.at.byte += used as u64;
-            if newline.is_some() {
-                self.at.line += 1;
-                self.compact();
-                self.scan();
-                if is_record {
-                    rows.reject(reject);
-                }
-                return Ok(true);
-            }
-            if self.fill()? {
-                continue;
-            }
-            if self.last_line == LastLine::Row {
-                if is_record {
-                    rows.reject(reject);
-                }
-                return Ok(true);
-            }
-            self.seek(line)?;
-            self.data = Data::EndedInLongLine;
-            return Ok(false);
+        let (at, bytes) = (self.buffer.at(), self.buffer.bytes().len());
+        let reject = self.reject(at, self.buffer.start()..bytes, too_long(self.dialect.max_line));
+        let is_record = !self.is_comment(self.buffer.start());
+        let skipped = self.buffer.skip_line()?;
+        self.scan();
+        if skipped && is_record {
+            self.buffer.count_record();
+            rows.reject(reject);
         }
+        Ok(skipped)
     }
 
     /// Reads more; false where there is nothing more and nothing left over.
     fn fill(&mut self) -> io::Result<bool> {
-        if self.data != Data::Comes {
+        if self.buffer.has_ended() {
             return Ok(false);
         }
-        self.compact();
-        if self.end > self.buffer.len() / 2 {
-            self.buffer.resize(self.buffer.len() * 2, 0);
-        }
-        let room = self.buffer.get_mut(self.end..).unwrap_or_default();
-        let read = loop {
-            match self.input.read(room) {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                other => break other?,
-            }
-        };
-        if read == 0 {
-            self.data = Data::Ended;
-            if self.end == 0 || self.last_line == LastLine::Wait {
-                self.scan();
-                return Ok(false);
-            }
-            if self.buffer.get(self.end - 1) != Some(&b'\n') {
-                if let Some(next) = self.buffer.get_mut(self.end) {
-                    *next = b'\n';
-                }
-                self.end += 1;
-                self.data = Data::EndedAndAdded;
-            }
-        }
-        self.end += read;
+        let more = self.buffer.fill()?;
         self.scan();
-        Ok(true)
-    }
-
-    /// Moves what has not been used to the front of the buffer.
-    fn compact(&mut self) {
-        self.buffer.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
+        Ok(more)
     }
 
     fn scan(&mut self) {
-        let read = self.buffer.get(..self.end).unwrap_or_default();
-        self.marks.scan(read, &self.dialect.syntax, self.dialect.columns.len());
+        self.marks.scan(self.buffer.bytes(), &self.dialect.syntax, self.dialect.columns.len());
         self.next = [0; 3];
     }
 
     fn reject(&self, at: Place, range: std::ops::Range<usize>, reason: String) -> SourceReject {
-        let raw = self.buffer.get(range).unwrap_or_default();
+        let raw = self.buffer.bytes().get(range).unwrap_or_default();
         let raw = raw.strip_suffix(b"\n").unwrap_or(raw);
         SourceReject {
             time: None,
@@ -486,6 +358,28 @@ impl<R: Read + Seek> Reader<R> {
 
     fn wrong_width(&self, cells: usize) -> String {
         format!("{cells} cells where {} are expected", self.dialect.columns.len())
+    }
+}
+
+impl Records for Reader<Input> {
+    fn place(&self) -> Place {
+        Reader::place(self)
+    }
+
+    fn input(&self) -> &Input {
+        self.buffer.input()
+    }
+
+    fn seek(&mut self, at: Place) -> io::Result<()> {
+        Reader::seek(self, at)
+    }
+
+    fn read(&mut self, limit: usize) -> io::Result<(Rows, bool)> {
+        Reader::read(self, limit)
+    }
+
+    fn held(&self) -> Option<&'static str> {
+        Reader::held(self)
     }
 }
 

@@ -13,8 +13,9 @@ use pipectl_framework::plugin::{
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::reader::{Place, Reader};
+use super::reader::Reader;
 use super::*;
+use crate::files::Place;
 
 const TOP: Place = Place { byte: 0, row: 0, line: 1 };
 
@@ -26,7 +27,7 @@ fn dialect(width: usize, max_line: usize) -> Dialect {
         columns,
         max_line,
         name: "x.csv".into(),
-        encoding: encoding::Encoding::default(),
+        encoding: Encoding::default(),
     }
 }
 

@@ -17,7 +17,7 @@ use arrow_array::cast::AsArray;
 use arrow_schema::DataType;
 use pipectl_framework::plugin::{Batch, Error, Input, Problem, Result, head};
 
-pub(crate) use json::{RowWriter, Times, rfc3339};
+pub(crate) use json::{FieldType, Json, RowWriter, Times, rfc3339};
 pub(crate) use non_finite::NonFinite;
 
 /// The column that records take their keys from.

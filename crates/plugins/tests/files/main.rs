@@ -11,6 +11,7 @@ mod forms;
 mod half;
 #[path = "../support/job.rs"]
 mod job;
+mod jsonl;
 mod odd;
 #[path = "../support/mod.rs"]
 mod support;

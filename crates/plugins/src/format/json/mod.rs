@@ -31,9 +31,9 @@ use write::JsonEncoder;
 pub(crate) use write::{RowWriter, rfc3339};
 
 /// One flat JSON object a record.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Json {
+pub(crate) struct Json {
     /// The fields with their types: `text`, `integer`, `number`, `boolean` or `time`. Needed for reading; for writing, the columns to
     /// write in this order. Default when writing: all columns.
     #[schemars(with = "Option<BTreeMap<String, FieldType>>")]
@@ -48,10 +48,17 @@ struct Json {
     non_finite: NonFinite,
 }
 
+impl Json {
+    /// Reads these fields.
+    pub(crate) fn of_fields(fields: IndexMap<String, FieldType>) -> Self {
+        Self { fields: Some(fields), ..Self::default() }
+    }
+}
+
 /// The type of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum FieldType {
+pub(crate) enum FieldType {
     Text,
     Integer,
     Number,

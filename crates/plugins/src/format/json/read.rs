@@ -81,7 +81,7 @@ impl Decoder for JsonDecoder {
                     }
                     rows.push(number as u32);
                 }
-                Err(e) => rejects.push(number, format!("{e}: {}", excerpt(record))),
+                Err(e) => rejects.push(number, format!("{}: {}", at_column(&e), excerpt(record))),
             }
         }
         let rows = if rows.len() == records.len() { RowMap::Same } else { RowMap::Rows(rows) };
@@ -90,6 +90,15 @@ impl Decoder for JsonDecoder {
             .and_then(|columns| RecordBatch::try_new(self.schema.clone(), columns))
             .map_err(|e| Error::fatal("JSON fields do not fit their columns").caused_by(e))?;
         Ok(Decoded { columns, rows })
+    }
+}
+
+/// What is wrong with a record. Nearly all have one line, which needs no number.
+fn at_column(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line 1 column ") {
+        Some((what, _)) if error.line() == 1 => format!("{what} at column {}", error.column().max(1)),
+        _ => text,
     }
 }
 

@@ -116,8 +116,8 @@ fn every_integer_of_64_bits_is_one() {
 #[test]
 fn nothing_is_converted_silently() {
     for (record, reason) in [
-        (r#"{"i":"5"}"#, "expected an integer of 64 bits for the field `i`, found \"5\" at line 1"),
-        (r#"{"i":5.0}"#, "expected an integer of 64 bits for the field `i`, found 5.0 at line 1"),
+        (r#"{"i":"5"}"#, "expected an integer of 64 bits for the field `i`, found \"5\" at column 9"),
+        (r#"{"i":5.0}"#, "expected an integer of 64 bits for the field `i`, found 5.0 at column 9"),
         (r#"{"i":-0.0}"#, "expected an integer of 64 bits for the field `i`, found -0.0"),
         (r#"{"i":1e2}"#, "expected an integer of 64 bits for the field `i`, found 1e2"),
         (r#"{"i":true}"#, "expected an integer of 64 bits for the field `i`, found true"),
@@ -137,7 +137,11 @@ fn nothing_is_converted_silently() {
         (r#"{"at":"yesterday"}"#, "invalid value: string \"yesterday\", expected milliseconds since 1970"),
         (r#"{"t":["x"]}"#, "invalid type: sequence, expected text"),
         (r#"{"t":"a","t":"b"}"#, "the field `t` is there twice"),
-        ("[1]", "invalid type: sequence, expected a JSON object"),
+        ("[1]", "invalid type: sequence, expected a JSON object at column 1"),
+        (
+            "{\n\"i\": true}",
+            "expected an integer of 64 bits for the field `i`, found true at line 2 column 10",
+        ),
         (r#"{"t":"a"} x"#, "trailing characters"),
         (r#"{"t":"a""#, "EOF while parsing an object"),
         ("", "EOF while parsing a value"),

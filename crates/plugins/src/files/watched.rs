@@ -14,35 +14,35 @@ const TAIL_BYTES: usize = 1024;
 
 /// The first bytes of a file, which tell it from others.
 #[derive(Debug, Default)]
-pub(super) struct Head(Vec<u8>);
+pub(crate) struct Head(Vec<u8>);
 
 impl Head {
     /// Reads them from the beginning of `input`.
-    pub(super) fn read(input: &mut impl Read) -> io::Result<Self> {
+    pub(crate) fn read(input: &mut impl Read) -> io::Result<Self> {
         let mut head = Vec::new();
         input.take(HEAD_BYTES as u64).read_to_end(&mut head)?;
         Ok(Self(head))
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
 
     /// A mark of the first of them, at most `before`: how many, and a hash over them.
-    pub(super) fn mark(&self, before: u64) -> (usize, u64) {
+    pub(crate) fn mark(&self, before: u64) -> (usize, u64) {
         let len = self.0.len().min(usize::try_from(before).unwrap_or(usize::MAX));
         (len, fnv1a(self.0.get(..len).unwrap_or_default()))
     }
 
     /// True where they begin with what `mark` was made of.
-    pub(super) fn is(&self, mark: (usize, u64)) -> bool {
+    pub(crate) fn is(&self, mark: (usize, u64)) -> bool {
         self.0.get(..mark.0).is_some_and(|head| fnv1a(head) == mark.1)
     }
 }
 
 /// What stands in a file behind a place up to which it was read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Rest {
+pub(crate) enum Rest {
     /// The place is at the beginning of a line.
     None,
     /// It is at the end of a line that has got its line end since, of so many bytes.
@@ -58,7 +58,7 @@ const SHOWN: u64 = 20;
 
 /// What stands in `input` behind the byte `at`, up to which rows were given: a last line may have been one of them before it had its
 /// end. It is left somewhere behind that place.
-pub(super) fn rest_of_line(input: &mut (impl Read + Seek), at: u64) -> io::Result<Rest> {
+pub(crate) fn rest_of_line(input: &mut (impl Read + Seek), at: u64) -> io::Result<Rest> {
     let Some(before) = at.checked_sub(1) else { return Ok(Rest::None) };
     let mut bytes = Vec::new();
     input.seek(SeekFrom::Start(before))?;
@@ -77,7 +77,7 @@ pub(super) fn rest_of_line(input: &mut (impl Read + Seek), at: u64) -> io::Resul
 
 /// A regular file. Reading it fails by name where it is cut short, or is not the one at its path any more at its end.
 #[derive(Debug)]
-pub(super) struct WatchedFile {
+pub(crate) struct WatchedFile {
     file: File,
     path: PathBuf,
     name: Arc<str>,
@@ -90,7 +90,7 @@ pub(super) struct WatchedFile {
 
 impl WatchedFile {
     /// Opens the file at `path`, which is called `name` in messages.
-    pub(super) fn open(path: PathBuf, name: Arc<str>) -> io::Result<Self> {
+    pub(crate) fn open(path: PathBuf, name: Arc<str>) -> io::Result<Self> {
         let mut file = File::open(&path)?;
         let len = file.metadata()?.len();
         let head = Head::read(&mut file)?;
@@ -99,12 +99,12 @@ impl WatchedFile {
     }
 
     /// Its length in bytes when last looked at.
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
     /// Its beginning, as it was when it was opened.
-    pub(super) fn head(&self) -> &Head {
+    pub(crate) fn head(&self) -> &Head {
         &self.head
     }
 
@@ -112,7 +112,7 @@ impl WatchedFile {
     ///
     /// # Errors
     /// Where that cannot be read, or is not there.
-    pub(super) fn tail(&self, before: u64) -> io::Result<u64> {
+    pub(crate) fn tail(&self, before: u64) -> io::Result<u64> {
         let mut bytes = [0; TAIL_BYTES];
         let len = TAIL_BYTES.min(usize::try_from(before).unwrap_or(usize::MAX));
         let bytes = bytes.get_mut(..len).unwrap_or_default();

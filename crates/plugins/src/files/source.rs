@@ -4,60 +4,46 @@ use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_buffer::ScalarBuffer;
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use pipectl_framework::log::Position;
 use pipectl_framework::plugin::{
     Batch, Error, Held, Origin, Partition, Progress, Result, Source, SourceContext, SourceEvent,
 };
 
-use super::file::Rest;
-use super::header::{Beginning, read_head};
 use super::input::{self, Input};
 use super::position;
-use super::reader::{Dialect, LastLine, Place, Reader, Rows};
+use super::records::{Beginning, Form, LastLine, Place, Records, Rows};
+use super::watched::Rest;
 use crate::replay::{Due, Replay};
 
 /// What planning found out about the file.
 #[derive(Debug)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     /// Where it is, and how it is written.
-    pub(super) origin: input::Origin,
+    pub(crate) origin: input::Origin,
     /// The one name of the file, however its path is written.
-    pub(super) name: Arc<str>,
-    pub(super) dialect: Dialect,
-    /// The names in the file's header; `None` where it has none.
-    pub(super) header: Option<Vec<Vec<u8>>>,
-    /// How many of its first lines are not looked at.
-    pub(super) skip_lines: u32,
-    pub(super) repeat: bool,
+    pub(crate) name: Arc<str>,
+    pub(crate) repeat: bool,
     /// What the file says of a last line without its end.
-    pub(super) last_line: Option<LastLine>,
+    pub(crate) last_line: Option<LastLine>,
 }
 
-impl Settings {
-    fn beginning(&self) -> Beginning {
-        let Dialect { syntax, max_line, .. } = self.dialect;
-        Beginning { syntax, guessed: false, skip_lines: self.skip_lines, max_line }
-    }
-}
-
-/// The `csv` source.
+/// A source of files of one form.
 #[derive(Debug)]
-pub(super) struct CsvSource {
+pub(crate) struct FileSource<F: Form> {
     settings: Settings,
+    form: F,
     partition: Partition,
-    /// The columns to give, rising.
-    wanted: Vec<usize>,
     schema: SchemaRef,
     replay: Replay,
-    opened: Option<Opened>,
+    opened: Option<Opened<F::Records>>,
 }
 
 /// The source while it is open.
 #[derive(Debug)]
-struct Opened {
-    reader: Reader<Input>,
+struct Opened<R> {
+    records: R,
     context: SourceContext,
     /// Where the rows begin.
     body: Place,
@@ -78,59 +64,40 @@ enum Nothing {
     InRow,
 }
 
-impl CsvSource {
-    pub(super) fn new(settings: Settings, replay: Replay) -> Self {
-        let wanted: Vec<usize> = (0..settings.dialect.columns.len()).collect();
-        Self {
-            partition: Partition::new(settings.name.clone(), 0),
-            schema: schema(&settings.dialect, &wanted),
-            settings,
-            wanted,
-            replay,
-            opened: None,
-        }
+impl<F: Form> FileSource<F> {
+    pub(crate) fn new(settings: Settings, form: F, replay: Replay) -> Self {
+        let (partition, schema) = (Partition::new(settings.name.clone(), 0), form.schema());
+        Self { settings, form, partition, schema, replay, opened: None }
     }
 
-    pub(super) fn schema(&self) -> SchemaRef {
+    pub(crate) fn schema(&self) -> SchemaRef {
         self.schema.clone()
     }
 
     /// Finds the place to begin at.
     fn begin(&self, position: Option<&Position>, last_line: LastLine) -> Result<(Input, Place, Begin)> {
-        let settings = &self.settings;
-        let Settings { origin, dialect, header, .. } = settings;
-        let failed = |e: std::io::Error| Error::fatal(format!("{}: {e}", dialect.name));
+        let origin = &self.settings.origin;
+        let name = &*origin.name;
+        let failed = |e: std::io::Error| Error::fatal(format!("{name}: {e}"));
         let mut file = Input::open(origin).map_err(failed)?;
-        let head = read_head(&mut file, settings.beginning()).map_err(failed)?;
-        let named = head.delimiter.is_some_and(|named| named != char::from(dialect.syntax.delimiter));
-        if named || (header.is_some() && *header != head.cells) {
-            return Err(Error::fatal(format!(
-                "the header of {} has changed since it was checked",
-                dialect.name
-            ))
-            .remedy("let nothing rewrite the file while it is read, and run again"));
-        }
-        let body = if header.is_some() { head.behind } else { head.top };
+        let Beginning { rows: body, whole } = self.form.begin(&mut file, name)?;
         let (place, after) = match position {
             None => (body, None),
             Some(position) => position::read(&file, position.offset, &position.metadata).map_err(|what| {
-                Error::fatal(format!("{} {what}", dialect.name))
+                Error::fatal(format!("{name} {what}"))
                     .remedy("put the old file back, or give the chain another name to read this one from its beginning")
             })?,
         };
         let rest = if place.byte > body.byte { file.rest_of_line(place.byte) } else { Ok(Rest::None) };
         let (at, nothing) = match rest.map_err(failed)? {
-            _ if header.is_some() && !head.whole => {
-                (place, (last_line == LastLine::Wait).then_some(Nothing::InHeader))
-            }
+            _ if !whole => (place, (last_line == LastLine::Wait).then_some(Nothing::InHeader)),
             Rest::None => (place, None),
             Rest::End(bytes) => (Place { byte: place.byte + bytes, line: place.line + 1, ..place }, None),
             Rest::Nothing => (place, Some(Nothing::InRow)),
             Rest::More(bytes) => {
                 let Place { line, .. } = place;
                 return Err(Error::fatal(format!(
-                    "{}:{line}: this line was given as a row before it had its end, and goes on with `{}`",
-                    dialect.name,
+                    "{name}:{line}: this line was given as a row before it had its end, and goes on with `{}`",
                     bytes.escape_ascii()
                 ))
                 .remedy(
@@ -143,19 +110,19 @@ impl CsvSource {
     }
 
     /// The rows as a batch, with the position behind them.
-    fn event(&self, opened: &Opened, mut rows: Rows) -> Result<SourceEvent> {
+    fn event(&self, opened: &Opened<F::Records>, mut rows: Rows) -> Result<SourceEvent> {
         let now = opened.context.clock.now();
         for reject in &mut rows.rejects {
             reject.time = Some(self.replay.stamp(reject.offset as u64, now));
         }
         let times = rows.numbers.iter().map(|row| self.replay.stamp(*row as u64, now)).collect();
-        let place = opened.reader.place();
+        let place = opened.records.place();
         let last = place.row.checked_sub(1).filter(|_| self.replay.stamps());
         let time = last.map(|row| self.replay.stamp(row, now));
         let position = Position {
             partition: self.partition.clone(),
             offset: place.row as i64,
-            metadata: position::write(opened.reader.input(), place, time).map_err(failed)?,
+            metadata: position::write(opened.records.input(), place, time).map_err(failed)?,
         };
         let options = RecordBatchOptions::new().with_row_count(Some(rows.numbers.len()));
         let origin = Origin {
@@ -165,7 +132,7 @@ impl CsvSource {
         };
         let batch = RecordBatch::try_new_with_options(self.schema.clone(), rows.columns, &options)
             .and_then(|columns| Batch::new(columns, times, origin))
-            .map_err(|e| Error::fatal("the csv source built a broken batch").caused_by(e))?;
+            .map_err(|e| Error::fatal(format!("the {} source built a broken batch", F::NAME)).caused_by(e))?;
         Ok(SourceEvent::Batch { batch, rejects: rows.rejects, position })
     }
 }
@@ -177,20 +144,17 @@ struct Begin {
 }
 
 #[async_trait]
-impl Source for CsvSource {
+impl<F: Form> Source for FileSource<F> {
     async fn open(&mut self, context: &SourceContext, position: Option<&Position>) -> Result<()> {
         self.opened = None;
         let waits = context.keeps_position && !self.settings.repeat;
         let last_line = self.settings.last_line.unwrap_or(if waits { LastLine::Wait } else { LastLine::Row });
         let (file, body, Begin { at, after, nothing }) = self.begin(position, last_line)?;
-        let dialect = self.settings.dialect.clone();
-        let reader = Reader::new(file, dialect, self.wanted.clone(), last_line, at).map_err(failed)?;
-        let plain = matches!(reader.input(), Input::Plain(_));
-        let reader = if plain { reader } else { reader.never_reads_again() };
+        let records = self.form.records(file, last_line, at).map_err(failed)?;
         self.replay.start(&context.clock, at.row, after);
         let pass = (at.byte == body.byte).then_some(at.row);
         self.opened =
-            Some(Opened { reader, context: context.clone(), body, pass, caught_up: false, nothing });
+            Some(Opened { records, context: context.clone(), body, pass, caught_up: false, nothing });
         Ok(())
     }
 
@@ -199,32 +163,32 @@ impl Source for CsvSource {
         tokio::task::yield_now().await;
         loop {
             let Some(opened) = &mut self.opened else {
-                return Err(Error::fatal("the csv source was read before it was opened"));
+                return Err(Error::fatal(format!("the {} source was read before it was opened", F::NAME)));
             };
             if opened.nothing.is_some() {
                 return Ok(SourceEvent::End);
             }
             let clock = &opened.context.clock;
-            match self.replay.due(clock, opened.reader.place().row, opened.context.batch_rows) {
+            match self.replay.due(clock, opened.records.place().row, opened.context.batch_rows) {
                 Due::At(_) if !opened.caught_up => {
                     opened.caught_up = true;
                     return Ok(SourceEvent::CaughtUp);
                 }
                 Due::At(at) => clock.sleep_until(at).await,
                 Due::Rows(limit) => {
-                    let (rows, end) = opened.reader.read(limit).map_err(failed)?;
+                    let (rows, end) = opened.records.read(limit).map_err(failed)?;
                     if !rows.numbers.is_empty() || !rows.rejects.is_empty() {
                         opened.caught_up = false;
                         let Some(opened) = &self.opened else { continue };
                         return self.event(opened, rows);
                     }
-                    let row = opened.reader.place().row;
+                    let row = opened.records.place().row;
                     if end && (!self.settings.repeat || opened.context.once || opened.pass == Some(row)) {
                         return Ok(SourceEvent::End);
                     }
                     if end {
                         opened.pass = Some(row);
-                        opened.reader.seek(Place { row, ..opened.body }).map_err(failed)?;
+                        opened.records.seek(Place { row, ..opened.body }).map_err(failed)?;
                     }
                 }
             }
@@ -236,10 +200,10 @@ impl Source for CsvSource {
         let (line, why) = match opened.nothing {
             Some(Nothing::InHeader) => (1, "the header has no end yet"),
             Some(Nothing::InRow) => return None,
-            None => (opened.reader.place().line, opened.reader.held()?),
+            None => (opened.records.place().line, opened.records.held()?),
         };
         Some(Held {
-            place: format!("{}:{line}", self.settings.dialect.name),
+            place: format!("{}:{line}", self.settings.name),
             why: format!("{why}; a later run reads it once it is whole"),
             remedy: "nothing where somebody writes the file still; `last_line: row` at the source where it is whole as \
                      it is"
@@ -249,14 +213,12 @@ impl Source for CsvSource {
 
     fn progress(&self) -> Option<Progress> {
         let opened = self.opened.as_ref().filter(|o| !self.settings.repeat || o.context.once)?;
-        let total = opened.reader.input().len()?;
-        Some(Progress { done: opened.reader.place().byte, total })
+        let total = opened.records.input().len()?;
+        Some(Progress { done: opened.records.place().byte, total })
     }
 
     fn narrow(&mut self, columns: &[String]) -> Option<SchemaRef> {
-        let names = &self.settings.dialect.columns;
-        self.wanted.retain(|i| names.get(*i).is_some_and(|name| columns.contains(name)));
-        self.schema = schema(&self.settings.dialect, &self.wanted);
+        self.schema = self.form.narrow(columns)?;
         Some(self.schema())
     }
 }
@@ -264,10 +226,4 @@ impl Source for CsvSource {
 #[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 fn failed(error: std::io::Error) -> Error {
     Error::fatal(error.to_string()).remedy("let nothing rewrite the file while it is read, and run again")
-}
-
-/// Every column is text; an empty cell is an empty text, never null.
-fn schema(dialect: &Dialect, columns: &[usize]) -> SchemaRef {
-    let names = columns.iter().filter_map(|i| dialect.columns.get(*i));
-    Arc::new(Schema::new(names.map(|name| Field::new(name, DataType::Utf8, false)).collect::<Vec<_>>()))
 }

@@ -15,9 +15,14 @@ const BEHIND: usize = 8;
 /// Stands before bytes that are no character: it is none in UTF-8, so that whoever looks at the text finds out.
 const BROKEN: u8 = 0xFF;
 
+/// How much of a file tells whether it is UTF-16.
+const LOOKED_AT: usize = 1024;
+/// What may stand at the beginning of UTF-8.
+pub(crate) const BOM: &[u8] = b"\xEF\xBB\xBF";
+
 /// The encoding of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Encoding(&'static encoding_rs::Encoding);
+pub(crate) struct Encoding(&'static encoding_rs::Encoding);
 
 impl Default for Encoding {
     fn default() -> Self {
@@ -27,7 +32,7 @@ impl Default for Encoding {
 
 impl Encoding {
     /// True where nothing is to be done.
-    pub(super) fn is_utf8(self) -> bool {
+    pub(crate) fn is_utf8(self) -> bool {
         self.0 == UTF_8
     }
 }
@@ -61,7 +66,7 @@ impl JsonSchema for Encoding {
 }
 
 /// Gives UTF-8 of what is read. Bytes that are no character stay as they are, behind one that is none in UTF-8 either.
-pub(super) struct Transcoded<R> {
+pub(crate) struct Transcoded<R> {
     input: R,
     decoder: Decoder,
     raw: Vec<u8>,
@@ -76,7 +81,7 @@ pub(super) struct Transcoded<R> {
 }
 
 impl<R: Read> Transcoded<R> {
-    pub(super) fn new(input: R, encoding: Encoding) -> Self {
+    pub(crate) fn new(input: R, encoding: Encoding) -> Self {
         let decoder = encoding.0.new_decoder();
         let (raw, text) = (vec![0; CHUNK], Vec::new());
         Self { input, decoder, raw, start: 0, end: 0, last: false, text, given: 0 }
@@ -132,6 +137,38 @@ impl<R: Read> Read for Transcoded<R> {
         to.copy_from_slice(from);
         self.given += length;
         Ok(length)
+    }
+}
+
+/// The name of UTF-16 where `bytes` look like it: they say so, or each second one of them is 0 so often that they are no UTF-8,
+/// and each line end has its 0 as well.
+fn utf_16(bytes: &[u8]) -> Option<&'static str> {
+    const LITTLE: &str = "UTF-16, little endian";
+    const BIG: &str = "UTF-16, big endian";
+    let zeros = |parity: usize| bytes.iter().skip(parity).step_by(2).filter(|byte| **byte == 0).count();
+    let often = |zeros: usize| zeros > 0 && zeros * 8 >= bytes.len() / 2;
+    let (pairs, _) = bytes.as_chunks::<2>();
+    let in_pairs = |end: [u8; 2]| pairs.iter().all(|pair| *pair == end || !pair.contains(&b'\n'));
+    match (bytes, zeros(0), zeros(1)) {
+        ([0xFF, 0xFE, ..], ..) => Some(LITTLE),
+        ([0xFE, 0xFF, ..], ..) => Some(BIG),
+        (_, 0, odd) if often(odd) && in_pairs(*b"\n\0") => Some(LITTLE),
+        (_, even, 0) if often(even) && in_pairs(*b"\0\n") => Some(BIG),
+        _ => None,
+    }
+}
+
+/// Refuses what looks like UTF-16, by the beginning of a file that is to be UTF-8.
+///
+/// # Errors
+/// `InvalidData`, with what it looks like.
+pub(crate) fn is_no_utf_16(bytes: &[u8]) -> io::Result<()> {
+    match utf_16(bytes.get(..LOOKED_AT.min(bytes.len())).unwrap_or_default()) {
+        None => Ok(()),
+        Some(name) => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("it looks like {name}, and not like UTF-8"),
+        )),
     }
 }
 

@@ -7,22 +7,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::encoding::{Encoding, Transcoded};
-use super::file::{Head, Rest, WatchedFile, rest_of_line};
 use super::packed::{Compression, Packing};
+use super::watched::{Head, Rest, WatchedFile, rest_of_line};
 
 /// Where a file is, and how it is written.
 #[derive(Debug, Clone)]
-pub(super) struct Origin {
-    pub(super) path: PathBuf,
+pub(crate) struct Origin {
+    pub(crate) path: PathBuf,
     /// Its name for messages.
-    pub(super) name: Arc<str>,
-    pub(super) compression: Compression,
-    pub(super) encoding: Encoding,
+    pub(crate) name: Arc<str>,
+    pub(crate) compression: Compression,
+    pub(crate) encoding: Encoding,
 }
 
 /// An open file.
 #[derive(Debug)]
-pub(super) enum Input {
+pub(crate) enum Input {
     /// UTF-8 that is not packed.
     Plain(WatchedFile),
     /// Anything else.
@@ -34,7 +34,7 @@ impl Input {
     ///
     /// # Errors
     /// Where it cannot be read, or its beginning cannot be decoded.
-    pub(super) fn open(origin: &Origin) -> io::Result<Self> {
+    pub(crate) fn open(origin: &Origin) -> io::Result<Self> {
         let file = WatchedFile::open(origin.path.clone(), origin.name.clone())?;
         match (origin.compression.of(file.head())?, origin.encoding.is_utf8()) {
             (None, true) => Ok(Self::Plain(file)),
@@ -43,7 +43,7 @@ impl Input {
     }
 
     /// Its beginning.
-    pub(super) fn head(&self) -> &Head {
+    pub(crate) fn head(&self) -> &Head {
         match self {
             Self::Plain(file) => file.head(),
             Self::Decoded(decoded) => &decoded.head,
@@ -51,7 +51,7 @@ impl Input {
     }
 
     /// Its length, where it is known without reading all of it.
-    pub(super) fn len(&self) -> Option<u64> {
+    pub(crate) fn len(&self) -> Option<u64> {
         match self {
             Self::Plain(file) => Some(file.len()),
             Self::Decoded(_) => None,
@@ -59,7 +59,7 @@ impl Input {
     }
 
     /// A mark of what stands right before the byte `before`, where it can be had without reading everything before it.
-    pub(super) fn tail(&self, before: u64) -> io::Result<Option<u64>> {
+    pub(crate) fn tail(&self, before: u64) -> io::Result<Option<u64>> {
         match self {
             Self::Plain(file) => file.tail(before).map(Some),
             Self::Decoded(_) => Ok(None),
@@ -67,7 +67,7 @@ impl Input {
     }
 
     /// What stands behind the byte `at`, up to which rows were given: a last line may have been one of them before it had its end.
-    pub(super) fn rest_of_line(&mut self, at: u64) -> io::Result<Rest> {
+    pub(crate) fn rest_of_line(&mut self, at: u64) -> io::Result<Rest> {
         rest_of_line(self, at)
     }
 }
@@ -92,7 +92,7 @@ impl Seek for Input {
 }
 
 /// A file that has to be decoded from its beginning on.
-pub(super) struct Decoded {
+pub(crate) struct Decoded {
     origin: Origin,
     packing: Option<Packing>,
     stream: Box<dyn Read + Send>,

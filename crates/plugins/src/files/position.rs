@@ -6,7 +6,7 @@ use pipectl_framework::clock::Millis;
 use serde::{Deserialize, Serialize};
 
 use super::input::Input;
-use super::reader::Place;
+use super::records::Place;
 
 /// The form of the metadata that this version writes and reads.
 const VERSION: u8 = 1;
@@ -32,7 +32,7 @@ struct Metadata {
 ///
 /// # Errors
 /// Where the file cannot be read.
-pub(super) fn write(file: &Input, place: Place, time: Option<Millis>) -> io::Result<String> {
+pub(crate) fn write(file: &Input, place: Place, time: Option<Millis>) -> io::Result<String> {
     let Place { byte, line, .. } = place;
     let (head, hash) = file.head().mark(byte);
     let (hash, tail) = (hex(hash), file.tail(byte)?.map(hex));
@@ -48,7 +48,7 @@ fn hex(hash: u64) -> String {
 ///
 /// # Errors
 /// Why there is no such place, to stand behind the file's name.
-pub(super) fn read(file: &Input, row: i64, metadata: &str) -> Result<(Place, Option<Millis>), String> {
+pub(crate) fn read(file: &Input, row: i64, metadata: &str) -> Result<(Place, Option<Millis>), String> {
     let metadata: Metadata = serde_json::from_str(metadata)
         .map_err(|e| format!("has a committed position that cannot be read ({e}): {metadata}"))?;
     if metadata.v != VERSION {

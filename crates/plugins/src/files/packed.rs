@@ -7,12 +7,12 @@ use flate2::read::MultiGzDecoder;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::file::Head;
+use super::watched::Head;
 
 /// How a file is compressed, as it is written in the pipeline file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Compression {
+pub(crate) enum Compression {
     /// As its first bytes say.
     #[default]
     Auto,
@@ -33,7 +33,7 @@ const UNREADABLE: [(&str, &[u8]); 5] = [
 
 /// A form of compression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Packing {
+pub(crate) enum Packing {
     Gzip,
 }
 
@@ -42,7 +42,7 @@ impl Compression {
     ///
     /// # Errors
     /// Where it looks like a form that cannot be read.
-    pub(super) fn of(self, head: &Head) -> io::Result<Option<Packing>> {
+    pub(crate) fn of(self, head: &Head) -> io::Result<Option<Packing>> {
         match (self, head.bytes()) {
             (Self::Gzip, _) | (Self::Auto, [0x1F, 0x8B, ..]) => Ok(Some(Packing::Gzip)),
             (Self::None, _) => Ok(None),
@@ -58,7 +58,7 @@ impl Compression {
 
 impl Packing {
     /// What is in a file, with all of its members.
-    pub(super) fn unpack(self, file: impl Read + Send + 'static) -> Box<dyn Read + Send> {
+    pub(crate) fn unpack(self, file: impl Read + Send + 'static) -> Box<dyn Read + Send> {
         match self {
             Self::Gzip => Box::new(MultiGzDecoder::new(file)),
         }

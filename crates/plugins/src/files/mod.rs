@@ -1,0 +1,32 @@
+//! Files as sources: what `csv`, `jsonl` and every other form of file have in common.
+//!
+//! A form says how the bytes of a file become rows ([`records`]). Everything else is here: how a file is unpacked and decoded, how
+//! it is known again after a restart, when its rows are due, and what becomes of a last line without its end.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | [`common`] | the settings that every form has |
+//! | [`records`] | what a form has to say: the two traits, and places in a file |
+//! | [`buffer`] | the bytes of a file while its records are read |
+//! | [`input`] | a file as it stands on the disk, or decoded |
+//! | [`packed`], [`encoding`] | the forms in which files are compressed, and that are not UTF-8 |
+//! | [`watched`] | a file that is watched while it is read, and known again |
+//! | [`position`] | where to go on after a restart |
+//! | [`source`] | pace, stamps and positions: what the runner sees |
+
+mod buffer;
+mod common;
+mod encoding;
+mod input;
+mod packed;
+mod position;
+mod records;
+mod source;
+mod watched;
+
+pub(crate) use buffer::Buffer;
+pub(crate) use common::{Common, one_mebibyte};
+pub(crate) use encoding::{BOM, Encoding, is_no_utf_16};
+pub(crate) use input::Input;
+pub(crate) use packed::Compression;
+pub(crate) use records::{Beginning, Form, LastLine, Place, Records, Rows};

@@ -1,0 +1,145 @@
+//! The `jsonl` source: a file with one JSON object a line (JSON Lines, NDJSON).
+//!
+//! A line is read as the format [`json`](crate::format) reads a record. Blank lines are passed over. A line that is no such
+//! object is rejected with its line and column, and does not stop those behind it.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | [`reader`] | lines to columns |
+//!
+//! All that does not depend on the form of a file is in [`files`](crate::files).
+
+mod reader;
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+
+use arrow_schema::SchemaRef;
+use indexmap::IndexMap;
+use pipectl_framework::config::{ByteSize, Rate};
+use pipectl_framework::plugin::{
+    BindContext, BoundSource, Capability, Decoder, Error, FormatPlugin, Problem, Result, SourcePlugin,
+};
+use pipectl_framework::register;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::files::{
+    BOM, Beginning, Common, Compression, Encoding, Form, Input, LastLine, Place, is_no_utf_16, one_mebibyte,
+};
+use crate::format::{FieldType, Json};
+use crate::replay::Speed;
+use reader::{Lines, Reader};
+
+/// The objects of a file with one JSON object a line.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Jsonl {
+    /// The file. A relative path starts at the folder of the pipeline file.
+    path: String,
+    /// The fields with their types: `text`, `integer`, `number`, `boolean` or `time`.
+    #[schemars(with = "BTreeMap<String, FieldType>")]
+    fields: IndexMap<String, FieldType>,
+    /// How the file is compressed: `auto`, as its first bytes say, `none` or `gzip`. Default: auto.
+    #[serde(default)]
+    compression: Compression,
+    /// The encoding of the file, by its name in the Encoding Standard of the WHATWG, such as `gbk` or `utf-16le`. Default: utf-8.
+    #[serde(default)]
+    encoding: Encoding,
+    /// How many rows to give a second, such as `10/s`, `600/m`; row `i` is then stamped `start + i / rate`. Default: `max`, as fast
+    /// as they can be read, each stamped with the time it is read.
+    rate: Option<Rate>,
+    /// How much faster than its own clock a replay with a `rate` runs: `10` gives ten times as many rows a second with the
+    /// same stamps, `max` does not wait at all. Default: 1. Change it to try hours of data in minutes.
+    #[serde(default)]
+    speed: Speed,
+    /// Whether to begin again at the end, for ever. Default: false. Under `--once` the file is read once all the same.
+    #[serde(default)]
+    repeat: bool,
+    /// What becomes of a last line without its end: `wait`, it is read by a later run once it has one, or `row`, it is a row
+    /// like any other. Default: `wait` where the run keeps the file's position, and `row` elsewhere.
+    last_line: Option<LastLine>,
+    /// The longest line; a longer one is rejected. It bounds memory. Default: 1MiB.
+    #[serde(default = "one_mebibyte")]
+    max_line: ByteSize,
+}
+
+register!(source: Jsonl);
+
+impl SourcePlugin for Jsonl {
+    const NAME: &'static str = "jsonl";
+    const SUMMARY: &'static str =
+        "objects of a file with one JSON object a line, at full speed or replayed at a pace";
+    const EXAMPLE: &'static str = "\
+- source: jsonl
+  with:
+    path: data/events.jsonl
+    fields: { user_id: integer, gender: text }
+";
+    const CAPABILITIES: &'static [Capability] = &[Capability::Replayable, Capability::Bounded];
+
+    fn bind(self, context: &BindContext<'_>) -> Result<BoundSource, Problem> {
+        if self.fields.is_empty() {
+            return Err(Problem::new("fields", "at least one field is needed")
+                .help("name the fields with their types: `fields: { user_id: integer, gender: text }`"));
+        }
+        let Self { path, compression, encoding, rate, speed, repeat, last_line, max_line, .. } = self;
+        let common = Common { path, compression, encoding, rate, speed, repeat, last_line, max_line };
+        let opening = common.check(context)?;
+        opening.look(|mut file| first_line(&mut file))?;
+        let json = Json::of_fields(self.fields);
+        let schema = json.clone().decoder()?.schema();
+        let form = JsonlForm { json, schema, max_line: opening.max_line, name: opening.name() };
+        Ok(opening.source(form, context))
+    }
+}
+
+/// Objects by line, as a form of file.
+#[derive(Debug)]
+struct JsonlForm {
+    json: Json,
+    schema: SchemaRef,
+    /// The longest line in bytes, without its end.
+    max_line: usize,
+    /// The file's name for messages.
+    name: std::sync::Arc<str>,
+}
+
+impl Form for JsonlForm {
+    type Records = Reader<Input>;
+
+    const NAME: &'static str = "jsonl";
+
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    /// Every field that is named is read, as in a record of a topic: an object with a bad value is rejected whether or not a
+    /// step looks at it.
+    fn narrow(&mut self, _columns: &[String]) -> Option<SchemaRef> {
+        None
+    }
+
+    fn begin(&self, file: &mut Input, name: &str) -> Result<Beginning> {
+        let rows = first_line(file).map_err(|e| Error::fatal(format!("{name}: {e}")))?;
+        Ok(Beginning { rows, whole: true })
+    }
+
+    fn records(&self, file: Input, last_line: LastLine, at: Place) -> io::Result<Self::Records> {
+        let decoder: Box<dyn Decoder> =
+            self.json.clone().decoder().map_err(|problem| io::Error::other(problem.message))?;
+        Reader::new(file, Lines { name: self.name.clone(), max_line: self.max_line }, decoder, last_line, at)
+    }
+}
+
+/// Where the first line begins: behind a byte order mark.
+fn first_line(file: &mut impl Read) -> io::Result<Place> {
+    let mut bytes = Vec::new();
+    file.take(1024).read_to_end(&mut bytes)?;
+    is_no_utf_16(&bytes)?;
+    let byte = if bytes.starts_with(BOM) { BOM.len() as u64 } else { 0 };
+    Ok(Place { byte, row: 0, line: 1 })
+}
+
+#[cfg(test)]
+mod tests;
