@@ -18,9 +18,13 @@ impl Node {
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, Vec<Diagnostic>> {
         let mut json = self.to_json();
         let mut problems = Vec::new();
-        // serde stops at the first: it is taken out, to see what else there is.
+        // Keys that are not missing: they were taken out, or are misspelt.
+        let mut there: Vec<(String, String)> = Vec::new();
+        let mut filled = false;
+        // serde stops at the first problem: what is wrong is taken out, and what is missing put in, to see
+        // what else there is.
         loop {
-            let error = match serde_path_to_error::deserialize(json.clone()) {
+            let error = match serde_path_to_error::deserialize::<_, T>(json.clone()) {
                 Ok(value) if problems.is_empty() => return Ok(value),
                 Ok(_) => return Err(problems),
                 Err(error) => error,
@@ -28,12 +32,35 @@ impl Node {
             let path = error.path().to_string();
             let path = if path == "." { String::new() } else { path };
             let message = error.into_inner().to_string();
-            // What was taken out is missing now.
-            if problems.is_empty() || !message.starts_with("missing field") {
+            let missing = quoted(&message, "missing field ").map(|(name, _)| name);
+            let reported = missing.as_ref().is_some_and(|name| there.contains(&(path.clone(), name.clone())));
+            // What was put in may not be to the taste of a check of the whole.
+            if !(reported || filled && kind_of(&message).is_none()) {
                 problems.push(self.serde_error(&path, &message));
             }
-            let unknown = quoted(&message, "unknown field ").map(|(name, _)| name);
-            if problems.len() == MOST_PROBLEMS || !take_out(&mut json, &path, unknown.as_deref()) {
+            let goes_on = match (&missing, quoted(&message, "unknown field ")) {
+                (Some(name), _) => {
+                    filled = fill::<T>(&mut json, &path, name);
+                    filled
+                        || take_out(&mut json, &path, None).is_some_and(|key| {
+                            there.push(key);
+                            true
+                        })
+                }
+                (None, Some((name, expected))) => {
+                    take_out(&mut json, &path, Some(&name)).is_some_and(|key| {
+                        let expected = names(&expected);
+                        let meant = super::nearest(&name, expected.iter().map(String::as_str));
+                        there.extend(meant.map(|meant| (key.0, meant.to_owned())));
+                        true
+                    })
+                }
+                (None, None) => take_out(&mut json, &path, None).is_some_and(|key| {
+                    there.push(key);
+                    true
+                }),
+            };
+            if !goes_on || problems.len() == MOST_PROBLEMS {
                 return Err(problems);
             }
         }
@@ -48,8 +75,9 @@ impl Node {
         diagnostic
     }
 
-    /// The place of the value at a path such as `fields[0].name`; of the nearest value around it where there is none. What is
-    /// missing in a mapping over several lines is told at the key that the mapping stands behind.
+    /// The place of the value at a path such as `fields[0].name`; of the nearest value around it where there
+    /// is none. What is missing in a mapping over several lines is told at the key that the mapping stands
+    /// behind.
     pub fn locate(&self, path: &str) -> Place {
         self.walk(path).whole()
     }
@@ -71,7 +99,7 @@ impl Node {
 
     fn walk(&self, path: &str) -> &Self {
         let mut node = self;
-        for part in path.split(['.', '[']).map(|p| p.trim_end_matches(']')).filter(|p| !p.is_empty()) {
+        for part in parts(path) {
             let next = match &node.value {
                 Value::Map(_) => node.get(part),
                 Value::List(items) => part.parse::<usize>().ok().and_then(|i| items.get(i)),
@@ -131,11 +159,19 @@ impl Node {
             message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
         if let Some((_, expected)) = wanted.and_then(|m| m.split_once(", expected ")) {
             let expected = plain(expected);
+            if expected == "a mapping"
+                && let Some(meant) = node.key_meant()
+            {
+                return meant;
+            }
             let diagnostic =
                 Diagnostic::error(node.place.clone(), format!("expected {expected}, found {}", node.kind()));
             let written = &node.place.file.text[node.place.start..node.place.end];
             return match (&node.value, expected) {
                 (Value::Number(_) | Value::Bool(_), "a text") => {
+                    diagnostic.help(format!("put it in quotes to have it as a text: `\"{written}\"`"))
+                }
+                (Value::Map(_), "a text") if written.starts_with('{') => {
                     diagnostic.help(format!("put it in quotes to have it as a text: `\"{written}\"`"))
                 }
                 (Value::Text { .. } | Value::Number(_), "a list") => {
@@ -184,28 +220,40 @@ pub(crate) fn serde_problem(path: &str, message: &str) -> Problem {
     }
 }
 
-/// Removes the value at `path`, or the key `unknown` of the mapping there; false where there is no such entry of a mapping.
-fn take_out(json: &mut serde_json::Value, path: &str, unknown: Option<&str>) -> bool {
-    let mut parts: Vec<&str> =
-        path.split(['.', '[']).map(|p| p.trim_end_matches(']')).filter(|p| !p.is_empty()).collect();
+/// What kind of problem serde tells; `None` for the words of a check of the settings' own.
+fn kind_of(message: &str) -> Option<&'static str> {
+    ["unknown field ", "unknown variant ", "missing field ", "invalid type: ", "invalid value: "]
+        .into_iter()
+        .find(|kind| message.starts_with(kind))
+}
+
+/// The parts of a path such as `fields[0].name`.
+fn parts(path: &str) -> impl Iterator<Item = &str> {
+    path.split(['.', '[']).map(|part| part.trim_end_matches(']')).filter(|part| !part.is_empty())
+}
+
+/// The value at a path.
+fn at<'j>(json: &'j mut serde_json::Value, path: &[&str]) -> Option<&'j mut serde_json::Value> {
+    path.iter().try_fold(json, |at, part| match at {
+        serde_json::Value::Object(entries) => entries.get_mut(*part),
+        serde_json::Value::Array(items) => part.parse::<usize>().ok().and_then(|i| items.get_mut(i)),
+        _ => None,
+    })
+}
+
+/// Removes the value at `path`, or the key `unknown` of the mapping there; gives the path of what it was in,
+/// and its key. `None` where there is no such entry of a mapping.
+fn take_out(json: &mut serde_json::Value, path: &str, unknown: Option<&str>) -> Option<(String, String)> {
+    let mut parts: Vec<&str> = parts(path).collect();
     // serde's path of an unknown key leads to the mapping, or to the key.
-    if let Some(name) = unknown.filter(|name| parts.last() != Some(name)) {
-        parts.push(name);
-    }
-    let Some(last) = parts.pop() else { return false };
-    let mut at = json;
-    for part in parts {
-        let next = match at {
-            serde_json::Value::Object(entries) => entries.get_mut(part),
-            serde_json::Value::Array(items) => part.parse::<usize>().ok().and_then(|i| items.get_mut(i)),
-            _ => None,
-        };
-        match next {
-            Some(next) => at = next,
-            None => return false,
-        }
-    }
-    match at {
+    let inside = unknown.filter(|name| parts.last() != Some(name));
+    parts.extend(inside);
+    let last = parts.pop()?;
+    let around = match inside {
+        Some(_) => path.to_owned(),
+        None => path.rsplit_once(['.', '[']).map_or(String::new(), |(around, _)| around.to_owned()),
+    };
+    let taken = match at(json, &parts)? {
         serde_json::Value::Object(entries) => entries.remove(last).is_some(),
         serde_json::Value::Array(items) => match last.parse::<usize>() {
             // The places of the items behind it would be another's.
@@ -216,7 +264,50 @@ fn take_out(json: &mut serde_json::Value, path: &str, unknown: Option<&str>) -> 
             _ => false,
         },
         _ => false,
+    };
+    taken.then(|| (around, last.to_owned()))
+}
+
+/// Puts some value in place of a missing key of the mapping at `path`, one that is no problem itself; false
+/// where none is found.
+fn fill<T: DeserializeOwned>(json: &mut serde_json::Value, path: &str, name: &str) -> bool {
+    let parts: Vec<&str> = parts(path).collect();
+    let key = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    let mut tries: Vec<serde_json::Value> = [
+        "null",
+        "\"x\"",
+        "1",
+        "true",
+        "[]",
+        "{}",
+        "\"1s\"",
+        "\"1/s\"",
+        "\"1KiB\"",
+        "[\"x\"]",
+        "{\"x\":\"x\"}",
+    ]
+    .iter()
+    .filter_map(|text| serde_json::from_str(text).ok())
+    .collect();
+    while let Some(value) = tries.pop() {
+        let Some(serde_json::Value::Object(entries)) = at(json, &parts) else { return false };
+        entries.insert(name.to_owned(), value);
+        let Err(error) = serde_path_to_error::deserialize::<_, T>(json.clone()) else { return true };
+        if !error.path().to_string().starts_with(&key) {
+            return true;
+        }
+        // One of the names that may stand there.
+        let message = error.into_inner().to_string();
+        if let Some((written, expected)) = quoted(&message, "unknown variant ")
+            && written == "x"
+        {
+            tries.extend(names(&expected).into_iter().next().map(serde_json::Value::from));
+        }
     }
+    if let Some(serde_json::Value::Object(entries)) = at(json, &parts) {
+        entries.remove(name);
+    }
+    false
 }
 
 /// The name in backticks behind `prefix`, and what follows it.

@@ -226,7 +226,7 @@ impl Document {
         set: &[String],
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, Vec<Diagnostic>> {
-        let mut root = yaml::parse(file).map_err(|d| vec![d])?;
+        let mut root = yaml::parse(file)?;
         let (mut problems, mut holes) = (Vec::new(), Vec::new());
         for argument in set {
             if let Err(problem) = set::apply(&mut root, argument) {

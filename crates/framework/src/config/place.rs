@@ -17,8 +17,11 @@ impl SourceFile {
     /// Takes a text and finds its lines.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
         let text = text.into();
+        let ends = |at: usize, byte: u8| {
+            byte == b'\n' || (byte == b'\r' && text.as_bytes().get(at + 1) != Some(&b'\n'))
+        };
         let line_starts = std::iter::once(0)
-            .chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i + 1))
+            .chain(text.bytes().enumerate().filter(|(at, b)| ends(*at, *b)).map(|(at, _)| at + 1))
             .collect();
         Arc::new(Self { name: name.into(), text, line_starts })
     }

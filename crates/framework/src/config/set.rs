@@ -70,9 +70,15 @@ fn step(items: &[Node], name: &str) -> Option<usize> {
 fn value(text: &str, offset: usize, at: &dyn Fn(usize, usize) -> Place) -> Result<Node, Diagnostic> {
     let whole = at(offset, offset + text.len());
     if text.starts_with(['[', '{', '"', '\'']) {
-        return parse(&SourceFile::new("--set", text)).map_err(|d| Diagnostic {
-            primary: super::Label { place: whole, text: d.primary.text.clone() },
-            ..d
+        return parse(&SourceFile::new("--set", text)).map_err(|problems| {
+            match problems.into_iter().next() {
+                Some(first) => Diagnostic {
+                    primary: super::Label { place: whole, text: first.primary.text.clone() },
+                    secondary: Vec::new(),
+                    ..first
+                },
+                None => Diagnostic::error(whole, "the value cannot be read"),
+            }
         });
     }
     Ok(Node { value: resolve(text), place: whole })

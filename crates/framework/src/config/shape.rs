@@ -14,6 +14,10 @@ pub(super) struct Shape<'a> {
 
 impl Shape<'_> {
     pub(super) fn document(&mut self, root: &Node) -> Option<Document> {
+        if let Some(meant) = root.key_meant() {
+            self.problems.push(meant);
+            return None;
+        }
         if !matches!(root.value, Value::Map(_)) {
             let place = Place { end: root.place.start + 1, ..root.place.clone() };
             self.problems.push(
@@ -102,10 +106,11 @@ impl Shape<'_> {
             Value::Map(entries) => entries,
             Value::Null => &[],
             _ => {
-                self.problems.push(Diagnostic::error(
-                    node.place.clone(),
-                    format!("expected a mapping of names to {what}, found {}", node.kind()),
-                ));
+                let otherwise = || {
+                    let found = format!("expected a mapping of names to {what}, found {}", node.kind());
+                    Diagnostic::error(node.place.clone(), found)
+                };
+                self.problems.push(node.key_meant().unwrap_or_else(otherwise));
                 &[]
             }
         }
@@ -145,13 +150,12 @@ impl Shape<'_> {
         self.check_name(&entry.key, &entry.place);
         let name = Written { text: entry.key.clone(), place: entry.place.clone() };
         let Value::List(items) = &entry.node.value else {
-            self.problems.push(
-                Diagnostic::error(
-                    entry.node.place.clone(),
-                    format!("expected a list of steps, found {}", entry.node.kind()),
-                )
-                .help("each step begins with `- `: `- source: csv`, then `- sink: stdout`"),
-            );
+            let otherwise = || {
+                let found = format!("expected a list of steps, found {}", entry.node.kind());
+                Diagnostic::error(entry.node.place.clone(), found)
+                    .help("each step begins with `- `: `- source: csv`, then `- sink: stdout`")
+            };
+            self.problems.push(entry.node.key_meant().unwrap_or_else(otherwise));
             return ChainDecl { name, steps: vec![StepDecl::unknown(&entry.node, None)] };
         };
         let mut ids = BTreeMap::new();

@@ -37,10 +37,11 @@ impl Shape<'_> {
     pub(super) fn step(&mut self, item: &Node, ids: &mut BTreeMap<String, usize>) -> StepDecl {
         let at = |place: &Place| Place { end: place.end.min(place.start + 1), ..place.clone() };
         if !matches!(item.value, Value::Map(_)) {
-            self.problems.push(
+            let otherwise = || {
                 Diagnostic::error(item.place.clone(), format!("expected a step, found {}", item.kind()))
-                    .help("a step is a mapping such as `source: csv` with its `with:`"),
-            );
+                    .help("a step is a mapping such as `source: csv` with its `with:`")
+            };
+            self.problems.push(item.key_meant().unwrap_or_else(otherwise));
             return StepDecl::unknown(item, None);
         }
         self.keys(item, &KEYS, Some("the settings of a plugin stand under `with:`"));
@@ -92,10 +93,11 @@ impl Shape<'_> {
             _ => Node::empty_map(head.node.place.clone()),
         };
         if !matches!(with.value, Value::Map(_)) {
-            self.problems.push(Diagnostic::error(
-                with.place.clone(),
-                format!("expected a mapping under `with:`, found {}", with.kind()),
-            ));
+            let otherwise = || {
+                let found = format!("expected a mapping under `with:`, found {}", with.kind());
+                Diagnostic::error(with.place.clone(), found)
+            };
+            self.problems.push(with.key_meant().unwrap_or_else(otherwise));
             return StepDecl { id, ..StepDecl::unknown(item, kind.or(Some(Kind::Source))) };
         }
         let source = kind == Some(Kind::Source);

@@ -3,6 +3,14 @@
 //! The structure and the positions come from saphyr's events, the type of a plain scalar from `serde_yaml`. A test holds
 //! both to the same tree. What could make a small file large or a reader dizzy is refused: anchors and aliases, tags, several
 //! documents, more than [`MAX_BYTES`], [`MAX_DEPTH`] or [`MAX_VALUES`].
+//!
+//! What is no YAML is read once more by [`scan`], which knows the mistakes that people make; the parser's own words remain for the
+//! others. What YAML takes and nobody means, such as a colon of full width, is told while the tree is built ([`mistake`]).
+
+mod characters;
+mod flow;
+mod mistake;
+mod scan;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,6 +19,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span};
 
 use super::diagnostic::Diagnostic;
 use super::place::{Place, SourceFile};
+use mistake::{Mistake, key_meant, surely};
 
 /// The largest file, in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -62,6 +71,16 @@ pub struct Entry {
 }
 
 impl Node {
+    /// What was meant by a text that stands where a mapping should: `source csv`, `path:x`. One word is none of these.
+    pub(crate) fn key_meant(&self) -> Option<Diagnostic> {
+        match &self.value {
+            Value::Text { text, plain: true } if text.contains(|c: char| !c.is_alphanumeric()) => {
+                key_meant(text, self.place.start).map(|mistake| mistake.diagnose(&self.place.file))
+            }
+            _ => None,
+        }
+    }
+
     /// The entries of a mapping; none where it is not one.
     pub fn entries(&self) -> &[Entry] {
         match &self.value {
@@ -126,25 +145,38 @@ fn shorten(text: &str) -> String {
 }
 
 /// Parses one document.
-pub(crate) fn parse(file: &Arc<SourceFile>) -> Result<Node, Diagnostic> {
+pub(crate) fn parse(file: &Arc<SourceFile>) -> Result<Node, Vec<Diagnostic>> {
     let at = |start: usize, end: usize| Place { file: file.clone(), start, end };
     if file.text.len() > MAX_BYTES {
-        return Err(Diagnostic::error(at(0, 0), format!("the file is larger than {MAX_BYTES} bytes"))
-            .help("a pipeline file is a few kilobytes; is this the right file?"));
+        return Err(vec![
+            Diagnostic::error(at(0, 0), format!("the file is larger than {MAX_BYTES} bytes"))
+                .help("a pipeline file is a few kilobytes; is this the right file?"),
+        ]);
     }
     let body = file.text.strip_prefix('\u{feff}').unwrap_or(&file.text);
     let skipped = file.text.len() - body.len();
     if let Some(index) =
         body.find(|c: char| c == '\0' || (c.is_control() && !matches!(c, '\n' | '\r' | '\t')))
     {
-        return Err(Diagnostic::error(
-            at(skipped + index, skipped + index + 1),
-            "a control character in the file",
-        )
-        .help("remove it; a text may have it as an escape in double quotes, such as \"\\x07\""));
+        return Err(vec![
+            Diagnostic::error(at(skipped + index, skipped + index + 1), "a control character in the file")
+                .help("remove it; a text may have it as an escape in double quotes, such as \"\\x07\""),
+        ]);
     }
-    let builder = Builder { file, offsets: CharOffsets::new(body, skipped), stack: Vec::new(), values: 0 };
-    builder.build(Parser::new_from_str(body))
+    let mut builder = Builder {
+        file,
+        offsets: CharOffsets::new(body, skipped),
+        stack: Vec::new(),
+        values: 0,
+        unmeant: Vec::new(),
+    };
+    let root = builder.build(Parser::new_from_str(body));
+    match root {
+        Ok(root) if builder.unmeant.is_empty() => Ok(root),
+        Ok(_) => Err(builder.unmeant.iter().map(|mistake| mistake.diagnose(file)).collect()),
+        Err(Failure::Refused(diagnostic)) => Err(vec![*diagnostic]),
+        Err(Failure::NotYaml(error)) => Err(builder.not_yaml(&error)),
+    }
 }
 
 /// Types a plain scalar as `serde_yaml` does.
@@ -209,6 +241,27 @@ struct Builder<'a> {
     offsets: CharOffsets,
     stack: Vec<Open>,
     values: usize,
+    /// What YAML takes and nobody means.
+    unmeant: Vec<Mistake>,
+}
+
+/// Why there is no tree.
+enum Failure {
+    /// It is YAML, and more than a pipeline file may have.
+    Refused(Box<Diagnostic>),
+    NotYaml(ScanError),
+}
+
+impl From<Diagnostic> for Failure {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self::Refused(Box::new(diagnostic))
+    }
+}
+
+impl From<ScanError> for Failure {
+    fn from(error: ScanError) -> Self {
+        Self::NotYaml(error)
+    }
 }
 
 impl Builder<'_> {
@@ -218,39 +271,44 @@ impl Builder<'_> {
     }
 
     fn build<'i>(
-        mut self,
+        &mut self,
         events: impl Iterator<Item = Result<(Event<'i>, Span), ScanError>>,
-    ) -> Result<Node, Diagnostic> {
+    ) -> Result<Node, Failure> {
         let mut root: Option<Node> = None;
         let mut documents = 0;
         for event in events {
-            let (event, span) = event.map_err(|e| self.scan_error(&e))?;
+            let (event, span) = event?;
             let place = self.place(&span);
             let node = match event {
                 Event::DocumentStart(_) => {
                     documents += 1;
                     if documents > 1 {
                         return Err(Diagnostic::error(place, "a second document in the file")
-                            .help("a pipeline file is one document; remove the `---` and what follows, or make it a file of its own"));
+                            .help("a pipeline file is one document; remove the `---` and what follows, or make it a file of its own")
+                            .into());
                     }
                     continue;
                 }
-                Event::Alias(_) => return Err(no_anchors(place)),
+                Event::Alias(_) => return Err(no_anchors(place).into()),
                 Event::Scalar(_, _, anchor, _)
                 | Event::SequenceStart(anchor, _)
                 | Event::MappingStart(anchor, _)
                     if anchor > 0 =>
                 {
-                    return Err(no_anchors(place));
+                    return Err(no_anchors(place).into());
                 }
                 Event::Scalar(_, _, _, Some(_))
                 | Event::SequenceStart(_, Some(_))
                 | Event::MappingStart(_, Some(_)) => {
                     return Err(Diagnostic::error(place, "a tag (`!...`) in the file")
-                        .help("remove it; put a text that begins with `!` in quotes"));
+                        .help("remove it; put a text that begins with `!` in quotes")
+                        .into());
                 }
                 Event::Scalar(text, style, _, _) => {
                     self.count(&place)?;
+                    if style == ScalarStyle::Plain {
+                        self.look_at(&place);
+                    }
                     let value = match style {
                         ScalarStyle::Plain => resolve(&text),
                         _ => Value::Text { text: text.into_owned(), plain: false },
@@ -284,6 +342,7 @@ impl Builder<'_> {
             let place = Place { file: self.file.clone(), start: 0, end: 0 };
             Diagnostic::error(place, "the file is empty")
                 .help("a pipeline file has a `name:` and `pipelines:`")
+                .into()
         })
     }
 
@@ -351,25 +410,51 @@ impl Builder<'_> {
         Ok(None)
     }
 
-    fn scan_error(&self, error: &ScanError) -> Diagnostic {
+    /// Keeps what YAML takes as a key or a text without quotes, and nobody means.
+    fn look_at(&mut self, place: &Place) {
+        let written = self.file.text.get(place.start..place.end).unwrap_or_default();
+        let written = written.trim_end_matches([' ', '\t', '\r', '\n']);
+        let in_braces = |start: &usize| self.file.text.get(*start..).is_some_and(|t| t.starts_with('{'));
+        let (is_key, alone) = match self.stack.last() {
+            Some(Open::Map { key: None, start, .. }) => {
+                let behind = self.file.text.get(place.end..).unwrap_or_default().trim_start();
+                (true, in_braces(start) && !behind.starts_with(':'))
+            }
+            _ => (false, false),
+        };
+        self.unmeant.extend(surely(written, place.start, is_key, alone));
+    }
+
+    /// The next line that says something.
+    fn line_below(&self, line: usize) -> usize {
+        let says = |line: &usize| {
+            let text = self.file.line(*line).trim();
+            !text.is_empty() && !text.starts_with('#')
+        };
+        (line + 1..=line + 100).find(says).unwrap_or(line)
+    }
+
+    /// What is told of a file that is no YAML: the mistake that is found up to where the parser could not go on, or else
+    /// the parser's own words.
+    fn not_yaml(&self, error: &ScanError) -> Vec<Diagnostic> {
         let start = self.offsets.byte(error.marker());
         let place = Place { file: self.file.clone(), start, end: start + 1 };
         let info = error.info();
         // Its scanner looks ahead and may meet its own limit before ours.
         if info.contains("recursion limit") {
-            return too_deep(place);
+            return vec![too_deep(place)];
         }
-        let diagnostic = Diagnostic::error(place, format!("this is not YAML: {info}"));
-        let line = self.file.line(self.file.line_column(start).0);
-        if line.contains("${") {
-            return diagnostic
-                .help("inside `{ }` and `[ ]` put a text with `${...}` in it in quotes: `\"${NAME}\"`");
+        // The parser may stop at the end of a text that the next line cannot go on.
+        let last = self.line_below(self.file.line_column(start).0);
+        let mistakes = scan::mistakes(&self.file.text);
+        let told = mistakes.iter().any(|m| self.file.line_column(m.start).0 <= last);
+        if told {
+            return mistakes.iter().map(|mistake| mistake.diagnose(self.file)).collect();
         }
-        if line.trim_start_matches(' ').starts_with('\t') {
-            diagnostic.help("indent with spaces; YAML does not allow tabs there")
-        } else {
-            diagnostic.help("look at the indentation, brackets and quotes here and on the line above")
-        }
+        vec![
+            Diagnostic::error(place, format!("this is not YAML: {info}"))
+                .help("look at the indentation, brackets and quotes here and on the line above"),
+        ]
     }
 }
 
@@ -383,5 +468,7 @@ fn no_anchors(place: Place) -> Diagnostic {
         .help("write the value out; put a text that begins with `&` or `*` in quotes")
 }
 
+#[cfg(test)]
+mod mistake_tests;
 #[cfg(test)]
 mod tests;
