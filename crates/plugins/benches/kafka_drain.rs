@@ -20,7 +20,8 @@ use pipectl_framework::clock::Clock;
 use pipectl_framework::config::{Document, SourceFile};
 use pipectl_framework::graph::{PlanOptions, plan};
 use pipectl_framework::log::{
-    Append, Group, GroupPositions, Log, Position, ReadEvent, ReaderOptions, Start, TopicSpec, WriterOptions,
+    Append, Group, GroupPositions, Keeps, Log, Position, ReadEvent, ReaderOptions, Start, TopicSpec,
+    WriterOptions,
 };
 use pipectl_framework::plugin::Registry;
 use pipectl_framework::run::{Run, RunOptions};
@@ -53,8 +54,7 @@ async fn main() {
             name: name.clone(),
             partitions: Some(partitions),
             create: true,
-            compacted: false,
-            retention: None,
+            keeps: Keeps::AsTheLog,
         };
         log.ensure_topics(&[spec]).await.expect("topics");
     }

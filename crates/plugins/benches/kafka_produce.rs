@@ -17,7 +17,7 @@ use arrow_array::BinaryArray;
 use pipectl_framework::clock::Clock;
 use pipectl_framework::config::{Document, SourceFile};
 use pipectl_framework::graph::{PlanOptions, plan};
-use pipectl_framework::log::{Append, Log, TopicSpec, WriterOptions};
+use pipectl_framework::log::{Append, Keeps, Log, TopicSpec, WriterOptions};
 use pipectl_framework::plugin::Registry;
 use pipectl_framework::run::{Run, RunOptions};
 use pipectl_plugins::kafka::log::{KafkaLog, KafkaSettings};
@@ -38,13 +38,7 @@ async fn main() {
     let run = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_millis();
     let log = KafkaLog::new(KafkaSettings { brokers: brokers.clone(), ..KafkaSettings::default() });
     let topic = format!("bench-{run}");
-    let spec = TopicSpec {
-        name: topic.clone(),
-        partitions: Some(4),
-        create: true,
-        compacted: false,
-        retention: None,
-    };
+    let spec = TopicSpec { name: topic.clone(), partitions: Some(4), create: true, keeps: Keeps::AsTheLog };
     log.ensure_topics(&[spec]).await.expect("a topic");
     for _ in 0..2 {
         let bare = bare(&brokers, &topic, records);

@@ -18,7 +18,7 @@ use std::time::Duration;
 use dice::Dice;
 use pipectl_framework::clock::Clock;
 use pipectl_framework::log::{
-    Append, Group, Log, Position, ReadEvent, ReaderOptions, Start, TopicSpec, WriterOptions,
+    Append, Group, Keeps, Log, Position, ReadEvent, ReaderOptions, Start, TopicSpec, WriterOptions,
 };
 use pipectl_framework::run::{Run, RunOptions};
 use pipectl_framework::testing::START;
@@ -63,8 +63,7 @@ fn row(i: i64) -> (String, Value, i64) {
 }
 
 async fn write(log: &Arc<dyn Log>, from: i64, to: i64) {
-    let spec =
-        TopicSpec { name: "in".into(), partitions: Some(2), create: true, compacted: false, retention: None };
+    let spec = TopicSpec { name: "in".into(), partitions: Some(2), create: true, keeps: Keeps::AsTheLog };
     log.ensure_topics(&[spec]).await.unwrap();
     let options = WriterOptions { transactional_id: None, transaction_timeout: Duration::from_secs(10) };
     let mut writer = log.writer(options).await.unwrap();

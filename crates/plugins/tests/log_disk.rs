@@ -14,8 +14,8 @@ use pipectl_framework::error::Result;
 use pipectl_framework::log::conformance::{Harness, cases};
 use pipectl_framework::log::memory::MemoryOptions;
 use pipectl_framework::log::{
-    Append, Group, GroupPositions, Log, LogReader, Position, ReadEvent, ReaderOptions, Start, TopicSpec,
-    WriterOptions,
+    Append, Group, GroupPositions, Keeps, Log, LogReader, Position, ReadEvent, ReaderOptions, Start,
+    TopicSpec, WriterOptions,
 };
 use pipectl_plugins::disk::DiskLog;
 
@@ -94,8 +94,7 @@ async fn rest(reader: &mut Box<dyn LogReader>) -> Result<Vec<(i32, i64, String)>
 #[test]
 fn what_was_committed_is_there_again_and_nothing_else() -> Result<()> {
     let folder = tempfile::tempdir().unwrap();
-    let spec =
-        TopicSpec { name: "t".into(), partitions: Some(2), create: true, compacted: false, retention: None };
+    let spec = TopicSpec { name: "t".into(), partitions: Some(2), create: true, keeps: Keeps::AsTheLog };
     let writer = WriterOptions {
         transactional_id: Some("w".into()),
         transaction_timeout: std::time::Duration::from_secs(10),
@@ -148,7 +147,7 @@ fn what_was_committed_is_there_again_and_nothing_else() -> Result<()> {
 }
 
 const SPEC: fn() -> TopicSpec =
-    || TopicSpec { name: "t".into(), partitions: Some(1), create: true, compacted: false, retention: None };
+    || TopicSpec { name: "t".into(), partitions: Some(1), create: true, keeps: Keeps::AsTheLog };
 
 const WRITER: fn() -> WriterOptions = || WriterOptions {
     transactional_id: Some("w".into()),
@@ -234,7 +233,7 @@ fn a_compacted_topic_is_one_after_a_reopening_whoever_asks_for_it() -> Result<()
         |key: &str, bytes: usize| append("t", &[(Some(key), &format!("{key}{}", "x".repeat(bytes)))]);
     runtime().block_on(async {
         let log = log_of(folder.path(), options.clone());
-        log.ensure_topics(&[TopicSpec { compacted: true, ..SPEC() }]).await?;
+        log.ensure_topics(&[TopicSpec { keeps: Keeps::LastOfKey, ..SPEC() }]).await?;
         let mut writing = log.writer(WRITER()).await?;
         for key in 0..10 {
             writing.append(of_key(&format!("key{key}"), 1000)).await?;
@@ -273,10 +272,10 @@ fn a_directory_of_version_0_1_is_read_and_its_compacted_topics_lose_nothing() ->
     let options = MemoryOptions { topic_bytes: 64 << 10, ..MemoryOptions::default() };
     let changelog = || TopicSpec { name: "shop.count.changelog".into(), create: false, ..SPEC() };
     // Who reads it asks for it as compacted; from then on it is, whoever asks.
-    for compacted in [true, false] {
+    for keeps in [Keeps::LastOfKey, Keeps::AsTheLog] {
         runtime().block_on(async {
             let log = log_of(folder.path(), options.clone());
-            log.ensure_topics(&[TopicSpec { compacted, ..changelog() }]).await?;
+            log.ensure_topics(&[TopicSpec { keeps, ..changelog() }]).await?;
             let mut reading = reader(&log, Some("shop.count")).await?;
             let ReadEvent::Assigned(assigned) = reading.next().await? else { panic!("nothing was assigned") };
             let committed = assigned[0].committed.as_ref().unwrap();

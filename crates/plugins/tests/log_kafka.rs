@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pipectl_framework::log::conformance::{Harness, cases};
-use pipectl_framework::log::{Log, ReadEvent, ReaderOptions, Start, TopicSpec};
+use pipectl_framework::log::{Keeps, Log, ReadEvent, ReaderOptions, Start, TopicSpec};
 use pipectl_plugins::kafka::log::{KafkaLog, KafkaSettings};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
@@ -56,13 +56,7 @@ async fn a_reader_without_a_group_takes_in_partitions_that_are_added() {
     let properties = vec![("topic.metadata.refresh.interval.ms".to_owned(), "200".to_owned())];
     let log =
         KafkaLog::new(KafkaSettings { brokers: brokers.clone(), properties, ..KafkaSettings::default() });
-    let spec = TopicSpec {
-        name: topic.clone(),
-        partitions: Some(1),
-        create: true,
-        compacted: false,
-        retention: None,
-    };
+    let spec = TopicSpec { name: topic.clone(), partitions: Some(1), create: true, keeps: Keeps::AsTheLog };
     log.ensure_topics(&[spec]).await.expect("a topic");
     let options = ReaderOptions {
         topics: vec![topic.clone()],

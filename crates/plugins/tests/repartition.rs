@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use dice::Dice;
 use pipectl_framework::clock::Clock;
-use pipectl_framework::log::{Append, Log, TopicSpec, WriterOptions};
+use pipectl_framework::log::{Append, Keeps, Log, TopicSpec, WriterOptions};
 use pipectl_framework::run::{Run, RunOptions};
 use pipectl_framework::testing::START;
 use pipectl_plugins as _;
@@ -97,8 +97,7 @@ fn run(workers: usize, kills: u64, seed: u64, repartition: &str) -> BTreeMap<(i6
             name: "in".into(),
             partitions: Some(PARTITIONS),
             create: true,
-            compacted: false,
-            retention: None,
+            keeps: Keeps::AsTheLog,
         };
         log.ensure_topics(&[spec]).await.unwrap();
         let mut dice = Dice(seed);

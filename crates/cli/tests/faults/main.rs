@@ -13,6 +13,7 @@
 //! | `too_large` | rows that are larger than their topic takes; needs `PIPECTL_TEST_KAFKA` |
 //! | `refused` | rows that the brokers refuse by rules of their own, results that lie ahead; needs `PIPECTL_TEST_KAFKA` |
 //! | `retention` | rows that are older than their topic keeps records; needs `PIPECTL_TEST_KAFKA` |
+//! | `repartitioned` | rows of any time through a repartition topic, topics of the framework's own that were made otherwise; needs `PIPECTL_TEST_KAFKA` |
 //! | `lost` | records that are gone, topics that are made anew, partitions that are added; needs `PIPECTL_TEST_KAFKA` |
 //! | `security` | TLS, passwords and ACLs; needs `PIPECTL_TEST_KAFKA_SECURE` |
 //! | `secrets` | passwords in what is said |
@@ -37,6 +38,7 @@ mod no_time;
 mod no_use;
 mod other_file;
 mod refused;
+mod repartitioned;
 mod retention;
 mod secrets;
 mod security;

@@ -16,6 +16,7 @@ use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, RecordBatchOptions}
 use arrow_schema::{DataType, Schema, SchemaRef, TimeUnit};
 
 use crate::batch::Batch;
+use crate::clock::Millis;
 use crate::error::{Error, Result};
 use crate::hash::fnv1a;
 use crate::log::{Append, Records};
@@ -100,8 +101,9 @@ impl Repartition {
         self.partitions = partitions;
     }
 
-    /// The records of a batch.
-    pub(crate) fn rows(&self, batch: &Batch) -> Result<Append> {
+    /// The records of a batch, written `now`. The row's own time stands in the value: a log may delete records of an old
+    /// time at once, and refuse those of a time before 1970 or far ahead.
+    pub(crate) fn rows(&self, batch: &Batch, now: Millis) -> Result<Append> {
         let columns: Vec<&ArrayRef> = self.columns.iter().map(|index| batch.column(*index)).collect();
         let key: Vec<&ArrayRef> = self.key.iter().map(|index| batch.column(*index)).collect();
         let origin = batch.origin().partition.index.to_le_bytes();
@@ -126,14 +128,13 @@ impl Repartition {
             }
             values.append_value(&bytes);
         }
-        // A log may not take times before 1970, or may put its own in their place: the row has the true one.
-        let timestamps = batch.times().iter().map(|time| (*time).max(0)).collect();
+        let timestamps = vec![now.max(0); batch.rows()].into();
         let (keys, values) = (Some(keys.finish()), values.finish());
         Ok(Append { topic: self.topic.clone(), partition: None, keys, values, timestamps })
     }
 
     /// One record of words for a partition of the topic.
-    pub(crate) fn words(&self, words: &[Word], partition: i32, now: i64) -> Append {
+    pub(crate) fn words(&self, words: &[Word], partition: i32, now: Millis) -> Append {
         let mut bytes = vec![WORDS];
         for word in words {
             bytes.extend(word.origin.to_le_bytes());

@@ -7,7 +7,7 @@ use super::only::Others;
 use super::plan::{NodeBody, Sharing, TopicUse};
 use super::steps::Draft;
 use crate::config::{Diagnostic, Retention, nearest};
-use crate::log::{Log, TopicSpec};
+use crate::log::{Keeps, Log, TopicSpec};
 use crate::plugin::SourceBody;
 
 /// The topics of the chains that run, and how each of these can be shared. `others` are the chains of the file that do not: they write topics too.
@@ -51,6 +51,7 @@ fn uses(drafts: &[&Draft], connections: &[(String, Arc<dyn Log>)]) -> Vec<TopicU
                 let topic = topic(&mut topics, *connection, repartition.topic());
                 topic.spec.create = true;
                 topic.spec.partitions = topic.spec.partitions.max(entry.partitions);
+                topic.spec.keeps = Keeps::UntilLetGo;
                 topic.writers.push(chain);
                 if let SourceBody::Log(source) = &draft.source.bound.body {
                     topic.like = Some(source.topic.clone());
@@ -60,7 +61,7 @@ fn uses(drafts: &[&Draft], connections: &[(String, Arc<dyn Log>)]) -> Vec<TopicU
                 let topic = topic(&mut topics, *connection, &sink.topic);
                 topic.spec.create |= sink.create;
                 topic.spec.partitions = topic.spec.partitions.max(sink.partitions);
-                topic.spec.retention = longer(topic.spec.retention, sink.retention);
+                topic.spec.keeps = longer(topic.spec.keeps, sink.retention);
                 if !topic.writers.contains(&chain) {
                     topic.writers.push(chain);
                 }
@@ -77,12 +78,15 @@ fn uses(drafts: &[&Draft], connections: &[(String, Arc<dyn Log>)]) -> Vec<TopicU
     topics
 }
 
-/// The longer of two wishes.
-fn longer(one: Option<Retention>, other: Option<Retention>) -> Option<Retention> {
-    match (one, other) {
-        (Some(Retention::For(one)), Some(Retention::For(other))) => Some(Retention::For(one.max(other))),
-        (Some(Retention::Forever), _) | (_, Some(Retention::Forever)) => Some(Retention::Forever),
-        (one, other) => one.or(other),
+/// The longer of what was wished before and what a sink wishes.
+fn longer(before: Keeps, wished: Option<Retention>) -> Keeps {
+    match (before, wished) {
+        (Keeps::AsTheLog, Some(wished)) => Keeps::For(wished),
+        (Keeps::For(Retention::For(one)), Some(Retention::For(other))) => {
+            Keeps::For(Retention::For(one.max(other)))
+        }
+        (Keeps::For(_), Some(Retention::Forever)) => Keeps::For(Retention::Forever),
+        (before, _) => before,
     }
 }
 
@@ -95,8 +99,7 @@ fn topic<'t>(topics: &'t mut Vec<TopicUse>, connection: usize, name: &str) -> &'
                 name: name.to_owned(),
                 partitions: None,
                 create: false,
-                compacted: false,
-                retention: None,
+                keeps: Keeps::AsTheLog,
             },
             like: None,
             writers: Vec::new(),

@@ -263,12 +263,30 @@ pub struct TopicSpec {
     pub partitions: Option<u32>,
     /// True where the topic may be made; otherwise its absence is an error.
     pub create: bool,
-    /// True where only the last record of each key need be kept, and none of a key whose last record has no
-    /// value. A log on brokers decides it when the topic is made; the log inside this process keeps a topic
-    /// so from the first time on that it is asked for so.
-    pub compacted: bool,
-    /// For how long it keeps records where it is made; `None` leaves it to the log's default. The log inside this process keeps as many bytes as it may.
-    pub retention: Option<Retention>,
+    /// What it keeps.
+    pub keeps: Keeps,
+}
+
+/// What a topic keeps. A log on brokers decides it when the topic is made. The log inside this process keeps as many
+/// bytes as it may, and keeps a topic as [`Keeps::LastOfKey`] from the first time on that it is asked for so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keeps {
+    /// What the log keeps by default.
+    #[default]
+    AsTheLog,
+    /// Records of so long, by their timestamps.
+    For(Retention),
+    /// The last record of each key, and none of a key whose last record has no value; however old it is.
+    LastOfKey,
+    /// All records, until the one chain that reads them lets them go: [`Log::let_go`].
+    UntilLetGo,
+}
+
+impl Keeps {
+    /// True for a topic of which only the last record of each key need be kept.
+    pub fn is_compacted(self) -> bool {
+        self == Self::LastOfKey
+    }
 }
 
 /// What a log is, for `explain` and the start-up lines.
@@ -370,6 +388,15 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// `Retry` while the log cannot be reached.
     async fn retention(&self, _topic: &str) -> Result<Option<Duration>> {
         Ok(None)
+    }
+
+    /// Nobody needs the records before these offsets any more: the log may delete them. One that makes room by itself
+    /// does nothing.
+    ///
+    /// # Errors
+    /// Where they could not be deleted. Nothing is lost by it: what is left can be let go again, with more.
+    async fn let_go(&self, _before: &[(Partition, i64)]) -> Result<()> {
+        Ok(())
     }
 
     /// The earliest timestamp that a record may have. Kafka takes none before 1970, and every log does as it does, so that a pipeline that runs on one runs

@@ -24,7 +24,7 @@ use super::whole::read_whole;
 use crate::batch::Partition;
 use crate::clock::Millis;
 use crate::error::{Consequence, Error, Result};
-use crate::log::{Append, Log, Records, TopicSpec};
+use crate::log::{Append, Keeps, Log, Records, TopicSpec};
 
 /// The most bytes of a record, where the log takes so many.
 const RECORD: usize = 512 << 10;
@@ -134,13 +134,8 @@ impl Changelog {
         if let Some(partitions) = self.partitions {
             return Ok(partitions);
         }
-        let source = TopicSpec {
-            name: self.source.clone(),
-            partitions: None,
-            create: false,
-            compacted: false,
-            retention: None,
-        };
+        let source =
+            TopicSpec { name: self.source.clone(), partitions: None, create: false, keeps: Keeps::AsTheLog };
         let read = self.log.ensure_topics(&[source]).await?;
         let own = self.log.ensure_topics(&[self.spec(read.first().copied(), true)]).await?;
         self.learn_largest().await?;
@@ -170,7 +165,7 @@ impl Changelog {
     }
 
     fn spec(&self, partitions: Option<u32>, create: bool) -> TopicSpec {
-        TopicSpec { name: self.topic.to_string(), partitions, create, compacted: true, retention: None }
+        TopicSpec { name: self.topic.to_string(), partitions, create, keeps: Keeps::LastOfKey }
     }
 
     fn found(&mut self, own: &[u32]) -> u32 {

@@ -133,7 +133,7 @@ impl Tree {
         let NodeBody::Repartition(connection, repartition, _) = &self.nodes[index].body else {
             return Ok(());
         };
-        writers.append(*connection, repartition.rows(batch)?).await?;
+        writers.append(*connection, repartition.rows(batch, self.clock.now())?).await?;
         self.wrote = true;
         StepMetrics::add(&self.metrics[index].in_flight, batch.rows() as u64);
         Ok(())

@@ -20,6 +20,7 @@ mod keeper;
 mod kept;
 mod large;
 mod late;
+mod let_go;
 mod notes;
 mod passed;
 mod policy;

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::log::{Group, Log, LogReader, ReadEvent, ReaderOptions, Start, TopicSpec};
+use crate::log::{Group, Keeps, Log, LogReader, ReadEvent, ReaderOptions, Start, TopicSpec};
 
 /// The topic of a pipeline's positions.
 pub(crate) fn positions_topic(pipeline: &str) -> TopicSpec {
@@ -16,8 +16,7 @@ pub(crate) fn positions_topic(pipeline: &str) -> TopicSpec {
         name: format!("{pipeline}.positions"),
         partitions: Some(1),
         create: true,
-        compacted: true,
-        retention: None,
+        keeps: Keeps::LastOfKey,
     }
 }
 

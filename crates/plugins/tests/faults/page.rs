@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 
 use async_trait::async_trait;
-use pipectl_framework::log::{Append, TopicSpec, WriterOptions};
+use pipectl_framework::log::{Append, Keeps, TopicSpec, WriterOptions};
 use pipectl_framework::plugin::{
     Batch, BindContext, BoundSink, Capability, Input, Problem, Result, Sink, SinkContext, SinkPlugin,
     row_to_json,
@@ -93,13 +93,8 @@ fn it_goes_on_where_it_stood_and_shows_what_came_while_it_was_failing() {
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let log = MemoryLog::default();
-        let spec = TopicSpec {
-            name: "results".into(),
-            partitions: Some(2),
-            create: true,
-            compacted: false,
-            retention: None,
-        };
+        let spec =
+            TopicSpec { name: "results".into(), partitions: Some(2), create: true, keeps: Keeps::AsTheLog };
         log.ensure_topics(&[spec]).await.unwrap();
         write(&log, &["before"]).await;
         let folder = tempfile::tempdir().unwrap();

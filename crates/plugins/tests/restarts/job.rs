@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pipectl_framework::clock::Clock;
-use pipectl_framework::log::{Append, Log, TopicSpec, WriterOptions};
+use pipectl_framework::log::{Append, Keeps, Log, TopicSpec, WriterOptions};
 use pipectl_framework::run::RunOptions;
 use pipectl_framework::testing::START;
 use serde_json::Value;
@@ -77,13 +77,8 @@ impl Job {
 
     pub(crate) fn append_all(&self, topic: &str, rows: &[(Option<&str>, &Value, i64)]) {
         self.with_log(async |log| {
-            let spec = TopicSpec {
-                name: topic.into(),
-                partitions: Some(1),
-                create: true,
-                compacted: false,
-                retention: None,
-            };
+            let spec =
+                TopicSpec { name: topic.into(), partitions: Some(1), create: true, keeps: Keeps::AsTheLog };
             log.ensure_topics(&[spec]).await.unwrap();
             let options =
                 WriterOptions { transactional_id: None, transaction_timeout: Duration::from_secs(10) };
@@ -108,13 +103,7 @@ impl Job {
 
     /// The same; `None` where the topic is not there.
     pub(crate) fn try_topic(&self, name: &str) -> Option<Vec<Value>> {
-        let spec = TopicSpec {
-            name: name.into(),
-            partitions: None,
-            create: false,
-            compacted: false,
-            retention: None,
-        };
+        let spec = TopicSpec { name: name.into(), partitions: None, create: false, keeps: Keeps::AsTheLog };
         let there = self.with_log(async |log| log.ensure_topics(&[spec]).await.is_ok());
         there.then(|| self.topic(name))
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arrow_array::BinaryArray;
 use pipectl_framework::log::memory::MemoryLog;
-use pipectl_framework::log::{Append, Log, LogWriter, TopicSpec, WriterOptions};
+use pipectl_framework::log::{Append, Keeps, Log, LogWriter, TopicSpec, WriterOptions};
 use tokio::runtime::Runtime;
 
 use crate::oracle;
@@ -84,8 +84,7 @@ impl<'a> Trial<'a> {
             name: name.to_owned(),
             partitions: Some(partitions),
             create: true,
-            compacted: false,
-            retention: None,
+            keeps: Keeps::AsTheLog,
         });
         log.ensure_topics(&specs).await.expect("topics");
         Self { world, scenario, random, folder, log, records: Vec::new() }

@@ -28,7 +28,7 @@ use std::time::Duration;
 use arrow_array::{Array, BinaryArray};
 
 use super::{
-    Append, Assignment, Group, Log, LogReader, LogWriter, Position, ReadEvent, ReaderOptions, Start,
+    Append, Assignment, Group, Keeps, Log, LogReader, LogWriter, Position, ReadEvent, ReaderOptions, Start,
     TopicSpec, WriterOptions,
 };
 use crate::batch::Partition;
@@ -132,8 +132,7 @@ impl Harness {
             name: name.clone(),
             partitions: Some(partitions),
             create: true,
-            compacted: false,
-            retention: None,
+            keeps: Keeps::AsTheLog,
         };
         let made = self.log.ensure_topics(&[spec]).await?;
         assert_eq!(made, [partitions], "partitions of the new topic {name}");

@@ -11,7 +11,7 @@ use super::{
 use crate::batch::Partition;
 use crate::error::{Consequence, Result};
 use crate::log::partitioner::partition_of;
-use crate::log::{Append, Group, ReadEvent, ReaderOptions, Start, TopicSpec};
+use crate::log::{Append, Group, Keeps, ReadEvent, ReaderOptions, Start, TopicSpec};
 
 pub(super) async fn columns_come_back_as_they_were_written(h: Harness) -> Result<()> {
     let topic = h.topic("t", 1).await?;
@@ -267,8 +267,7 @@ pub(super) async fn a_reader_of_one_partition(h: Harness) -> Result<()> {
 
 pub(super) async fn a_compacted_topic_keeps_the_last_of_each_key(h: Harness) -> Result<()> {
     let name = h.name("compacted");
-    let spec =
-        TopicSpec { name: name.clone(), partitions: Some(1), create: true, compacted: true, retention: None };
+    let spec = TopicSpec { name: name.clone(), partitions: Some(1), create: true, keeps: Keeps::LastOfKey };
     h.log.ensure_topics(&[spec]).await?;
     let topic: Arc<str> = name.into();
     let mut writer = h.writer("w").await?;
@@ -381,13 +380,7 @@ pub(super) async fn topics_are_made_or_missed(h: Harness) -> Result<()> {
         assert_eq!(error, Some((Consequence::Fatal, true)), "a missing topic is fatal, with a remedy");
     };
     let absent = h.name("absent");
-    let spec = TopicSpec {
-        name: absent.clone(),
-        partitions: None,
-        create: false,
-        compacted: false,
-        retention: None,
-    };
+    let spec = TopicSpec { name: absent.clone(), partitions: None, create: false, keeps: Keeps::AsTheLog };
     fatal(h.log.ensure_topics(std::slice::from_ref(&spec)).await.err());
 
     let mut read = h.log.reader(Harness::options(&absent, None)).await;
@@ -408,21 +401,11 @@ pub(super) async fn topics_are_made_or_missed(h: Harness) -> Result<()> {
     fatal(written.err());
 
     let made = h.topic("made", 3).await?;
-    let again = TopicSpec {
-        name: made.to_string(),
-        partitions: Some(9),
-        create: true,
-        compacted: false,
-        retention: None,
-    };
+    let again =
+        TopicSpec { name: made.to_string(), partitions: Some(9), create: true, keeps: Keeps::AsTheLog };
     assert_eq!(h.log.ensure_topics(&[again]).await?, [3], "a topic that is there stays as it is");
-    let default = TopicSpec {
-        name: h.name("default"),
-        partitions: None,
-        create: true,
-        compacted: false,
-        retention: None,
-    };
+    let default =
+        TopicSpec { name: h.name("default"), partitions: None, create: true, keeps: Keeps::AsTheLog };
     assert!(h.log.ensure_topics(&[default]).await?[0] > 0);
     Ok(())
 }

@@ -145,7 +145,7 @@ impl Shared {
             let mut state = self.lock();
             for spec in topics {
                 if let Some(changed) = prepared.topics.iter_mut().find(|topic| topic.name == spec.name) {
-                    changed.compacted |= spec.compacted;
+                    changed.compacted |= spec.keeps.is_compacted();
                     counts.push(changed.partitions);
                     continue;
                 }
@@ -154,12 +154,12 @@ impl Shared {
                 let mut topic = found.unwrap_or_else(|| KeptTopic {
                     name: spec.name.clone(),
                     partitions: spec.partitions.unwrap_or(state.options.partitions).max(1),
-                    compacted: spec.compacted,
+                    compacted: spec.keeps.is_compacted(),
                 });
                 counts.push(topic.partitions);
                 // Directories of version 0.1 do not say of a topic that it is compacted.
-                let changes = spec.compacted && !topic.compacted;
-                topic.compacted |= spec.compacted;
+                let changes = spec.keeps.is_compacted() && !topic.compacted;
+                topic.compacted |= spec.keeps.is_compacted();
                 if changes || !there {
                     prepared.topics.push(topic);
                 }

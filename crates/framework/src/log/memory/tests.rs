@@ -11,8 +11,8 @@ use super::{MemoryLog, MemoryOptions};
 use crate::batch::Partition;
 use crate::error::{Consequence, Result};
 use crate::log::{
-    Append, Group, GroupPositions, Log, LogReader, LogWriter, Position, ReadEvent, ReaderOptions, Start,
-    TopicSpec, WriterOptions,
+    Append, Group, GroupPositions, Keeps, Log, LogReader, LogWriter, Position, ReadEvent, ReaderOptions,
+    Start, TopicSpec, WriterOptions,
 };
 
 mod kept;
@@ -26,8 +26,7 @@ async fn log_with(topics: &[(&str, u32)]) -> MemoryLog {
             name: (*name).to_owned(),
             partitions: Some(*partitions),
             create: true,
-            compacted: false,
-            retention: None,
+            keeps: Keeps::AsTheLog,
         };
         log.ensure_topics(&[spec]).await.expect("a topic");
     }
@@ -335,7 +334,7 @@ proptest! {
         runtime.expect("a runtime").block_on(async {
             let log = MemoryLog::default();
             for (name, partitions) in [("in", 4), ("out", 2)] {
-                let spec = TopicSpec { name: name.into(), partitions: Some(partitions), create: true, compacted: false, retention: None };
+                let spec = TopicSpec { name: name.into(), partitions: Some(partitions), create: true, keeps: Keeps::AsTheLog };
                 log.ensure_topics(&[spec]).await.expect("a topic");
             }
             let mut input = writer(&log, Some("input")).await;
@@ -402,13 +401,7 @@ async fn small_batches_are_joined_for_a_reader_that_is_behind() {
 async fn an_illegal_name_is_refused_with_a_reason() {
     let log: Arc<dyn Log> = Arc::new(MemoryLog::default());
     for name in ["", "a b", "ü", &"x".repeat(250)] {
-        let spec = TopicSpec {
-            name: name.into(),
-            partitions: None,
-            create: true,
-            compacted: false,
-            retention: None,
-        };
+        let spec = TopicSpec { name: name.into(), partitions: None, create: true, keeps: Keeps::AsTheLog };
         let error = log.ensure_topics(&[spec]).await.expect_err("illegal");
         assert!(error.help().is_some(), "{error}");
     }
@@ -417,8 +410,7 @@ async fn an_illegal_name_is_refused_with_a_reason() {
 #[tokio::test(start_paused = true)]
 async fn a_compacted_topic_stays_as_small_as_its_keys() {
     let log = MemoryLog::default();
-    let spec =
-        TopicSpec { name: "c".into(), partitions: Some(1), create: true, compacted: true, retention: None };
+    let spec = TopicSpec { name: "c".into(), partitions: Some(1), create: true, keeps: Keeps::LastOfKey };
     log.ensure_topics(&[spec]).await.expect("a topic");
     let mut writer = writer(&log, Some("w")).await;
     let record = |key: &str, value: Option<Vec<u8>>| Append {
@@ -462,8 +454,7 @@ async fn a_compacted_topic_stays_as_small_as_its_keys() {
 #[tokio::test(start_paused = true)]
 async fn a_bounded_reader_ends_and_misses_nothing_where_a_compacted_topic_is_written_meanwhile() {
     let log = MemoryLog::default();
-    let spec =
-        TopicSpec { name: "c".into(), partitions: Some(1), create: true, compacted: true, retention: None };
+    let spec = TopicSpec { name: "c".into(), partitions: Some(1), create: true, keeps: Keeps::LastOfKey };
     log.ensure_topics(&[spec]).await.expect("a topic");
     let mut writer = writer(&log, Some("w")).await;
     let record = |key: &str, value: Option<Vec<u8>>| Append {

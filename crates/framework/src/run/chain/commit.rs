@@ -1,6 +1,6 @@
 //! When a chain commits, how, and what is undone where that fails.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::exit::Exit;
@@ -39,6 +39,14 @@ impl Progressed {
         let reached = self.history.iter().take_while(|p| p.offset <= low).count();
         self.history.drain(..reached).next_back().or_else(|| self.committed.clone())
     }
+}
+
+/// What is committed of each partition that is at hand.
+pub(super) fn committed(
+    positions: &BTreeMap<Partition, Progressed>,
+) -> impl Iterator<Item = (Partition, i64)> {
+    let committed = positions.iter().filter_map(|(partition, at)| Some((partition, at.committed.as_ref()?)));
+    committed.map(|(partition, at)| (partition.clone(), at.offset))
 }
 
 impl Chain {
@@ -124,6 +132,9 @@ impl Chain {
         self.dirty = false;
         self.last_commit = self.now();
         StepMetrics::add(&self.metrics.commits, 1);
+        if let Some(let_go) = &mut self.let_go {
+            let_go.committed(self.last_commit, committed(&self.positions)).await;
+        }
         if self.backoff.failing() {
             self.backoff.reset();
             self.notify(Notice::Recovered { chain: self.name.clone() });

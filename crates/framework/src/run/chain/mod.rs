@@ -29,6 +29,7 @@ use super::changelog::Changelog;
 use super::checkpoint::Checkpoint;
 use super::input::{Input, InputEvent, SourceStep};
 use super::keeper::Keeper;
+use super::let_go::LetGo;
 use super::rising::{AtLast, Rising};
 use super::topics::Wanted;
 use super::tree::Tree;
@@ -110,6 +111,8 @@ struct Chain {
     keeper: Option<Keeper>,
     /// Keeps the state of windows that are too long to be read again, where the source's log can.
     changelog: Option<Changelog>,
+    /// Lets go what it has read for good of a topic of the framework's own.
+    let_go: Option<LetGo>,
     /// Its place among the workers, where only one of them can run it.
     turn: Option<Turn>,
     /// True where positions outlive the process: a stopped run goes on there.
@@ -207,6 +210,12 @@ impl Chain {
             }
             _ => None,
         };
+        let let_go = match (&plan.source.bound.body, &log) {
+            (SourceBody::Log(settings), Some(log)) if mixed => {
+                Some(LetGo::new(&plan.name, log.clone(), &settings.topic))
+            }
+            _ => None,
+        };
         let clock = environment.options.clock.clone();
         let mut tree = Tree::new(plan.nodes, steps[1..].to_vec(), clock);
         if let Some(group) = &mut group {
@@ -238,6 +247,7 @@ impl Chain {
             home,
             keeper,
             changelog,
+            let_go,
             turn,
             durable,
             transactional_id: (!plan.at_least_once).then_some(transactional_id),
@@ -431,6 +441,9 @@ impl Chain {
         let left = self.drive().await?;
         self.commit().await?;
         self.does(Doing::Closing);
+        if let Some(let_go) = &mut self.let_go {
+            let_go.end(commit::committed(&self.positions)).await;
+        }
         self.writers.close().await?;
         if left == Left::Done {
             self.hold();

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::clock::Clock;
-use crate::log::WriterOptions;
 use crate::log::memory::MemoryLog;
+use crate::log::{Keeps, WriterOptions};
 use crate::run::notes::Matched;
 use crate::window::Restored;
 
@@ -16,8 +16,7 @@ async fn with(records: &[(&str, u32, &str)]) -> Result<Changelog> {
         name: name.to_owned(),
         partitions: Some(1),
         create: true,
-        compacted: false,
-        retention: None,
+        keeps: Keeps::AsTheLog,
     };
     log.ensure_topics(&[spec("in"), spec("log")]).await?;
     let options = WriterOptions { transactional_id: None, transaction_timeout: Duration::from_secs(10) };

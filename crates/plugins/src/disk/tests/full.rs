@@ -12,8 +12,8 @@ use pipectl_framework::error::{Consequence, Result};
 use pipectl_framework::graph::{PlanOptions, plan};
 use pipectl_framework::log::memory::MemoryOptions;
 use pipectl_framework::log::{
-    Append, Group, GroupPositions, Log, LogReader, LogWriter, Position, ReadEvent, ReaderOptions, Start,
-    TopicSpec, WriterOptions,
+    Append, Group, GroupPositions, Keeps, Log, LogReader, LogWriter, Position, ReadEvent, ReaderOptions,
+    Start, TopicSpec, WriterOptions,
 };
 use pipectl_framework::plugin::{Partition, Registry};
 use pipectl_framework::run::{Run, RunOptions};
@@ -80,13 +80,8 @@ async fn rows(log: &DiskLog) -> Result<Vec<i64>> {
 
 /// A chain that copies numbers: its position in `in` says which comes next, and is committed with the row. Opens all, and copies up to `until`.
 async fn copy(log: &DiskLog, until: i64, bytes: usize) -> Result<()> {
-    let spec = |name: &str| TopicSpec {
-        name: name.into(),
-        partitions: None,
-        create: true,
-        compacted: false,
-        retention: None,
-    };
+    let spec =
+        |name: &str| TopicSpec { name: name.into(), partitions: None, create: true, keeps: Keeps::AsTheLog };
     log.ensure_topics(&[spec("in"), spec("out")]).await?;
     let mut reading = reader(log, "in", Some("g")).await?;
     let mut writing = writer(log).await?;

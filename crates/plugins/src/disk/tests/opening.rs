@@ -4,13 +4,13 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
 use pipectl_framework::log::memory::MemoryOptions;
-use pipectl_framework::log::{Log, TopicSpec};
+use pipectl_framework::log::{Keeps, Log, TopicSpec};
 
 use super::super::DiskLog;
 use super::super::journal::{Open, in_a_file};
 
 fn topic() -> TopicSpec {
-    TopicSpec { name: "t".into(), partitions: None, create: true, compacted: false, retention: None }
+    TopicSpec { name: "t".into(), partitions: None, create: true, keeps: Keeps::AsTheLog }
 }
 
 /// A chain that is told to stop while it opens the log leaves; the next one uses it all the same.

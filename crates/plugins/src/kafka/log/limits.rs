@@ -1,6 +1,6 @@
 //! What each topic takes: how large a record, and of what time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,13 +30,28 @@ pub(super) struct Rules {
     pub(super) before: Option<i64>,
     /// For how many milliseconds records are kept after their timestamp; `None` for ever.
     pub(super) kept: Option<u64>,
+    /// Whether records are deleted that are old, or that are more than it may hold.
+    pub(super) deletes: Deletes,
     /// Whether a record must have a key; `None` where this user may not know.
     pub(super) compacted: Option<bool>,
 }
 
+/// What a topic deletes by its properties.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Deletes {
+    /// Nothing, as far as this user may know.
+    #[default]
+    Nothing,
+    /// Records that are older than so many milliseconds, or, without a number, beyond so many bytes.
+    Old(Option<u64>),
+}
+
 /// The rules of the topics that were asked about.
 #[derive(Debug, Default)]
-pub(super) struct Limits(Mutex<BTreeMap<String, Rules>>);
+pub(super) struct Limits {
+    rules: Mutex<BTreeMap<String, Rules>>,
+    told: Mutex<BTreeSet<String>>,
+}
 
 impl Limits {
     /// The largest key and value together. A batch is taken to be as large as it is before it is compressed.
@@ -51,18 +66,28 @@ impl Limits {
             return Ok(known);
         }
         let found = ask(settings, topic).await?;
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned(), found);
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned(), found);
         Ok(found)
+    }
+
+    /// Asks again the next time.
+    pub(super) fn forget(&self, topic: &str) {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner).remove(topic);
+    }
+
+    /// True the first time that something is to be told of a topic; several chains ask.
+    pub(super) fn is_untold(&self, topic: &str) -> bool {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned())
     }
 
     /// What a topic was found to take when it was asked about.
     pub(super) fn known(&self, topic: &str) -> Option<Rules> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(topic).copied()
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner).get(topic).copied()
     }
 
     /// The size that the strictest of the topics takes, of those that were asked about.
     pub(super) fn least(&self) -> Option<usize> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         known.values().filter_map(|rules| rules.largest).min()
     }
 }
@@ -92,12 +117,15 @@ async fn ask(settings: &KafkaSettings, topic: &str) -> Result<Rules> {
     let either = || bound("message.timestamp.difference.max.ms");
     let time = |name: &str| bound(name).or_else(either).filter(|_| !stamps);
     let deletes = text("cleanup.policy").is_some_and(|policy| policy.contains("delete"));
+    let retention = number("retention.ms").and_then(|kept| u64::try_from(kept).ok());
+    let bounded = retention.is_some() || number("retention.bytes").is_some_and(|bytes| bytes >= 0);
     Ok(Rules {
         largest: number(TOPIC_MAX).and_then(|bytes| usize::try_from(bytes).ok()),
         after: time("message.timestamp.after.max.ms"),
         before: time("message.timestamp.before.max.ms"),
         // Where the brokers stamp records themselves, the time of a row does not matter.
-        kept: number("retention.ms").and_then(|kept| u64::try_from(kept).ok()).filter(|_| deletes && !stamps),
+        kept: retention.filter(|_| deletes && !stamps),
+        deletes: if deletes && bounded { Deletes::Old(retention) } else { Deletes::Nothing },
         compacted: text("cleanup.policy").map(|policy| policy.contains("compact")),
     })
 }

@@ -6,7 +6,7 @@
 //! | `client` | what its clients say: log lines, causes of failures |
 //! | `reason` | why a connection failed, for an operator |
 //! | `errors` | its error codes as our consequences, with remedies |
-//! | `topics`, `limits` | topics that must be there, and how large a record each takes |
+//! | `topics`, `limits`, `kept` | topics that must be there, how large a record each takes, and that those of the framework's own keep what they hold |
 //! | `reader`, `handoff`, `consumer`, `assignment`, `columns` | reading: the chain's end, the queue, and the thread that polls |
 //! | `writer`, `producer` | writing: the chain's end, and the thread that produces and commits |
 //! | `refusals` | records that the brokers refuse one by one, with the rule |
@@ -20,6 +20,7 @@ mod columns;
 mod consumer;
 mod errors;
 mod handoff;
+mod kept;
 mod limits;
 mod producer;
 mod reader;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use pipectl_framework::batch::Partition;
 use pipectl_framework::error::{Error, Result};
 use pipectl_framework::log::{
     Log, LogDescription, LogIdentity, LogReader, LogWriter, ReaderOptions, TopicSpec, WriterOptions,
@@ -89,7 +91,9 @@ impl Log for KafkaLog {
     }
 
     async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<Vec<u32>> {
-        topics::ensure(&self.settings, topics).await
+        let partitions = topics::ensure(&self.settings, topics).await?;
+        kept::check(&self.settings, &self.limits, topics).await?;
+        Ok(partitions)
     }
 
     async fn largest_record(&self, topic: &str) -> Result<Option<usize>> {
@@ -99,6 +103,10 @@ impl Log for KafkaLog {
     async fn retention(&self, topic: &str) -> Result<Option<Duration>> {
         let rules = self.limits.rules(&self.settings, topic).await?;
         Ok(rules.kept.map(Duration::from_millis))
+    }
+
+    async fn let_go(&self, before: &[(Partition, i64)]) -> Result<()> {
+        topics::let_go(&self.settings, before).await
     }
 
     fn default_partitions(&self) -> Option<u32> {

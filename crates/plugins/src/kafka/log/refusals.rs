@@ -202,14 +202,21 @@ fn length(millis: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::limits::Deletes;
     use super::*;
 
     const H: i64 = 3_600_000;
     const NOW: i64 = 1_700_000_000_000;
-    const BOUNDS: Rules =
-        Rules { after: Some(H), before: Some(48 * H), compacted: Some(false), largest: None, kept: None };
+    const BOUNDS: Rules = Rules {
+        after: Some(H),
+        before: Some(48 * H),
+        compacted: Some(false),
+        largest: None,
+        kept: None,
+        deletes: Deletes::Nothing,
+    };
     const COMPACTED: Rules = Rules { compacted: Some(true), ..BOUNDS };
-    const UNKNOWN: Rules = Rules { after: None, before: None, compacted: None, largest: None, kept: None };
+    const UNKNOWN: Rules = Rules { after: None, before: None, compacted: None, ..BOUNDS };
     use Code::{InvalidDifferentRecord as Other, InvalidRecord as Record, InvalidTimestamp as Stamp};
 
     fn heard(code: Code, time: i64, keyed: bool, number: u8) -> Heard {

@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use pipectl_framework::batch::Partition;
 use pipectl_framework::config::Retention;
 use pipectl_framework::error::{Error, Result};
-use pipectl_framework::log::TopicSpec;
+use pipectl_framework::log::{Keeps, TopicSpec};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
 use super::assignment;
@@ -153,28 +155,14 @@ async fn create(settings: &KafkaSettings, topics: &[&TopicSpec]) -> Result<()> {
         .map_err(|e| error("cannot make a Kafka client", e))?;
     // -1 leaves it to the brokers.
     let replication = settings.replication.map_or(-1, i32::from);
-    // -1 is for ever.
-    let millis = |retention| match retention {
-        Retention::Forever => "-1".to_owned(),
-        Retention::For(length) => length.as_millis().to_string(),
-    };
-    let kept: Vec<Option<String>> = topics.iter().map(|topic| topic.retention.map(millis)).collect();
+    let kept: Vec<Vec<(&str, String)>> = topics.iter().map(|topic| properties(topic.keeps)).collect();
     let new: Vec<NewTopic<'_>> = topics
         .iter()
         .zip(&kept)
         .map(|(topic, kept)| {
             let partitions = topic.partitions.or(settings.partitions).map_or(-1, u32::cast_signed);
             let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(replication));
-            let new = match kept {
-                Some(kept) => new.set("retention.ms", kept),
-                None => new,
-            };
-            if !topic.compacted {
-                return new;
-            }
-            // Whoever starts reads all of it. Only closed segments are cleaned, so they are small: as small as hosted clusters
-            // allow, and as Kafka Streams makes its own.
-            new.set("cleanup.policy", "compact").set("segment.bytes", "52428800")
+            kept.iter().fold(new, |new, (name, value)| new.set(name, value))
         })
         .collect();
     let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
@@ -187,6 +175,53 @@ async fn create(settings: &KafkaSettings, topics: &[&TopicSpec]) -> Result<()> {
                 return Err(error_of(code, &format!("cannot create topic `{topic}`: {code}")));
             }
         }
+    }
+    Ok(())
+}
+
+/// The properties of a topic that keeps this. The policy is said, as brokers may have another one for topics of which
+/// nobody says it.
+fn properties(keeps: Keeps) -> Vec<(&'static str, String)> {
+    const FOR_EVER: &str = "-1";
+    // Only closed segments are cleaned, so they are small: as small as hosted clusters allow, and as Kafka Streams makes
+    // those of its own topics.
+    const SMALL: (&str, &str) = ("segment.bytes", "52428800");
+    let said: &[(&str, &str)] = match keeps {
+        Keeps::AsTheLog => &[],
+        Keeps::For(Retention::For(length)) => {
+            return vec![
+                ("cleanup.policy", "delete".to_owned()),
+                ("retention.ms", length.as_millis().to_string()),
+            ];
+        }
+        Keeps::For(Retention::Forever) => {
+            &[("cleanup.policy", "delete"), ("retention.ms", FOR_EVER), ("retention.bytes", FOR_EVER)]
+        }
+        Keeps::UntilLetGo => {
+            &[("cleanup.policy", "delete"), ("retention.ms", FOR_EVER), ("retention.bytes", FOR_EVER), SMALL]
+        }
+        // Whoever starts reads all of it.
+        Keeps::LastOfKey => &[("cleanup.policy", "compact"), SMALL],
+    };
+    said.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
+}
+
+/// Deletes the records before these offsets.
+pub(super) async fn let_go(settings: &KafkaSettings, before: &[(Partition, i64)]) -> Result<()> {
+    let doing = "cannot delete records that were read and committed";
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in before {
+        list.add_partition_offset(&partition.source, partition.index, Offset::Offset(*offset))
+            .map_err(|e| error(doing, e))?;
+    }
+    let admin: AdminClient<Listening> = settings
+        .client()
+        .create_with_context(Listening(Voice::new(&settings.brokers, None)))
+        .map_err(|e| error(doing, e))?;
+    let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
+    let deleted = admin.delete_records(&list, &options).await.map_err(|e| error(doing, e))?;
+    for element in deleted.elements() {
+        element.error().map_err(|e| error(&format!("{doing}, of topic `{}`", element.topic()), e))?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use arrow_array::BinaryArray;
 use pipectl_framework::config::Document;
 use pipectl_framework::graph::{Delivery, NodeBody, PlanOptions, explain, plan};
 use pipectl_framework::log::memory::{MemoryLog, MemoryOptions};
-use pipectl_framework::log::{Append, Log, LogWriter, TopicSpec, WriterOptions};
+use pipectl_framework::log::{Append, Keeps, Log, LogWriter, TopicSpec, WriterOptions};
 use pipectl_framework::run::RunOptions;
 
 use super::file;
@@ -224,13 +224,7 @@ fn small() -> MemoryLog {
 }
 
 fn topic(name: &str, partitions: u32) -> TopicSpec {
-    TopicSpec {
-        name: name.to_owned(),
-        partitions: Some(partitions),
-        create: true,
-        compacted: false,
-        retention: None,
-    }
+    TopicSpec { name: name.to_owned(), partitions: Some(partitions), create: true, keeps: Keeps::AsTheLog }
 }
 
 fn write(path: &Path, text: &str) {

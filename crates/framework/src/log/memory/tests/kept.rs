@@ -239,21 +239,15 @@ async fn a_group_that_nobody_joins_is_named_when_its_topic_is_full() {
 #[tokio::test]
 async fn that_a_topic_is_compacted_is_kept_once_it_is_asked_for_so() {
     let (log, mut hand) = log_of(Vec::new());
-    let spec = |compacted| TopicSpec {
-        name: "in".to_owned(),
-        partitions: None,
-        create: false,
-        compacted,
-        retention: None,
-    };
-    for compacted in [false, true] {
+    let spec = |keeps| TopicSpec { name: "in".to_owned(), partitions: None, create: false, keeps };
+    for keeps in [Keeps::AsTheLog, Keeps::LastOfKey] {
         hand.answers(Ok(()));
-        assert_eq!(log.ensure_topics(&[spec(compacted)]).await.expect("topics"), [1]);
+        assert_eq!(log.ensure_topics(&[spec(keeps)]).await.expect("topics"), [1]);
     }
     let asked = hand.asked().await;
     let topic = KeptTopic { name: "in".to_owned(), partitions: 1, compacted: true };
     assert_eq!(asked, Change { topics: vec![topic], ..Change::default() });
     // It is known: nothing more is kept.
-    log.ensure_topics(&[spec(false), spec(true)]).await.expect("topics");
+    log.ensure_topics(&[spec(Keeps::AsTheLog), spec(Keeps::LastOfKey)]).await.expect("topics");
     assert!(hand.asked.try_recv().is_err());
 }
