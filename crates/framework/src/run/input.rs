@@ -12,7 +12,7 @@ use super::rows::between;
 use super::{dead, untimed};
 use crate::batch::{AsRead, Batch, Origin, Partition};
 use crate::error::{Consequence, Error, Result};
-use crate::graph::{Piece, piece, time_of};
+use crate::graph::{ChainPlan, Piece, piece, time_of};
 use crate::log::{
     Assignment, Gone, Group, Log, LogReader, Membership, Position, ReadEvent, ReaderOptions, Records, Start,
 };
@@ -65,6 +65,16 @@ pub(crate) struct SourceStep {
 }
 
 impl SourceStep {
+    /// The first step of a chain.
+    pub(crate) fn of(chain: &ChainPlan) -> Self {
+        let source = &chain.source;
+        Self {
+            place: format!("{}.{}", chain.name, source.id),
+            plugin: source.plugin.clone(),
+            schema: source.bound.schema.clone(),
+        }
+    }
+
     fn source(&self) -> Promiser<'_> {
         Promiser { kind: "source", plugin: &self.plugin, place: Some(&self.place) }
     }

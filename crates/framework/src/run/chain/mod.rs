@@ -217,6 +217,7 @@ impl Chain {
             _ => None,
         };
         let clock = environment.options.clock.clone();
+        let source_step = SourceStep::of(&plan);
         let mut tree = Tree::new(plan.nodes, steps[1..].to_vec(), clock);
         if let Some(group) = &mut group {
             group.windows = tree.agreed();
@@ -230,11 +231,6 @@ impl Chain {
         }
         let written = tree.connections().into_iter().map(|c| environment.connections[c].1.describe());
         let commit_interval = written.map(|log| log.commit_interval).max().unwrap_or(COMMIT_INTERVAL);
-        let source_step = SourceStep {
-            place: format!("{}.{}", plan.name, plan.source.id),
-            plugin: plan.source.plugin,
-            schema: plan.source.bound.schema,
-        };
         Ok(Self {
             checkpoint: Checkpoint::take(steps.iter()),
             name: plan.name,
