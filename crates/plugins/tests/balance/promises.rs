@@ -87,7 +87,9 @@ fn panic_as(how: How, what: &str) {
 
 /// Panics where it shall here.
 fn panic_at(how: How, here: How) {
-    assert_ne!(how, here, "not today");
+    if how == here {
+        std::panic::panic_any("not today");
+    }
 }
 
 impl TransformPlugin for Unruly {
