@@ -107,10 +107,10 @@ pub trait Source: Send {
         Ok(())
     }
 
-    /// A record that was found at the end of the data and not given, as it is not whole. Asked when the run ends: the record is
+    /// The records that were found at the end of the data and not given, as they are not whole. Asked when the run ends: each is
     /// told and counts as held, and a later run is to give it.
-    fn held(&self) -> Option<Held> {
-        None
+    fn held(&self) -> Vec<Held> {
+        Vec::new()
     }
 
     /// How far the source is; asked often, must be cheap.

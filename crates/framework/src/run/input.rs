@@ -343,11 +343,11 @@ impl Input {
         }
     }
 
-    /// A record of a plugin's source that is not whole.
-    pub(crate) fn held(&self) -> Option<Held> {
+    /// The records of a plugin's source that are not whole.
+    pub(crate) fn held(&self) -> Vec<Held> {
         match &self.reading {
             Reading::Custom(custom) => custom.source.held(),
-            Reading::Topic(_) => None,
+            Reading::Topic(_) => Vec::new(),
         }
     }
 

@@ -52,8 +52,13 @@ impl Form for CsvForm {
         let head = read_head(file, expected).map_err(|e| Error::fatal(format!("{name}: {e}")))?;
         let named = head.delimiter.is_some_and(|named| named != char::from(syntax.delimiter));
         if named || (self.header.is_some() && self.header != head.cells) {
-            return Err(Error::fatal(format!("the header of {name} has changed since it was checked"))
-                .remedy("let nothing rewrite the file while it is read, and run again"));
+            let first = &*self.dialect.name;
+            return Err(match name == first {
+                true => Error::fatal(format!("the header of {name} has changed since it was checked"))
+                    .remedy("let nothing rewrite the file while it is read, and run again"),
+                false => Error::fatal(format!("the header of {name} is not that of {first}"))
+                    .remedy("files that are read as one have the same columns in the same order"),
+            });
         }
         match self.header {
             Some(_) => Ok(Beginning { rows: head.behind, whole: head.whole }),
@@ -61,9 +66,16 @@ impl Form for CsvForm {
         }
     }
 
-    fn records(&self, file: Input, last_line: LastLine, at: Place) -> io::Result<Self::Records> {
+    fn records(
+        &self,
+        file: Input,
+        name: Arc<str>,
+        last_line: LastLine,
+        at: Place,
+    ) -> io::Result<Self::Records> {
         let plain = matches!(file, Input::Plain(_));
-        let reader = Reader::new(file, self.dialect.clone(), self.wanted.clone(), last_line, at)?;
+        let dialect = Dialect { name, ..self.dialect.clone() };
+        let reader = Reader::new(file, dialect, self.wanted.clone(), last_line, at)?;
         Ok(if plain { reader } else { reader.never_reads_again() })
     }
 }

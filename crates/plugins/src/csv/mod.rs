@@ -28,7 +28,7 @@ use pipectl_framework::register;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::files::{Common, Compression, Encoding, LastLine, one_mebibyte};
+use crate::files::{Common, Compression, Encoding, LastLine, Paths, one_mebibyte};
 use crate::replay::Speed;
 use dialect::{Characters, Quote, ShortRows, without_last_empty};
 use form::CsvForm;
@@ -42,8 +42,9 @@ const MOST_SKIPPED: u32 = 1000;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Csv {
-    /// The file. A relative path starts at the folder of the pipeline file.
-    path: String,
+    /// The file. A relative path starts at the folder of the pipeline file. A pattern such as `logs/*.csv`, or a list, gives several
+    /// files, which are read in order of name as one.
+    path: Paths,
     /// How the file is compressed: `auto`, as its first bytes say, `none` or `gzip`. Default: auto.
     #[serde(default)]
     compression: Compression,
@@ -124,10 +125,13 @@ impl SourcePlugin for Csv {
         let (syntax, guessed) = (characters.syntax(delimiter.unwrap_or(b','))?, delimiter.is_none());
         let max_line = opening.max_line;
         let expected = Expected { syntax, guessed, skip_lines, max_line };
-        let head = opening.look(|file| read_head(file, expected))?;
+        let mut heads = opening.look(|file| read_head(file, expected))?.into_iter();
+        let Some((name, head)) = heads.next() else {
+            return Err(Problem::new("path", "at least one file is needed"));
+        };
         let delimiter = match (delimiter, head.delimiter) {
             (Some(written), Some(named)) if char::from(written) != named => {
-                let problem = Problem::new("delimiter", format!("`{}` is delimited by {named:?}", self.path));
+                let problem = Problem::new("delimiter", format!("`{name}` is delimited by {named:?}"));
                 return Err(problem
                     .label(format!("its first line is `sep={named}`"))
                     .help("take `delimiter` away, or the first line of the file"));
@@ -137,17 +141,22 @@ impl SourcePlugin for Csv {
             (None, None) => b',',
         };
         let has_header = self.header.unwrap_or(self.columns.is_none());
-        let columns = self.names(has_header, &head)?;
+        let columns = self.names(&name, has_header, &head)?;
+        for (other, its) in heads {
+            if its.delimiter != head.delimiter || (has_header && its.cells != head.cells) {
+                return Err(differs("path", (&name, &head), (&other, &its)));
+            }
+        }
         let dialect = Dialect {
             syntax: characters.syntax(delimiter)?,
             pads: self.short_rows == ShortRows::Pad,
             columns: columns.into(),
             max_line,
-            name: opening.name(),
+            name,
             encoding,
         };
         let header = if has_header { head.cells } else { None };
-        Ok(opening.source(CsvForm::new(dialect, header, skip_lines), context))
+        Ok(opening.source(CsvForm::new(dialect, header, skip_lines)))
     }
 }
 
@@ -159,7 +168,7 @@ impl Csv {
     }
 
     /// The columns' names, from the file or from its header.
-    fn names(&self, has_header: bool, head: &Head) -> Result<Vec<String>, Problem> {
+    fn names(&self, name: &str, has_header: bool, head: &Head) -> Result<Vec<String>, Problem> {
         let first = head.cells.as_deref();
         let names: Vec<String> = match (&self.columns, first) {
             (None, _) if !has_header => {
@@ -171,7 +180,7 @@ impl Csv {
             }
             (_, None) if has_header => {
                 return Err(
-                    Problem::new("path", format!("`{}` has no header", self.path)).label("the file is empty")
+                    Problem::new("path", format!("`{name}` has no header")).label("the file is empty")
                 );
             }
             (Some(columns), Some(cells)) if !self.fits(columns.len(), cells, has_header) => {
@@ -183,7 +192,7 @@ impl Csv {
             }
             (Some(columns), _) => columns.clone(),
             (None, cells) => decode(without_last_empty(cells.unwrap_or_default())).ok_or_else(|| {
-                Problem::new("path", format!("the header of `{}` is not {}", self.path, self.encoding))
+                Problem::new("path", format!("the header of `{name}` is not {}", self.encoding))
                     .label(cells.map_or(String::new(), show))
                     .help(
                         "name the encoding of the file, such as `encoding: gbk` or `encoding: windows-1252`",
@@ -191,7 +200,7 @@ impl Csv {
             })?,
         };
         if has_header && names.iter().any(|name| name.contains('\r')) {
-            return Err(Problem::new("path", format!("the lines of `{}` end in CR alone", self.path))
+            return Err(Problem::new("path", format!("the lines of `{name}` end in CR alone"))
                 .label("the whole file would be its header")
                 .help("save it with line ends LF or CR LF"));
         }
@@ -202,14 +211,23 @@ impl Csv {
             Some((index, name)) if self.columns.is_some() => {
                 Err(Problem::new(format!("columns[{index}]"), format!("the column `{name}` is named twice")))
             }
-            Some((_, name)) => {
-                Err(Problem::new("path", format!("the header of `{}` has `{name}` twice", self.path))
+            Some((_, twice)) => {
+                Err(Problem::new("path", format!("the header of `{name}` has `{twice}` twice"))
                     .label(format!("the header is: {}", first.map_or(String::new(), show)))
                     .help("where this is the header, give the columns names of your own: `header: true` and `columns: [...]`")
                     .help("where the file has no header, name its columns: `columns: [...]`"))
             }
         }
     }
+}
+
+/// What is said of two files that are to be read as one, and begin otherwise.
+fn differs(at: &str, (name, first): (&str, &Head), (other, its): (&str, &Head)) -> Problem {
+    let cells = |head: &Head| head.cells.as_deref().map_or("no header".to_owned(), show);
+    Problem::new(at, format!("the header of `{other}` is not that of `{name}`"))
+        .label(format!("`{name}` has: {}; `{other}` has: {}", cells(first), cells(its)))
+        .help("files that are read as one have the same columns in the same order, and the same delimiter")
+        .help("read them by sources of their own, and join these: `from: [CHAIN.STEP, CHAIN.STEP]`")
 }
 
 fn decode(cells: &[Vec<u8>]) -> Option<Vec<String>> {
@@ -234,5 +252,7 @@ fn show(cells: &[Vec<u8>]) -> String {
 
 #[cfg(test)]
 mod dialect_tests;
+#[cfg(test)]
+mod several_tests;
 #[cfg(test)]
 mod tests;

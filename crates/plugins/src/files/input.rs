@@ -18,6 +18,8 @@ pub(crate) struct Origin {
     pub(crate) name: Arc<str>,
     pub(crate) compression: Compression,
     pub(crate) encoding: Encoding,
+    /// The byte of the file on the disk behind which nothing is looked at.
+    pub(crate) to: Option<u64>,
 }
 
 /// An open file.
@@ -35,7 +37,7 @@ impl Input {
     /// # Errors
     /// Where it cannot be read, or its beginning cannot be decoded.
     pub(crate) fn open(origin: &Origin) -> io::Result<Self> {
-        let file = WatchedFile::open(origin.path.clone(), origin.name.clone())?;
+        let file = WatchedFile::open(origin.path.clone(), origin.name.clone(), origin.to)?;
         match (origin.compression.of(file.head())?, origin.encoding.is_utf8()) {
             (None, true) => Ok(Self::Plain(file)),
             (packing, _) => Decoded::new(file, packing, origin.clone()).map(Self::Decoded),
@@ -118,7 +120,8 @@ impl Decoded {
     /// Goes to a byte of what comes out: from the beginning on, where it has been passed.
     fn go_to(&mut self, byte: u64) -> io::Result<u64> {
         if byte < self.at {
-            let again = WatchedFile::open(self.origin.path.clone(), self.origin.name.clone())?;
+            let again =
+                WatchedFile::open(self.origin.path.clone(), self.origin.name.clone(), self.origin.to)?;
             self.stream = decode(again, self.packing, &self.origin);
             self.at = 0;
         }

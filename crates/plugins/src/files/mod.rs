@@ -11,15 +11,21 @@
 //! | [`input`] | a file as it stands on the disk, or decoded |
 //! | [`packed`], [`encoding`] | the forms in which files are compressed, and that are not UTF-8 |
 //! | [`watched`] | a file that is watched while it is read, and known again |
-//! | [`position`] | where to go on after a restart |
+//! | [`position`] | where to go on in a file after a restart |
+//! | [`finder`] | the files that a path, a pattern or a list leads to |
+//! | [`course`] | in which order several files are read, and how far each is |
+//! | [`reading`] | one file while it is read |
 //! | [`source`] | pace, stamps and positions: what the runner sees |
 
 mod buffer;
 mod common;
+mod course;
 mod encoding;
+mod finder;
 mod input;
 mod packed;
 mod position;
+mod reading;
 mod records;
 mod source;
 mod watched;
@@ -27,6 +33,7 @@ mod watched;
 pub(crate) use buffer::Buffer;
 pub(crate) use common::{Common, one_mebibyte};
 pub(crate) use encoding::{BOM, Encoding, is_no_utf_16};
+pub(crate) use finder::Paths;
 pub(crate) use input::Input;
 pub(crate) use packed::Compression;
 pub(crate) use records::{Beginning, Form, LastLine, Place, Records, Rows};

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::io;
+use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 use arrow_schema::SchemaRef;
@@ -90,9 +91,15 @@ pub(crate) trait Form: Debug + Send + 'static {
     /// `Fatal` where it is not what planning has seen.
     fn begin(&self, file: &mut Input, name: &str) -> Result<Beginning>;
 
-    /// Reads a file from `at` on.
+    /// Reads a file, which is called `name`, from `at` on.
     ///
     /// # Errors
     /// Where that cannot be read.
-    fn records(&self, file: Input, last_line: LastLine, at: Place) -> io::Result<Self::Records>;
+    fn records(
+        &self,
+        file: Input,
+        name: Arc<str>,
+        last_line: LastLine,
+        at: Place,
+    ) -> io::Result<Self::Records>;
 }

@@ -6,27 +6,43 @@ use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_buffer::ScalarBuffer;
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
+use pipectl_framework::clock::Millis;
 use pipectl_framework::log::Position;
 use pipectl_framework::plugin::{
-    Batch, Error, Held, Origin, Partition, Progress, Result, Source, SourceContext, SourceEvent,
+    Batch, Error, Held, Partition, Progress, Result, Source, SourceContext, SourceEvent,
 };
 
-use super::input::{self, Input};
-use super::position;
-use super::records::{Beginning, Form, LastLine, Place, Records, Rows};
-use super::watched::Rest;
+use super::course::{Course, Resumed};
+use super::encoding::Encoding;
+use super::finder::{Finder, while_running};
+use super::input::{Input, Origin};
+use super::packed::Compression;
+use super::position::{self, Mark};
+use super::reading::{Reading, changed, failed};
+use super::records::{Form, LastLine, Records, Rows};
 use crate::replay::{Due, Replay};
 
-/// What planning found out about the file.
+/// What planning found out about the files.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// Where it is, and how it is written.
-    pub(crate) origin: input::Origin,
-    /// The one name of the file, however its path is written.
-    pub(crate) name: Arc<str>,
-    pub(crate) repeat: bool,
+    pub(super) files: Files,
+    /// The one name of the source, however its path is written.
+    pub(super) name: Arc<str>,
+    pub(super) repeat: bool,
     /// What the file says of a last line without its end.
-    pub(crate) last_line: Option<LastLine>,
+    pub(super) last_line: Option<LastLine>,
+}
+
+/// Where the files are, and how they are written.
+#[derive(Debug)]
+pub(super) enum Files {
+    One(Origin),
+    /// One after another, as one sequence of rows.
+    Several {
+        finder: Finder,
+        compression: Compression,
+        encoding: Encoding,
+    },
 }
 
 /// A source of files of one form.
@@ -43,25 +59,62 @@ pub(crate) struct FileSource<F: Form> {
 /// The source while it is open.
 #[derive(Debug)]
 struct Opened<R> {
-    records: R,
     context: SourceContext,
-    /// Where the rows begin.
-    body: Place,
-    /// The row with which this pass began, if it began with the first of the file.
-    pass: Option<u64>,
+    last_line: LastLine,
+    /// The file that is read now.
+    reading: Option<Reading<R>>,
+    /// Where there are several: which come when.
+    course: Option<Course>,
+    /// The position is to be told, though no row has come.
+    tells: bool,
+    /// The number of the next row, where no file is read.
+    row: u64,
+    /// What was found at the end of the files before.
+    held: Vec<Held>,
+    /// The bytes of the files before, as they stand on the disk.
+    behind: u64,
     /// The runner knows that nothing is due yet.
     caught_up: bool,
-    /// There is nothing to read.
-    nothing: Option<Nothing>,
 }
 
-/// Why there is nothing to read in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Nothing {
-    /// Its header has no end, and waits for it.
-    InHeader,
-    /// It ends in a line that an earlier run gave as a row.
-    InRow,
+impl<R: Records> Opened<R> {
+    /// The number of the next row.
+    fn row(&self) -> u64 {
+        self.reading.as_ref().map_or(self.row, |reading| reading.records.place().row)
+    }
+
+    /// The metadata of the position behind what has been given; `time` is the stamp of the last row.
+    fn metadata(&self, time: Option<Millis>) -> Result<String> {
+        let mark = match &self.reading {
+            Some(reading) => {
+                Some(Mark::of(reading.records.input(), reading.records.place()).map_err(failed)?)
+            }
+            None => None,
+        };
+        match (&self.course, mark) {
+            (Some(course), mark) => course.write(mark.as_ref(), time),
+            (None, Some(mark)) => position::write(mark, time),
+            (None, None) => Ok(String::new()),
+        }
+        .map_err(failed)
+    }
+
+    /// The file that is read now is at its end.
+    fn finish(&mut self) -> Result<()> {
+        let (Some(course), Some(reading)) = (&mut self.course, self.reading.take()) else { return Ok(()) };
+        let place = reading.records.place();
+        let mark = match reading.is_in_header() {
+            true => None,
+            false => Some(Mark::of(reading.records.input(), place).map_err(failed)?),
+        };
+        let held = reading.held();
+        self.row = place.row;
+        self.behind += course.now().map_or(0, |leg| leg.to);
+        course.finish(mark, held.is_none());
+        self.held.extend(held);
+        self.tells = true;
+        Ok(())
+    }
 }
 
 impl<F: Form> FileSource<F> {
@@ -74,39 +127,83 @@ impl<F: Form> FileSource<F> {
         self.schema.clone()
     }
 
-    /// Finds the place to begin at.
-    fn begin(&self, position: Option<&Position>, last_line: LastLine) -> Result<(Input, Place, Begin)> {
-        let origin = &self.settings.origin;
-        let name = &*origin.name;
-        let failed = |e: std::io::Error| Error::fatal(format!("{name}: {e}"));
-        let mut file = Input::open(origin).map_err(failed)?;
-        let Beginning { rows: body, whole } = self.form.begin(&mut file, name)?;
-        let (place, after) = match position {
-            None => (body, None),
-            Some(position) => position::read(&file, position.offset, &position.metadata).map_err(|what| {
-                Error::fatal(format!("{name} {what}"))
-                    .remedy("put the old file back, or give the chain another name to read this one from its beginning")
-            })?,
+    /// Opens the one file, with the stamp of the row before.
+    fn open_one(
+        &self,
+        origin: &Origin,
+        position: Option<&Position>,
+        opened: &mut Opened<F::Records>,
+    ) -> Result<Option<Millis>> {
+        let read = |position: &Position| {
+            position::read(&position.metadata).map_err(|what| changed(&origin.name, &what))
         };
-        let rest = if place.byte > body.byte { file.rest_of_line(place.byte) } else { Ok(Rest::None) };
-        let (at, nothing) = match rest.map_err(failed)? {
-            _ if !whole => (place, (last_line == LastLine::Wait).then_some(Nothing::InHeader)),
-            Rest::None => (place, None),
-            Rest::End(bytes) => (Place { byte: place.byte + bytes, line: place.line + 1, ..place }, None),
-            Rest::Nothing => (place, Some(Nothing::InRow)),
-            Rest::More(bytes) => {
-                let Place { line, .. } = place;
-                return Err(Error::fatal(format!(
-                    "{name}:{line}: this line was given as a row before it had its end, and goes on with `{}`",
-                    bytes.escape_ascii()
-                ))
-                .remedy(
-                    "`last_line: wait` gives no line before its end is there; give the pipeline another name to read \
-                     the file from its beginning",
-                ));
+        let (mark, time) = position.map(read).transpose()?.unzip();
+        let reading = Reading::open(&self.form, origin, mark.as_ref(), opened.row, opened.last_line)?;
+        opened.reading = Some(reading);
+        Ok(time.flatten())
+    }
+
+    /// Takes up the course of several files, with the stamp of the row before. What is read again depends on the position alone.
+    fn open_several(
+        &self,
+        finder: &Finder,
+        position: Option<&Position>,
+        opened: &mut Opened<F::Records>,
+    ) -> Result<Option<Millis>> {
+        let resumed = position.map(|position| Course::read(&position.metadata)).transpose()?;
+        let Resumed { mut course, mark, time } = resumed.unwrap_or_default();
+        course.extend(finder, &finder.find().map_err(while_running)?)?;
+        for (file, done) in course.done() {
+            let Some(there) = finder.file(file) else { continue };
+            if there.len < done.to {
+                let what = format!(
+                    "is shorter than what was read of it: {} of {} bytes are there",
+                    there.len, done.to
+                );
+                return Err(changed(file, &what));
             }
+            let origin = self.origin(file, done.to)?;
+            let input = Input::open(&origin).map_err(|e| Error::fatal(format!("{file}: {e}")))?;
+            done.mark.find(&input, 0).map_err(|what| changed(file, &what))?;
+        }
+        if let Some(leg) = course.now() {
+            let origin = self.origin(&leg.file, leg.to)?;
+            let reading = Reading::open(&self.form, &origin, mark.as_ref(), opened.row, opened.last_line)?;
+            opened.reading = Some(reading);
+        }
+        opened.course = Some(course);
+        opened.tells = true;
+        Ok(time)
+    }
+
+    /// A file of several, to byte `to`.
+    fn origin(&self, name: &str, to: u64) -> Result<Origin> {
+        match &self.settings.files {
+            Files::One(origin) => Ok(origin.clone()),
+            Files::Several { finder, compression, encoding } => Ok(Origin {
+                path: finder.path(name),
+                name: name.into(),
+                compression: *compression,
+                encoding: *encoding,
+                to: Some(to),
+            }),
+        }
+    }
+
+    /// Goes on to the next file; false where there is none.
+    fn step(&mut self) -> Result<bool> {
+        let Some(opened) = &mut self.opened else { return Ok(false) };
+        let Some(leg) = opened.course.as_mut().and_then(|course| course.step().cloned()) else {
+            return Ok(false);
         };
-        Ok((file, body, Begin { at, after, nothing }))
+        let (row, last_line) = (opened.row, opened.last_line);
+        let mark = opened.course.as_ref().and_then(|course| course.mark(&leg.file)).cloned();
+        let origin = self.origin(&leg.file, leg.to)?;
+        let reading = Reading::open(&self.form, &origin, mark.as_ref(), row, last_line)?;
+        if let Some(opened) = &mut self.opened {
+            opened.reading = Some(reading);
+        }
+        Ok(true)
     }
 
     /// The rows as a batch, with the position behind them.
@@ -116,16 +213,16 @@ impl<F: Form> FileSource<F> {
             reject.time = Some(self.replay.stamp(reject.offset as u64, now));
         }
         let times = rows.numbers.iter().map(|row| self.replay.stamp(*row as u64, now)).collect();
-        let place = opened.records.place();
-        let last = place.row.checked_sub(1).filter(|_| self.replay.stamps());
+        let row = opened.row();
+        let last = row.checked_sub(1).filter(|_| self.replay.stamps());
         let time = last.map(|row| self.replay.stamp(row, now));
         let position = Position {
             partition: self.partition.clone(),
-            offset: place.row as i64,
-            metadata: position::write(opened.records.input(), place, time).map_err(failed)?,
+            offset: row as i64,
+            metadata: opened.metadata(time)?,
         };
         let options = RecordBatchOptions::new().with_row_count(Some(rows.numbers.len()));
-        let origin = Origin {
+        let origin = pipectl_framework::plugin::Origin {
             partition: self.partition.clone(),
             offsets: ScalarBuffer::from(rows.numbers),
             replay: false,
@@ -135,12 +232,12 @@ impl<F: Form> FileSource<F> {
             .map_err(|e| Error::fatal(format!("the {} source built a broken batch", F::NAME)).caused_by(e))?;
         Ok(SourceEvent::Batch { batch, rejects: rows.rejects, position })
     }
-}
 
-struct Begin {
-    at: Place,
-    after: Option<i64>,
-    nothing: Option<Nothing>,
+    /// The position, without a row.
+    fn nothing(&self, opened: &Opened<F::Records>) -> Result<SourceEvent> {
+        let columns = RecordBatch::new_empty(self.schema.clone()).columns().to_vec();
+        self.event(opened, Rows { columns, numbers: Vec::new(), rejects: Vec::new() })
+    }
 }
 
 #[async_trait]
@@ -149,12 +246,23 @@ impl<F: Form> Source for FileSource<F> {
         self.opened = None;
         let waits = context.keeps_position && !self.settings.repeat;
         let last_line = self.settings.last_line.unwrap_or(if waits { LastLine::Wait } else { LastLine::Row });
-        let (file, body, Begin { at, after, nothing }) = self.begin(position, last_line)?;
-        let records = self.form.records(file, last_line, at).map_err(failed)?;
-        self.replay.start(&context.clock, at.row, after);
-        let pass = (at.byte == body.byte).then_some(at.row);
-        self.opened =
-            Some(Opened { records, context: context.clone(), body, pass, caught_up: false, nothing });
+        let mut opened = Opened {
+            context: context.clone(),
+            last_line,
+            reading: None,
+            course: None,
+            tells: false,
+            row: position.map_or(0, |position| u64::try_from(position.offset).unwrap_or_default()),
+            held: Vec::new(),
+            behind: 0,
+            caught_up: false,
+        };
+        let after = match &self.settings.files {
+            Files::One(origin) => self.open_one(origin, position, &mut opened)?,
+            Files::Several { finder, .. } => self.open_several(finder, position, &mut opened)?,
+        };
+        self.replay.start(&context.clock, opened.row(), after);
+        self.opened = Some(opened);
         Ok(())
     }
 
@@ -165,65 +273,67 @@ impl<F: Form> Source for FileSource<F> {
             let Some(opened) = &mut self.opened else {
                 return Err(Error::fatal(format!("the {} source was read before it was opened", F::NAME)));
             };
-            if opened.nothing.is_some() {
-                return Ok(SourceEvent::End);
+            if std::mem::take(&mut opened.tells) {
+                let Some(opened) = &self.opened else { continue };
+                return self.nothing(opened);
             }
+            let row = opened.row();
+            let Some(reading) = &mut opened.reading else {
+                match self.step()? {
+                    true => continue,
+                    false => return Ok(SourceEvent::End),
+                }
+            };
             let clock = &opened.context.clock;
-            match self.replay.due(clock, opened.records.place().row, opened.context.batch_rows) {
+            match self.replay.due(clock, row, opened.context.batch_rows) {
+                _ if reading.is_over() => {}
                 Due::At(_) if !opened.caught_up => {
                     opened.caught_up = true;
                     return Ok(SourceEvent::CaughtUp);
                 }
-                Due::At(at) => clock.sleep_until(at).await,
+                Due::At(at) => {
+                    clock.sleep_until(at).await;
+                    continue;
+                }
                 Due::Rows(limit) => {
-                    let (rows, end) = opened.records.read(limit).map_err(failed)?;
+                    let (rows, end) = reading.records.read(limit).map_err(failed)?;
                     if !rows.numbers.is_empty() || !rows.rejects.is_empty() {
                         opened.caught_up = false;
                         let Some(opened) = &self.opened else { continue };
                         return self.event(opened, rows);
                     }
-                    let row = opened.records.place().row;
-                    if end && (!self.settings.repeat || opened.context.once || opened.pass == Some(row)) {
-                        return Ok(SourceEvent::End);
-                    }
-                    if end {
-                        opened.pass = Some(row);
-                        opened.records.seek(Place { row, ..opened.body }).map_err(failed)?;
+                    if !end || (self.settings.repeat && !opened.context.once && reading.begin_again()?) {
+                        continue;
                     }
                 }
+            }
+            // The file is at its end.
+            match opened.course {
+                Some(_) => opened.finish()?,
+                None => return Ok(SourceEvent::End),
             }
         }
     }
 
-    fn held(&self) -> Option<Held> {
-        let opened = self.opened.as_ref()?;
-        let (line, why) = match opened.nothing {
-            Some(Nothing::InHeader) => (1, "the header has no end yet"),
-            Some(Nothing::InRow) => return None,
-            None => (opened.records.place().line, opened.records.held()?),
-        };
-        Some(Held {
-            place: format!("{}:{line}", self.settings.name),
-            why: format!("{why}; a later run reads it once it is whole"),
-            remedy: "nothing where somebody writes the file still; `last_line: row` at the source where it is whole as \
-                     it is"
-                .to_owned(),
-        })
+    fn held(&self) -> Vec<Held> {
+        let Some(opened) = &self.opened else { return Vec::new() };
+        opened.held.iter().cloned().chain(opened.reading.as_ref().and_then(Reading::held)).collect()
     }
 
     fn progress(&self) -> Option<Progress> {
         let opened = self.opened.as_ref().filter(|o| !self.settings.repeat || o.context.once)?;
-        let total = opened.records.input().len()?;
-        Some(Progress { done: opened.records.place().byte, total })
+        let of_one = opened.reading.as_ref().and_then(|reading| {
+            let total = reading.records.input().len()?;
+            Some(Progress { done: reading.records.place().byte.min(total), total })
+        });
+        let Some(course) = &opened.course else { return of_one };
+        let now = course.now().map_or(0, |leg| leg.to);
+        let done = opened.behind + of_one.map_or(0, |of_one| of_one.done);
+        Some(Progress { done, total: opened.behind + now + course.ahead() })
     }
 
     fn narrow(&mut self, columns: &[String]) -> Option<SchemaRef> {
         self.schema = self.form.narrow(columns)?;
         Some(self.schema())
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
-fn failed(error: std::io::Error) -> Error {
-    Error::fatal(error.to_string()).remedy("let nothing rewrite the file while it is read, and run again")
 }

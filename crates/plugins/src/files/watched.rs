@@ -86,21 +86,23 @@ pub(crate) struct WatchedFile {
     at: u64,
     /// Its length when last looked at.
     len: u64,
+    /// The byte behind which nothing is read.
+    to: u64,
 }
 
 impl WatchedFile {
-    /// Opens the file at `path`, which is called `name` in messages.
-    pub(crate) fn open(path: PathBuf, name: Arc<str>) -> io::Result<Self> {
+    /// Opens the file at `path`, which is called `name` in messages; nothing behind byte `to` is read.
+    pub(crate) fn open(path: PathBuf, name: Arc<str>, to: Option<u64>) -> io::Result<Self> {
         let mut file = File::open(&path)?;
         let len = file.metadata()?.len();
         let head = Head::read(&mut file)?;
         file.seek(SeekFrom::Start(0))?;
-        Ok(Self { file, path, name, head, at: 0, len })
+        Ok(Self { file, path, name, head, at: 0, len, to: to.unwrap_or(u64::MAX) })
     }
 
-    /// Its length in bytes when last looked at.
+    /// Its length in bytes when last looked at, as far as it is read.
     pub(crate) fn len(&self) -> u64 {
-        self.len
+        self.len.min(self.to)
     }
 
     /// Its beginning, as it was when it was opened.
@@ -148,6 +150,9 @@ impl WatchedFile {
 
 impl Read for WatchedFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let room = usize::try_from(self.to.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let room = buffer.len().min(room);
+        let buffer = buffer.get_mut(..room).unwrap_or_default();
         let read = self.file.read(buffer)?;
         let metadata = self.file.metadata()?;
         self.at += read as u64;
@@ -155,7 +160,7 @@ impl Read for WatchedFile {
             return Err(self.cut_short(metadata.len()));
         }
         self.len = metadata.len();
-        if read == 0 && !buffer.is_empty() {
+        if read == 0 {
             self.check_same(&metadata)?;
         }
         Ok(read)
@@ -186,7 +191,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.csv");
         std::fs::write(&path, content).unwrap();
-        let watched = WatchedFile::open(path.clone(), "x.csv".into()).unwrap();
+        let watched = WatchedFile::open(path.clone(), "x.csv".into(), None).unwrap();
         (dir, path, watched)
     }
 
@@ -225,7 +230,7 @@ mod tests {
         assert_eq!(rest(&mut watched), Ok(long("1")), "a mark moves nothing");
         assert_eq!(watched.tail(len).unwrap(), mark);
         std::fs::write(&path, long("2") + "3\n").unwrap();
-        let other = WatchedFile::open(path.clone(), "x.csv".into()).unwrap();
+        let other = WatchedFile::open(path.clone(), "x.csv".into(), None).unwrap();
         assert!(other.head().is(watched.head().mark(len)), "it begins alike");
         assert_ne!(other.tail(len).unwrap(), mark);
         assert_eq!(other.tail(9).unwrap(), early);
@@ -239,10 +244,10 @@ mod tests {
         let (_dir, path, watched) = file("header\n1\n");
         let mark = watched.head().mark(7);
         std::fs::write(&path, "header\n1\n2\n").unwrap();
-        assert!(WatchedFile::open(path.clone(), "x".into()).unwrap().head().is(mark));
+        assert!(WatchedFile::open(path.clone(), "x".into(), None).unwrap().head().is(mark));
         std::fs::write(&path, "HEADER\n1\n2\n").unwrap();
-        assert!(!WatchedFile::open(path.clone(), "x".into()).unwrap().head().is(mark));
+        assert!(!WatchedFile::open(path.clone(), "x".into(), None).unwrap().head().is(mark));
         std::fs::write(&path, "head").unwrap();
-        assert!(!WatchedFile::open(path, "x".into()).unwrap().head().is(mark));
+        assert!(!WatchedFile::open(path, "x".into(), None).unwrap().head().is(mark));
     }
 }

@@ -13,6 +13,7 @@ mod reader;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use indexmap::IndexMap;
@@ -25,7 +26,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::files::{
-    BOM, Beginning, Common, Compression, Encoding, Form, Input, LastLine, Place, is_no_utf_16, one_mebibyte,
+    BOM, Beginning, Common, Compression, Encoding, Form, Input, LastLine, Paths, Place, is_no_utf_16,
+    one_mebibyte,
 };
 use crate::format::{FieldType, Json};
 use crate::replay::Speed;
@@ -35,8 +37,9 @@ use reader::{Lines, Reader};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Jsonl {
-    /// The file. A relative path starts at the folder of the pipeline file.
-    path: String,
+    /// The file. A relative path starts at the folder of the pipeline file. A pattern such as `logs/*.jsonl`, or a list, gives several
+    /// files, which are read in order of name as one.
+    path: Paths,
     /// The fields with their types: `text`, `integer`, `number`, `boolean` or `time`.
     #[schemars(with = "BTreeMap<String, FieldType>")]
     fields: IndexMap<String, FieldType>,
@@ -89,8 +92,8 @@ impl SourcePlugin for Jsonl {
         opening.look(|mut file| first_line(&mut file))?;
         let json = Json::of_fields(self.fields);
         let schema = json.clone().decoder()?.schema();
-        let form = JsonlForm { json, schema, max_line: opening.max_line, name: opening.name() };
-        Ok(opening.source(form, context))
+        let form = JsonlForm { json, schema, max_line: opening.max_line };
+        Ok(opening.source(form))
     }
 }
 
@@ -101,8 +104,6 @@ struct JsonlForm {
     schema: SchemaRef,
     /// The longest line in bytes, without its end.
     max_line: usize,
-    /// The file's name for messages.
-    name: std::sync::Arc<str>,
 }
 
 impl Form for JsonlForm {
@@ -125,10 +126,16 @@ impl Form for JsonlForm {
         Ok(Beginning { rows, whole: true })
     }
 
-    fn records(&self, file: Input, last_line: LastLine, at: Place) -> io::Result<Self::Records> {
+    fn records(
+        &self,
+        file: Input,
+        name: Arc<str>,
+        last_line: LastLine,
+        at: Place,
+    ) -> io::Result<Self::Records> {
         let decoder: Box<dyn Decoder> =
             self.json.clone().decoder().map_err(|problem| io::Error::other(problem.message))?;
-        Reader::new(file, Lines { name: self.name.clone(), max_line: self.max_line }, decoder, last_line, at)
+        Reader::new(file, Lines { name, max_line: self.max_line }, decoder, last_line, at)
     }
 }
 

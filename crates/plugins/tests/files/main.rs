@@ -13,6 +13,7 @@ mod half;
 mod job;
 mod jsonl;
 mod odd;
+mod several;
 #[path = "../support/mod.rs"]
 mod support;
 

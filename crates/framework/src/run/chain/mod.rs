@@ -460,10 +460,11 @@ impl Chain {
 
     /// Tells and counts what the source has found and not given.
     fn hold(&mut self) {
-        let Some(held) = self.input.held() else { return };
-        StepMetrics::add(&self.steps[0].rows_in, 1);
-        StepMetrics::add(&self.steps[0].in_flight, 1);
-        self.notify(Notice::Held { chain: self.name.clone(), held });
+        for held in self.input.held() {
+            StepMetrics::add(&self.steps[0].rows_in, 1);
+            StepMetrics::add(&self.steps[0].in_flight, 1);
+            self.notify(Notice::Held { chain: self.name.clone(), held });
+        }
     }
 
     async fn drive(&mut self) -> Result<Left> {
