@@ -45,7 +45,7 @@ struct Csv {
     /// The file. A relative path starts at the folder of the pipeline file. A pattern such as `logs/*.csv`, or a list, gives several
     /// files, which are read in order of name as one.
     path: Paths,
-    /// How the file is compressed: `auto`, as its first bytes say, `none` or `gzip`. Default: auto.
+    /// How the file is compressed: `auto`, as its first bytes say, `none`, `gzip` or `zstd`. Default: auto.
     #[serde(default)]
     compression: Compression,
     /// The encoding of the file, by its name in the Encoding Standard of the WHATWG, such as `gbk` or `utf-16le`. Default: utf-8.

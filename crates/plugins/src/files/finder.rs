@@ -30,7 +30,8 @@ impl<'de> Deserialize<'de> for Paths {
             type Value = Paths;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a path, a pattern such as `logs/*.csv`, or a list of those")
+                // As of every text, so that the help is the same where it lacks its quotes.
+                f.write_str("a string")
             }
 
             fn visit_str<E: de::Error>(self, path: &str) -> Result<Paths, E> {
@@ -80,6 +81,8 @@ pub(super) struct Found {
 pub(super) struct Finder {
     /// The pipeline file's folder.
     base: PathBuf,
+    /// The same as it is shown.
+    shown: PathBuf,
     places: Vec<Place>,
 }
 
@@ -94,13 +97,14 @@ impl Wanted {
     /// # Errors
     /// Where no path is there, or one is no pattern.
     pub(super) fn of(paths: &Paths, context: &BindContext<'_>) -> Result<Self, Problem> {
-        let base = context.path("");
-        let base = std::path::absolute(&base).unwrap_or(base);
+        let shown = context.path("");
+        let base = std::path::absolute(&shown).unwrap_or_else(|_| shown.clone());
         let place = |at: String, written: &String| {
             let name = context.file_name(written);
             match Pattern::new(&name) {
                 Err(e) if !base.join(&name).is_file() => {
-                    Err(Problem::new(at, format!("`{written}` is no pattern")).label(e.msg))
+                    let problem = Problem::new(at, format!("`{written}` is no pattern")).label(e.msg);
+                    Err(problem.help("`[ab]` stands for one of two characters, `[[]` for a bracket"))
                 }
                 _ => Ok(Place { at, written: written.clone(), name }),
             }
@@ -118,7 +122,7 @@ impl Wanted {
                 places.collect::<Result<_, _>>()?
             }
         };
-        Ok(Self::Several(Finder { base, places }))
+        Ok(Self::Several(Finder { base, shown, places }))
     }
 }
 
@@ -185,14 +189,15 @@ impl Finder {
 
     fn nothing(&self, wanted: &Place) -> Problem {
         let Place { at, written, name } = wanted;
-        let folder = self.path(name);
-        let mut folders = folder.ancestors().skip(1);
-        let folder = folders.find(|folder| !folder.to_str().is_some_and(is_pattern)).unwrap_or(&self.base);
-        let looked = match (is_pattern(name), folder.is_dir()) {
-            (false, _) => format!("looked for {}", self.path(name).display()),
-            (true, true) => format!("looked in {}", folder.display()),
-            (true, false) => format!("there is no folder {}", folder.display()),
-        };
+        let path = self.shown.join(name);
+        let mut folders = path.ancestors().skip(1);
+        let folder = folders.find(|folder| !folder.to_str().is_some_and(is_pattern)).unwrap_or(&self.shown);
+        let looked =
+            match (is_pattern(name), self.base.join(folder.strip_prefix(&self.shown).unwrap_or(folder))) {
+                (false, _) => format!("looked for {}", path.display()),
+                (true, there) if there.is_dir() => format!("looked in {}", folder.display()),
+                (true, _) => format!("there is no folder {}", folder.display()),
+            };
         match is_pattern(name) {
             true => Problem::new(at, format!("no file matches `{written}`")).help(looked),
             false => Problem::new(at, format!("cannot read `{written}`")).label("no such file").help(looked),

@@ -110,7 +110,7 @@ impl fmt::Debug for Decoded {
 
 impl Decoded {
     fn new(file: WatchedFile, packing: Option<Packing>, origin: Origin) -> io::Result<Self> {
-        let stream = decode(file, packing, &origin);
+        let stream = decode(file, packing, &origin)?;
         let mut decoded = Self { origin, packing, stream, head: Head::default(), at: 0 };
         decoded.head = Head::read(&mut decoded)?;
         decoded.go_to(0)?;
@@ -122,7 +122,7 @@ impl Decoded {
         if byte < self.at {
             let again =
                 WatchedFile::open(self.origin.path.clone(), self.origin.name.clone(), self.origin.to)?;
-            self.stream = decode(again, self.packing, &self.origin);
+            self.stream = decode(again, self.packing, &self.origin)?;
             self.at = 0;
         }
         let ahead = byte - self.at;
@@ -165,10 +165,13 @@ impl Read for Decoded {
     }
 }
 
-fn decode(file: WatchedFile, packing: Option<Packing>, origin: &Origin) -> Box<dyn Read + Send> {
+fn decode(file: WatchedFile, packing: Option<Packing>, origin: &Origin) -> io::Result<Box<dyn Read + Send>> {
     let unpacked: Box<dyn Read + Send> = match packing {
         None => Box::new(file),
-        Some(packing) => packing.unpack(file),
+        Some(packing) => packing.unpack(file)?,
     };
-    if origin.encoding.is_utf8() { unpacked } else { Box::new(Transcoded::new(unpacked, origin.encoding)) }
+    Ok(match origin.encoding.is_utf8() {
+        true => unpacked,
+        false => Box::new(Transcoded::new(unpacked, origin.encoding)),
+    })
 }

@@ -20,21 +20,19 @@ pub(crate) enum Compression {
     None,
     /// By gzip.
     Gzip,
+    /// By Zstandard.
+    Zstd,
 }
 
 /// The first bytes of forms that cannot be read.
-const UNREADABLE: [(&str, &[u8]); 5] = [
-    ("zstd", b"\x28\xB5\x2F\xFD"),
-    ("bzip2", b"BZh91AY&SY"),
-    ("xz", b"\xFD7zXZ\0"),
-    ("lz4", b"\x04\x22\x4D\x18"),
-    ("zip", b"PK\x03\x04"),
-];
+const UNREADABLE: [(&str, &[u8]); 4] =
+    [("bzip2", b"BZh91AY&SY"), ("xz", b"\xFD7zXZ\0"), ("lz4", b"\x04\x22\x4D\x18"), ("zip", b"PK\x03\x04")];
 
 /// A form of compression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Packing {
     Gzip,
+    Zstd,
 }
 
 impl Compression {
@@ -45,10 +43,15 @@ impl Compression {
     pub(crate) fn of(self, head: &Head) -> io::Result<Option<Packing>> {
         match (self, head.bytes()) {
             (Self::Gzip, _) | (Self::Auto, [0x1F, 0x8B, ..]) => Ok(Some(Packing::Gzip)),
+            // A frame, or one that is to be passed over, with which some programs begin.
+            (Self::Zstd, _)
+            | (Self::Auto, [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..]) => {
+                Ok(Some(Packing::Zstd))
+            }
             (Self::None, _) => Ok(None),
             (Self::Auto, bytes) => match UNREADABLE.iter().find(|(_, magic)| bytes.starts_with(magic)) {
                 Some((name, _)) => Err(io::Error::other(format!(
-                    "it looks compressed by {name}, which cannot be read: unpack it, or compress it with gzip"
+                    "it looks compressed by {name}, which cannot be read: unpack it, or compress it with gzip or zstd"
                 ))),
                 None => Ok(None),
             },
@@ -57,11 +60,15 @@ impl Compression {
 }
 
 impl Packing {
-    /// What is in a file, with all of its members.
-    pub(crate) fn unpack(self, file: impl Read + Send + 'static) -> Box<dyn Read + Send> {
-        match self {
+    /// What is in a file, with all of its members or frames.
+    ///
+    /// # Errors
+    /// Where there is no memory for it.
+    pub(crate) fn unpack(self, file: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
+        Ok(match self {
             Self::Gzip => Box::new(MultiGzDecoder::new(file)),
-        }
+            Self::Zstd => Box::new(zstd::Decoder::new(file)?),
+        })
     }
 }
 
@@ -69,6 +76,7 @@ impl fmt::Display for Packing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
         })
     }
 }

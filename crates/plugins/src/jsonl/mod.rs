@@ -43,7 +43,7 @@ struct Jsonl {
     /// The fields with their types: `text`, `integer`, `number`, `boolean` or `time`.
     #[schemars(with = "BTreeMap<String, FieldType>")]
     fields: IndexMap<String, FieldType>,
-    /// How the file is compressed: `auto`, as its first bytes say, `none` or `gzip`. Default: auto.
+    /// How the file is compressed: `auto`, as its first bytes say, `none`, `gzip` or `zstd`. Default: auto.
     #[serde(default)]
     compression: Compression,
     /// The encoding of the file, by its name in the Encoding Standard of the WHATWG, such as `gbk` or `utf-16le`. Default: utf-8.

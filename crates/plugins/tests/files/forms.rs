@@ -21,54 +21,74 @@ fn ids(ids: std::ops::Range<u32>) -> Vec<String> {
     ids.map(|id| id.to_string()).collect()
 }
 
+fn zstd(text: &str) -> Vec<u8> {
+    zstd::encode_all(text.as_bytes(), 3).unwrap()
+}
+
+/// The forms of compression, each with its name and the end of a file's.
+const PACKED: [(&str, &str, fn(&str) -> Vec<u8>); 2] = [("gzip", "gz", gzip), ("zstd", "zst", zstd)];
+
 #[test]
 fn a_compressed_file_is_read_with_all_its_members_and_goes_on_where_it_was() {
-    let job = Job::new();
-    let chains = copying("csv", "path: rows.csv.gz");
-    job.write("rows.csv.gz", gzip(&format!("id,city\n{}", rows(0..40_000))));
-    job.once(&chains);
-    job.once(&chains);
-    // A member of its own, as `gzip -c >> FILE` adds one; it begins in the middle of a row.
-    job.append("rows.csv.gz", gzip("40000,\u{4e0a}"));
-    let held = job.once(&chains);
-    assert_eq!(held.source.in_flight, 1, "{:?}", held.told);
-    job.append("rows.csv.gz", gzip(&format!("\u{6d77}\n{}", rows(40_001..40_010))));
-    job.once(&chains);
-    assert!(job.copied("id") == ids(0..40_010));
-    assert_eq!(job.copied("city")[40_000], "\u{4e0a}\u{6d77}");
+    for (_, end, pack) in PACKED {
+        let (job, file) = (Job::new(), format!("rows.csv.{end}"));
+        let chains = copying("csv", &format!("path: {file}"));
+        job.write(&file, pack(&format!("id,city\n{}", rows(0..40_000))));
+        job.once(&chains);
+        job.once(&chains);
+        // A member of its own, as `gzip -c >> FILE` adds one; it begins in the middle of a row.
+        job.append(&file, pack("40000,\u{4e0a}"));
+        let held = job.once(&chains);
+        assert_eq!(held.source.in_flight, 1, "{:?}", held.told);
+        job.append(&file, pack(&format!("\u{6d77}\n{}", rows(40_001..40_010))));
+        job.once(&chains);
+        assert!(job.copied("id") == ids(0..40_010), "{end}");
+        assert_eq!(job.copied("city")[40_000], "\u{4e0a}\u{6d77}");
+    }
 }
 
 #[test]
 fn a_compressed_file_that_is_not_what_it_was_or_cannot_be_read_is_named() {
-    let chains = copying("csv", "path: rows.csv.gz");
     let whole = format!("id,city\n{}", rows(0..40_000));
-    let job = Job::new();
-    job.write("rows.csv.gz", gzip(&whole));
-    job.once(&chains);
-    for (bytes, said) in [
-        (
-            gzip(&whole[..100_000]),
-            "rows.csv.gz is shorter than what was read of it: its content has 100000 of",
-        ),
-        (
-            gzip(&whole.replace("0,", "00,")),
-            "rows.csv.gz is not the file that was read up to now: it begins otherwise",
-        ),
-        (gzip(&whole)[..50_000].to_vec(), "rows.csv.gz cannot be read as gzip behind byte"),
-    ] {
-        job.write("rows.csv.gz", bytes);
+    for (name, end, pack) in PACKED {
+        let (job, file) = (Job::new(), format!("rows.csv.{end}"));
+        let chains = copying("csv", &format!("path: {file}"));
+        job.write(&file, pack(&whole));
+        job.once(&chains);
+        let cannot = format!("{file} cannot be read as {name} behind byte");
+        for (bytes, said) in [
+            (
+                pack(&whole[..100_000]),
+                format!("{file} is shorter than what was read of it: its content has 100000 of"),
+            ),
+            (
+                pack(&whole.replace("0,", "00,")),
+                format!("{file} is not the file that was read up to now: it begins otherwise"),
+            ),
+            (pack(&whole)[..pack(&whole).len() / 2].to_vec(), cannot.clone()),
+        ] {
+            job.write(&file, bytes);
+            let refused = job.try_once(&chains).err().unwrap();
+            assert!(refused.contains(&said), "{refused}");
+            assert_eq!(job.copied("id").len(), 40_000);
+        }
+        let job = Job::new();
+        job.write(&file, [pack(&whole), b"no more".to_vec()].concat());
         let refused = job.try_once(&chains).err().unwrap();
-        assert!(refused.contains(said), "{refused}");
-        assert_eq!(job.copied("id").len(), 40_000);
+        assert!(refused.contains(&cannot), "{refused}");
     }
-    let job = Job::new();
-    job.write("rows.csv.gz", [gzip(&whole), b"no gzip".to_vec()].concat());
-    let refused = job.try_once(&chains).err().unwrap();
-    assert!(refused.contains("rows.csv.gz cannot be read as gzip behind byte"), "{refused}");
     // As it stands on the disk.
     let job = Job::new();
     job.write("rows.csv.gz", "id\n1\n");
     job.once(&copying("csv", "path: rows.csv.gz"));
+    assert_eq!(job.copied("id"), ["1"]);
+}
+
+#[test]
+fn a_frame_of_zstd_that_is_to_be_passed_over_is_no_content() {
+    let job = Job::new();
+    job.write("rows.csv", [b"\x50\x2A\x4D\x18\x04\0\0\0note".to_vec(), zstd("id\n1\n")].concat());
+    job.once(&copying("csv", "path: rows.csv"));
     assert_eq!(job.copied("id"), ["1"]);
 }
 
