@@ -14,7 +14,8 @@
 //! | `transform` | transforms `cast`, `filter`, `select` |
 //! | `window` | windows `count-by-key`, `count`, `sum`, `avg`, `min`, `max`, `count-distinct`, `quantiles`, `top-k`, `rate`, `aggregates` |
 //!
-//! `columns` (builders of Arrow columns), `condition` (a field has one of some values) and `replay` (the pace and the stamps of a replayed source) are shared.
+//! `columns` (builders of Arrow columns), `condition` (a field has one of some values), `replay` (the pace and the stamps of
+//! a replayed source) and `typed` (texts as values of other types) are shared.
 #![cfg_attr(
     test,
     allow(
@@ -37,4 +38,5 @@ mod replay;
 pub mod socketio;
 pub mod stdout;
 mod transform;
+mod typed;
 mod window;

@@ -3,7 +3,7 @@
 //! | format | a record is | reading gives |
 //! |---|---|---|
 //! | [`text`] | the text of one column | one column |
-//! | [`json`] | one flat JSON object | the columns named by `fields` |
+//! | [`json`] | a JSON object | the columns named by `fields`; a row, or with `rows` several |
 //! | [`pairs`] | the counts of one window, `[{"0":5},{"2":1}]` | a row per pair: `key`, `count` |
 
 mod json;
