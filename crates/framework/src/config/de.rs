@@ -68,8 +68,9 @@ impl Node {
 
     /// The diagnostic of a plugin's problem: its path as a place.
     pub fn diagnose(&self, problem: &Problem) -> Diagnostic {
-        let mut diagnostic = Diagnostic::error(self.locate(&problem.path), problem.message.clone())
-            .label(problem.label.clone());
+        let place = problem.about().and_then(|part| self.walk(&problem.path).part(part));
+        let place = place.unwrap_or_else(|| self.locate(&problem.path));
+        let mut diagnostic = Diagnostic::error(place, problem.message.clone()).label(problem.label.clone());
         diagnostic.help.clone_from(&problem.help);
         diagnostic.field = problem.field().map(str::to_owned);
         diagnostic
@@ -80,6 +81,13 @@ impl Node {
     /// behind.
     pub fn locate(&self, path: &str) -> Place {
         self.walk(path).whole()
+    }
+
+    /// The place of a part of its text, where that is written as it is.
+    fn part(&self, (start, end): (usize, usize)) -> Option<Place> {
+        let (text, Place { file, start: from, end: to }) = (self.text()?, &self.place);
+        let begin = from + file.text.get(*from..*to)?.find(text).filter(|_| text.is_char_boundary(start))?;
+        Some(Place { file: file.clone(), start: begin + start, end: begin + end })
     }
 
     /// Its place, or that of its key where it is a mapping over several lines.

@@ -15,6 +15,8 @@ pub struct Problem {
     pub help: Vec<String>,
     /// The field of the rows that it is about, where it depends on what comes in.
     field: Option<String>,
+    /// The bytes of the text at `path` that it is about; all of it where there are none.
+    part: Option<(usize, usize)>,
 }
 
 impl Problem {
@@ -26,6 +28,7 @@ impl Problem {
             label: String::new(),
             help: Vec::new(),
             field: None,
+            part: None,
         }
     }
 
@@ -49,6 +52,18 @@ impl Problem {
     pub fn of_field(mut self, name: impl Into<String>) -> Self {
         self.field = Some(name.into());
         self
+    }
+
+    /// Says that it is about a part of the text at its path: the bytes from `start` to `end`.
+    #[must_use]
+    pub fn part(mut self, start: usize, end: usize) -> Self {
+        self.part = Some((start, end));
+        self
+    }
+
+    /// The part of the text that it is about.
+    pub(crate) fn about(&self) -> Option<(usize, usize)> {
+        self.part
     }
 
     /// The field that it is about.

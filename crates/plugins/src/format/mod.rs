@@ -3,7 +3,7 @@
 //! | format | a record is | reading gives |
 //! |---|---|---|
 //! | [`text`] | the text of one column | one column |
-//! | [`json`] | one flat JSON object | the columns named by `fields` |
+//! | [`json`] | a JSON object | the columns named by `fields`; a row, or with `rows` several |
 //! | [`pairs`] | the counts of one window, `[{"0":5},{"2":1}]` | a row per pair: `key`, `count` |
 
 mod json;
@@ -17,7 +17,7 @@ use arrow_array::cast::AsArray;
 use arrow_schema::DataType;
 use pipectl_framework::plugin::{Batch, Error, Input, Problem, Result, head};
 
-pub(crate) use json::{FieldType, Json, RowWriter, Times, rfc3339};
+pub(crate) use json::{FieldSpec, Json, RowWriter, Times, rfc3339};
 pub(crate) use non_finite::NonFinite;
 
 /// The column that records take their keys from.

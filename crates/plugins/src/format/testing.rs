@@ -39,15 +39,20 @@ pub(crate) fn records(encoded: &Encoded) -> BinaryArray {
     encoded.values.clone()
 }
 
-/// Decodes values of one partition; gives the rejects as rows and reasons.
-pub(crate) fn decode(mut decoder: Box<dyn Decoder>, values: &BinaryArray) -> (Decoded, Vec<(usize, String)>) {
-    let records = Records {
+/// Values as records of one partition.
+pub(crate) fn of(values: &BinaryArray) -> Records {
+    Records {
         partition: Partition::new("topic", 0),
         offsets: (0..values.len() as i64).collect(),
         timestamps: (0..values.len() as i64).collect(),
         keys: std::iter::repeat_n(None::<&[u8]>, values.len()).collect(),
         values: values.clone(),
-    };
+    }
+}
+
+/// Decodes values of one partition; gives the rejects as rows and reasons.
+pub(crate) fn decode(mut decoder: Box<dyn Decoder>, values: &BinaryArray) -> (Decoded, Vec<(usize, String)>) {
+    let records = of(values);
     let mut rejects = Rejects::default();
     let rows = decoder.decode(&records, &mut rejects).unwrap();
     assert_eq!(rows.columns.schema(), decoder.schema());

@@ -29,7 +29,7 @@ use crate::files::{
     BOM, Beginning, Common, Compression, Encoding, Form, Input, LastLine, Paths, Place, is_no_utf_16,
     one_mebibyte,
 };
-use crate::format::{FieldType, Json};
+use crate::format::{FieldSpec, Json};
 use crate::replay::Speed;
 use reader::{Lines, Reader};
 
@@ -40,9 +40,10 @@ struct Jsonl {
     /// The file. A relative path starts at the folder of the pipeline file. A pattern such as `logs/*.jsonl`, or a list, gives several
     /// files, which are read in order of name as one.
     path: Paths,
-    /// The fields with their types: `text`, `integer`, `number`, `boolean` or `time`.
-    #[schemars(with = "BTreeMap<String, FieldType>")]
-    fields: IndexMap<String, FieldType>,
+    /// The fields with their types: `text`, `integer`, `number`, `boolean` or `time`; or with more, as in
+    /// `{ type: integer, path: "$.order.id", coerce: true }`.
+    #[schemars(with = "BTreeMap<String, FieldSpec>")]
+    fields: IndexMap<String, FieldSpec>,
     /// How the file is compressed: `auto`, as its first bytes say, `none`, `gzip` or `zstd`. Default: auto.
     #[serde(default)]
     compression: Compression,

@@ -15,6 +15,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Map;
 
+use crate::typed::{integer, number, truth};
+
 /// Gives fields another type. Every cell of a CSV file is text; sums and means need numbers.
 ///
 /// A cell that cannot be what it should is not usable: see `on_error`. An empty text becomes null, and a null stays one.
@@ -158,7 +160,7 @@ fn cast(column: &ArrayRef, to: To, mut wrong: impl FnMut(usize, &str)) -> ArrayR
         }};
     }
     match (column.as_string_opt::<i32>(), to) {
-        (Some(texts), To::Integer) => parse!(Int64Builder::new(), texts, |t: &str| t.parse().ok()),
+        (Some(texts), To::Integer) => parse!(Int64Builder::new(), texts, integer),
         (Some(texts), To::Number) => parse!(Float64Builder::new(), texts, number),
         (Some(texts), To::Boolean) => parse!(BooleanBuilder::new(), texts, truth),
         (None, To::Number) => match column.as_primitive_opt::<Int64Type>() {
@@ -167,19 +169,6 @@ fn cast(column: &ArrayRef, to: To, mut wrong: impl FnMut(usize, &str)) -> ArrayR
         },
         (None, To::Text) => texts(column),
         _ => column.clone(),
-    }
-}
-
-/// A number as people write it: not `inf` or `nan`, which `parse` would take.
-fn number(text: &str) -> Option<f64> {
-    text.parse().ok().filter(|n: &f64| n.is_finite())
-}
-
-fn truth(text: &str) -> Option<bool> {
-    match text {
-        "true" | "1" => Some(true),
-        "false" | "0" => Some(false),
-        _ => None,
     }
 }
 

@@ -13,13 +13,15 @@ use serde::{Deserialize as _, Deserializer as _};
 
 use serde_json::value::RawValue;
 
-use super::FieldType;
+use super::fields::FieldType;
+use super::nested::Look;
+use super::path::Path;
 use crate::columns::TextColumn;
 use crate::format::excerpt;
 
 /// The value of a field in the record that is being read.
 #[derive(Debug, Clone, Copy)]
-enum Slot {
+pub(super) enum Slot {
     /// The record has not said anything of it yet.
     Missing,
     Null,
@@ -42,12 +44,31 @@ pub(super) struct JsonDecoder {
     schema: SchemaRef,
     fields: Vec<(String, FieldType)>,
     slots: Slots,
+    /// The fields with a dotted name that no record has had so far.
+    dotted: Vec<Dotted>,
 }
+
+/// A field `a.b`, which some write for `b` inside `a`.
+struct Dotted {
+    field: usize,
+    meant: Path,
+    look: Look,
+    /// In how many records it has been looked for.
+    records: usize,
+}
+
+/// In so many records a dotted name is looked for.
+const MOST_LOOKS: usize = 10_000;
 
 impl JsonDecoder {
     pub(super) fn new(schema: SchemaRef, fields: Vec<(String, FieldType)>) -> Self {
         let slots = Slots { values: vec![Slot::Missing; fields.len()], text: Vec::new() };
-        Self { schema, fields, slots }
+        let dotted = fields.iter().enumerate().filter_map(|(field, (name, _))| {
+            let meant = Path::meant_by(name)?;
+            Some(Dotted { field, look: Look::new(&meant), meant, records: 0 })
+        });
+        let dotted = dotted.collect();
+        Self { schema, fields, slots, dotted }
     }
 
     /// Reads one record into the slots.
@@ -57,6 +78,31 @@ impl JsonDecoder {
         let mut json = serde_json::Deserializer::from_slice(record);
         json.deserialize_map(ReadObject { fields: &self.fields, slots: &mut self.slots })?;
         json.end()
+    }
+
+    /// How many dotted names are looked for.
+    #[cfg(test)]
+    pub(super) fn looks_for(&self) -> usize {
+        self.dotted.len()
+    }
+
+    /// Says once of a dotted name that records have no such field, and a value where the name looks as if it led.
+    fn look_for_dotted(&mut self, record: &[u8]) {
+        let Self { dotted, fields, slots, .. } = self;
+        dotted.retain_mut(|Dotted { field, meant, look, records }| {
+            *records += 1;
+            if !matches!(slots.values.get(*field), Some(Slot::Missing)) || *records > MOST_LOOKS {
+                return false;
+            }
+            let found = look.finds(record);
+            if let (true, Some((name, _))) = (found, fields.get(*field)) {
+                tracing::warn!(
+                    "json: no field is called `{name}`, so it is null; there is a value at `{meant}`: to read that, write \
+                     `{name}: {{ type: ..., path: \"{meant}\" }}`"
+                );
+            }
+            !found
+        });
     }
 }
 
@@ -76,6 +122,9 @@ impl Decoder for JsonDecoder {
             };
             match self.read(record) {
                 Ok(()) => {
+                    if !self.dotted.is_empty() {
+                        self.look_for_dotted(record);
+                    }
                     for (column, slot) in columns.iter_mut().zip(&self.slots.values) {
                         column.push(*slot, &self.slots.text);
                     }
@@ -103,7 +152,7 @@ fn at_column(error: &serde_json::Error) -> String {
 }
 
 /// A column while it is being built.
-struct Column {
+pub(super) struct Column {
     cells: Cells,
     valid: Vec<bool>,
 }
@@ -117,7 +166,7 @@ enum Cells {
 }
 
 impl Column {
-    fn new(field_type: FieldType, rows: usize) -> Self {
+    pub(super) fn new(field_type: FieldType, rows: usize) -> Self {
         let cells = match field_type {
             FieldType::Text => Cells::Text(TextColumn::with_capacity(rows, rows * 8)),
             FieldType::Integer => Cells::Integer(Vec::with_capacity(rows)),
@@ -128,7 +177,7 @@ impl Column {
         Self { cells, valid: Vec::with_capacity(rows) }
     }
 
-    fn push(&mut self, slot: Slot, text: &[u8]) {
+    pub(super) fn push(&mut self, slot: Slot, text: &[u8]) {
         self.valid.push(!matches!(slot, Slot::Missing | Slot::Null));
         match &mut self.cells {
             Cells::Text(column) => column.push(match slot {
@@ -147,7 +196,18 @@ impl Column {
         }
     }
 
-    fn finish(self) -> std::result::Result<ArrayRef, arrow_schema::ArrowError> {
+    /// Takes away the cells behind the first `rows`.
+    pub(super) fn truncate(&mut self, rows: usize) {
+        self.valid.truncate(rows);
+        match &mut self.cells {
+            Cells::Text(column) => column.truncate(rows),
+            Cells::Integer(column) | Cells::Time(column) => column.truncate(rows),
+            Cells::Number(column) => column.truncate(rows),
+            Cells::Boolean(column) => column.truncate(rows),
+        }
+    }
+
+    pub(super) fn finish(self) -> std::result::Result<ArrayRef, arrow_schema::ArrowError> {
         let nulls = self.valid.contains(&false).then(|| self.valid.into());
         Ok(match self.cells {
             Cells::Text(column) => Arc::new(column.finish(nulls)?),
@@ -226,10 +286,11 @@ impl Visitor<'_> for ReadName<'_> {
 }
 
 /// Reads the value of a field.
-struct ReadValue<'a> {
-    name: &'a str,
-    field_type: FieldType,
-    text: &'a mut Vec<u8>,
+pub(super) struct ReadValue<'a> {
+    pub(super) name: &'a str,
+    pub(super) field_type: FieldType,
+    /// Where the bytes of a text go.
+    pub(super) text: &'a mut Vec<u8>,
 }
 
 impl<'de> DeserializeSeed<'de> for ReadValue<'_> {
@@ -255,7 +316,7 @@ impl<'de> DeserializeSeed<'de> for ReadValue<'_> {
 }
 
 /// A value as it is written, for messages.
-enum Written<'a> {
+pub(super) enum Written<'a> {
     /// A number of digits.
     Whole,
     Other(&'a str),
@@ -264,7 +325,7 @@ enum Written<'a> {
 }
 
 impl<'a> Written<'a> {
-    fn of(json: &'a str) -> Self {
+    pub(super) fn of(json: &'a str) -> Self {
         let digits = json.strip_prefix('-').unwrap_or(json);
         match json.as_bytes().first() {
             Some(b'[') => Self::List,
@@ -293,13 +354,7 @@ impl Visitor<'_> for ReadValue<'_> {
     type Value = Slot;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.field_type {
-            FieldType::Text => "text",
-            FieldType::Integer => "an integer of 64 bits",
-            FieldType::Number => "a number",
-            FieldType::Boolean => "true or false",
-            FieldType::Time => "milliseconds since 1970 or RFC 3339 text",
-        };
+        let what = self.field_type.expected();
         write!(f, "{what} for the field `{}`", self.name)
     }
 

@@ -1,0 +1,348 @@
+//! JSON by paths: fields from anywhere in a record, and a row for each element of a list.
+//!
+//! A record is read once for the fields that begin at `$`. With `rows`, the list is kept as it is written
+//! meanwhile, and read once more, element by element, for the others. A record whose rows cannot all be used
+//! gives none: it is rejected whole.
+
+use std::fmt::{self, Write as _};
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use pipectl_framework::log::Records;
+use pipectl_framework::plugin::{Decoded, Decoder, Error, Rejects, Result, RowMap};
+use serde::Deserializer as _;
+use serde::de::{DeserializeSeed as _, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::path::{Path, Step};
+use super::read::{Column, Slot};
+use super::tree::{Leaf, ReadTree, Target, Tree};
+use super::value::Reading;
+use crate::format::excerpt;
+
+/// The most bytes of text in the rows of one record: a long text beside a long list is in each of them.
+const MOST_TEXT: usize = 256 << 20;
+
+/// A tree with as many marks as it has nodes.
+#[derive(Debug)]
+struct Paths {
+    tree: Tree,
+    nodes: usize,
+}
+
+impl Paths {
+    fn new() -> Self {
+        Self { tree: Tree::default(), nodes: 1 }
+    }
+
+    fn add(&mut self, steps: &[Step], leaf: Leaf) {
+        self.tree.add(steps, leaf, &mut self.nodes);
+    }
+}
+
+/// Where the rows of a record are.
+#[derive(Debug)]
+struct RowsAt {
+    path: Path,
+    /// The way to each list but the first, from an element of the one before.
+    lists: Vec<Paths>,
+    /// What leads from an element of the last list to what a row is made of.
+    last: Paths,
+}
+
+/// What is used again for each record.
+#[derive(Debug, Default)]
+struct Scratch {
+    values: Vec<Slot>,
+    text: Vec<u8>,
+    seen: Vec<bool>,
+    /// The number of the element in each list.
+    at: Vec<usize>,
+}
+
+/// Reads records into columns.
+pub(super) struct NestedDecoder {
+    schema: SchemaRef,
+    fields: Vec<Reading>,
+    /// The paths that begin at the record.
+    record: Paths,
+    /// Those that begin at what a row is made of, with the fields that they are of.
+    element: Paths,
+    of_element: Vec<usize>,
+    rows: Option<RowsAt>,
+    scratch: Scratch,
+}
+
+impl NestedDecoder {
+    /// A decoder of fields, each with its path: without one at the record, or at what a row is made of.
+    pub(super) fn new(schema: SchemaRef, fields: Vec<(Reading, Path)>, rows: Option<Path>) -> Self {
+        let (mut record, mut element, mut of_element) = (Paths::new(), Paths::new(), Vec::new());
+        for (index, (_, path)) in fields.iter().enumerate() {
+            match path.root {
+                super::path::Root::Record => record.add(&path.steps, Leaf::Field(index)),
+                super::path::Root::Element => {
+                    element.add(&path.steps, Leaf::Field(index));
+                    of_element.push(index);
+                }
+            }
+        }
+        let rows = rows.map(|path| {
+            let mut parts = path.steps.split(|step| *step == Step::Every);
+            // The way to the first list is read with the fields of the record.
+            record.add(parts.next().unwrap_or_default(), Leaf::Written);
+            let ways = parts.map(|steps| {
+                let mut way = Paths::new();
+                way.add(steps, Leaf::Written);
+                way
+            });
+            let mut lists: Vec<Paths> = ways.collect();
+            let last = lists.pop().unwrap_or_else(Paths::new);
+            RowsAt { path, lists, last }
+        });
+        let fields: Vec<Reading> = fields.into_iter().map(|(reading, _)| reading).collect();
+        let scratch = Scratch { values: vec![Slot::Missing; fields.len()], ..Scratch::default() };
+        Self { schema, fields, record, element, of_element, rows, scratch }
+    }
+
+    /// Reads a record, and adds its rows to the columns; gives how many.
+    fn read(&mut self, record: &[u8], columns: &mut [Column]) -> std::result::Result<usize, String> {
+        let Self { fields, record: paths, element, of_element, rows, scratch, .. } = self;
+        scratch.values.fill(Slot::Missing);
+        scratch.text.clear();
+        scratch.at.clear();
+        let mut written = None;
+        let mut json = serde_json::Deserializer::from_slice(record);
+        read_paths(paths, &mut json, fields, scratch, &mut written, true).map_err(|e| e.to_string())?;
+        json.end().map_err(|e| e.to_string())?;
+        let Some(rows) = rows else {
+            push(columns, scratch);
+            return Ok(1);
+        };
+        // No list is a list of nothing.
+        let Some(written) = written.filter(|written| *written != "null") else { return Ok(0) };
+        let outer = scratch.text.len();
+        let mut made = Made { fields, element, of_element, rows, scratch, columns, outer, count: 0, text: 0 };
+        match made.list(written, 0) {
+            Ok(()) => Ok(made.count),
+            Err(reason) => Err(format!("{}: {reason}", place(&made.rows.path, &made.scratch.at))),
+        }
+    }
+}
+
+/// Reads what paths lead to.
+fn read_paths<'de, R: serde_json::de::Read<'de>>(
+    paths: &Paths,
+    json: &mut serde_json::Deserializer<R>,
+    fields: &[Reading],
+    scratch: &mut Scratch,
+    written: &mut Option<&'de str>,
+    root: bool,
+) -> serde_json::Result<()> {
+    scratch.seen.clear();
+    scratch.seen.resize(paths.nodes, false);
+    let Scratch { values, text, seen, .. } = scratch;
+    let mut target = Target { fields, values, text, seen, written };
+    ReadTree { tree: &paths.tree, target: &mut target, root }.deserialize(json)
+}
+
+fn push(columns: &mut [Column], scratch: &Scratch) {
+    for (column, slot) in columns.iter_mut().zip(&scratch.values) {
+        column.push(*slot, &scratch.text);
+    }
+}
+
+/// What serde says, without the line and column in a part of the record.
+fn without_column(error: &serde_json::Error) -> String {
+    let mut words = error.to_string();
+    if let Some(at) = words.rfind(" at line ") {
+        words.truncate(at);
+    }
+    words
+}
+
+/// The path of an element: `$.items[3]`.
+fn place(path: &Path, at: &[usize]) -> String {
+    let steps = path.steps.iter();
+    let mut at = at.iter();
+    let steps = steps.map(|step| match (step, step == &Step::Every) {
+        (Step::Every, true) => at.next().map_or(Step::Every, |index| Step::Index(*index as i64)),
+        (step, _) => step.clone(),
+    });
+    Path { root: path.root, steps: steps.collect() }.to_string()
+}
+
+/// The rows of one record, while they are made.
+struct Made<'a> {
+    fields: &'a [Reading],
+    element: &'a Paths,
+    of_element: &'a [usize],
+    rows: &'a RowsAt,
+    scratch: &'a mut Scratch,
+    columns: &'a mut [Column],
+    /// The bytes of text of the record's own fields.
+    outer: usize,
+    count: usize,
+    /// The bytes of text of all rows.
+    text: usize,
+}
+
+impl Made<'_> {
+    /// Makes the rows of the list that is written here, the `depth`th on the way.
+    fn list(&mut self, written: &str, depth: usize) -> std::result::Result<(), String> {
+        self.scratch.at.push(0);
+        let mut failed = None;
+        let elements = Elements { made: self, depth, failed: &mut failed };
+        let read = serde_json::Deserializer::from_str(written).deserialize_any(elements);
+        match (read, failed) {
+            (_, Some(reason)) => return Err(reason),
+            (Err(error), None) => {
+                // It is the list itself, and none of its elements.
+                self.scratch.at.pop();
+                return Err(error.to_string());
+            }
+            (Ok(()), None) => {}
+        }
+        self.scratch.at.pop();
+        Ok(())
+    }
+
+    /// Makes the rows of an element.
+    fn element(&mut self, written: &str, depth: usize) -> std::result::Result<(), String> {
+        let rows = self.rows;
+        let way = rows.lists.get(depth).unwrap_or(&rows.last);
+        let mut inside = None;
+        let mut json = serde_json::Deserializer::from_str(written);
+        read_paths(way, &mut json, self.fields, self.scratch, &mut inside, false)
+            .map_err(|e| e.to_string())?;
+        if depth < rows.lists.len() {
+            return match inside.filter(|inside| *inside != "null") {
+                Some(inside) => self.list(inside, depth + 1),
+                None => Ok(()),
+            };
+        }
+        let Some(inside) = inside else { return Ok(()) };
+        self.scratch.text.truncate(self.outer);
+        for index in self.of_element {
+            if let Some(slot) = self.scratch.values.get_mut(*index) {
+                *slot = Slot::Missing;
+            }
+        }
+        let mut json = serde_json::Deserializer::from_str(inside);
+        read_paths(self.element, &mut json, self.fields, self.scratch, &mut None, true)
+            .map_err(|e| without_column(&e))?;
+        self.text += self.scratch.text.len();
+        if self.text > MOST_TEXT {
+            return Err(format!("the rows of one record have more than {MOST_TEXT} bytes of text together"));
+        }
+        push(self.columns, self.scratch);
+        self.count += 1;
+        Ok(())
+    }
+}
+
+/// Goes through the elements of a list, or the members of an object.
+struct Elements<'m, 'a, 'f> {
+    made: &'m mut Made<'a>,
+    depth: usize,
+    failed: &'f mut Option<String>,
+}
+
+impl Elements<'_, '_, '_> {
+    fn one(&mut self, number: usize, written: &str) -> bool {
+        if let Some(at) = self.made.scratch.at.get_mut(self.depth) {
+            *at = number;
+        }
+        match self.made.element(written, self.depth) {
+            Ok(()) => true,
+            Err(reason) => {
+                *self.failed = Some(reason);
+                false
+            }
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Elements<'_, '_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list to make rows of")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> std::result::Result<(), A::Error> {
+        let mut number = 0;
+        while let Some(element) = list.next_element::<&'de RawValue>()? {
+            if !self.one(number, element.get()) {
+                return Err(A::Error::custom("an element cannot be used"));
+            }
+            number += 1;
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> std::result::Result<(), A::Error> {
+        let mut number = 0;
+        while let Some((_, member)) = object.next_entry::<IgnoredAny, &'de RawValue>()? {
+            if !self.one(number, member.get()) {
+                return Err(A::Error::custom("a member cannot be used"));
+            }
+            number += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Decoder for NestedDecoder {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn decode(&mut self, records: &Records, rejects: &mut Rejects) -> Result<Decoded> {
+        let mut columns: Vec<Column> =
+            self.fields.iter().map(|field| Column::new(field.field_type, records.len())).collect();
+        let mut rows: Vec<u32> = Vec::with_capacity(records.len());
+        for (number, record) in records.values.iter().enumerate() {
+            let Some(record) = record else {
+                rejects.push(number, "the record has no value");
+                continue;
+            };
+            match self.read(record, &mut columns) {
+                Ok(made) => rows.resize(rows.len() + made, number as u32),
+                Err(mut reason) => {
+                    columns.iter_mut().for_each(|column| column.truncate(rows.len()));
+                    let _ = write!(reason, ": {}", excerpt(record));
+                    rejects.push(number, reason);
+                }
+            }
+        }
+        let same = self.rows.is_none() && rows.len() == records.len();
+        let rows = if same { RowMap::Same } else { RowMap::Rows(rows) };
+        let columns = columns.into_iter().map(Column::finish).collect::<std::result::Result<_, _>>();
+        let columns = columns
+            .and_then(|columns| RecordBatch::try_new(self.schema.clone(), columns))
+            .map_err(|e| Error::fatal("JSON fields do not fit their columns").caused_by(e))?;
+        Ok(Decoded { columns, rows })
+    }
+}
+
+/// A check whether a value stands at a path.
+pub(super) struct Look {
+    paths: Paths,
+    scratch: Scratch,
+}
+
+impl Look {
+    pub(super) fn new(path: &Path) -> Self {
+        let mut paths = Paths::new();
+        paths.add(&path.steps, Leaf::Written);
+        Self { paths, scratch: Scratch::default() }
+    }
+
+    /// True where a value stands there that is not null.
+    pub(super) fn finds(&mut self, record: &[u8]) -> bool {
+        let mut written = None;
+        let mut json = serde_json::Deserializer::from_slice(record);
+        read_paths(&self.paths, &mut json, &[], &mut self.scratch, &mut written, false).is_ok()
+            && written.is_some_and(|written| written != "null")
+    }
+}
