@@ -1,6 +1,7 @@
 //! Several files as one: whatever comes, grows and stops in between, each row has one number for ever, and is given once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -57,7 +58,7 @@ impl Model {
             text.push_str("id\n");
         }
         for _ in 0..rows {
-            text.push_str(&format!("{}\n", 1000 + self.written));
+            writeln!(text, "{}", 1000 + self.written).unwrap();
             self.in_file.entry(name).or_default().insert(1000 + self.written);
             self.written += 1;
         }

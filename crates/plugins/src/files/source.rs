@@ -162,12 +162,12 @@ impl<F: Form> FileSource<F> {
                 );
                 return Err(changed(file, &what));
             }
-            let origin = self.origin(file, done.to)?;
+            let origin = self.origin(file, done.to);
             let input = Input::open(&origin).map_err(|e| Error::fatal(format!("{file}: {e}")))?;
             done.mark.find(&input, 0).map_err(|what| changed(file, &what))?;
         }
         if let Some(leg) = course.now() {
-            let origin = self.origin(&leg.file, leg.to)?;
+            let origin = self.origin(&leg.file, leg.to);
             let reading = Reading::open(&self.form, &origin, mark.as_ref(), opened.row, opened.last_line)?;
             opened.reading = Some(reading);
         }
@@ -177,16 +177,16 @@ impl<F: Form> FileSource<F> {
     }
 
     /// A file of several, to byte `to`.
-    fn origin(&self, name: &str, to: u64) -> Result<Origin> {
+    fn origin(&self, name: &str, to: u64) -> Origin {
         match &self.settings.files {
-            Files::One(origin) => Ok(origin.clone()),
-            Files::Several { finder, compression, encoding } => Ok(Origin {
+            Files::One(origin) => origin.clone(),
+            Files::Several { finder, compression, encoding } => Origin {
                 path: finder.path(name),
                 name: name.into(),
                 compression: *compression,
                 encoding: *encoding,
                 to: Some(to),
-            }),
+            },
         }
     }
 
@@ -198,7 +198,7 @@ impl<F: Form> FileSource<F> {
         };
         let (row, last_line) = (opened.row, opened.last_line);
         let mark = opened.course.as_ref().and_then(|course| course.mark(&leg.file)).cloned();
-        let origin = self.origin(&leg.file, leg.to)?;
+        let origin = self.origin(&leg.file, leg.to);
         let reading = Reading::open(&self.form, &origin, mark.as_ref(), row, last_line)?;
         if let Some(opened) = &mut self.opened {
             opened.reading = Some(reading);

@@ -25,8 +25,11 @@ fn zstd(text: &str) -> Vec<u8> {
     zstd::encode_all(text.as_bytes(), 3).unwrap()
 }
 
+/// Compresses a text.
+type Pack = fn(&str) -> Vec<u8>;
+
 /// The forms of compression, each with its name and the end of a file's.
-const PACKED: [(&str, &str, fn(&str) -> Vec<u8>); 2] = [("gzip", "gz", gzip), ("zstd", "zst", zstd)];
+const PACKED: [(&str, &str, Pack); 2] = [("gzip", "gz", gzip), ("zstd", "zst", zstd)];
 
 #[test]
 fn a_compressed_file_is_read_with_all_its_members_and_goes_on_where_it_was() {
