@@ -124,7 +124,11 @@ impl NestedDecoder {
         let mut made = Made { fields, element, of_element, rows, scratch, columns, outer, count: 0, text: 0 };
         match made.list(written, 0) {
             Ok(()) => Ok(made.count),
-            Err(reason) => Err(format!("{}: {reason}", place(&made.rows.path, &made.scratch.at))),
+            // What stands before the first colon is what reasons are counted by.
+            Err(reason) => {
+                let (path, place) = (&made.rows.path, place(&made.rows.path, &made.scratch.at));
+                Err(format!("an element of `{path}` cannot be used: {place}: {reason}"))
+            }
         }
     }
 }
