@@ -23,7 +23,10 @@ enum Step {
     /// The source is opened where it was committed, gives so many batches, and commits the position behind one of them.
     Read { batches: usize, commits: Option<usize> },
     /// A file of which all was read and committed is taken away.
-    #[allow(dead_code, reason = "a file that was read to its last row, but not to its end, may not go: the model cannot tell yet")]
+    #[allow(
+        dead_code,
+        reason = "a file that was read to its last row, but not to its end, may not go: the model cannot tell yet"
+    )]
     Remove { file: usize },
 }
 
