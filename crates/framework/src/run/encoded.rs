@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use arrow_array::Array;
 
 use super::promises::Promiser;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plugin::{Encoded, RecordMap, Rejects};
 
 /// Encoded records of which it is known which rows each is of.
@@ -22,15 +22,12 @@ impl Checked {
     /// # Errors
     /// Where it is not what the contract says: rows would be lost or counted twice.
     pub(super) fn new(records: Encoded, rows: usize, rejects: &mut Rejects, format: &str) -> Result<Self> {
-        let checked = match rejects.settle(rows) {
-            Ok(rejected) => Self { records, rejected, rows },
-            Err(row) => {
-                return Err(mistake(format, &format!("rejected row {row} of {rows}, counted from 0")));
-            }
-        };
+        let format = Promiser::of("format", format);
+        let rejected = rejects.settle(rows).map_err(|row| format.rejected(row, rows))?;
+        let checked = Self { records, rejected, rows };
         match checked.fault() {
             None => Ok(checked),
-            Some(fault) => Err(mistake(format, &fault)),
+            Some(fault) => Err(format.broke(fault)),
         }
     }
 
@@ -83,10 +80,6 @@ impl Checked {
             RecordMap::Rows(map) => (row, map.get(at).map_or(0, |record| *record as usize)),
         })
     }
-}
-
-fn mistake(format: &str, what: &str) -> Error {
-    Promiser { kind: "format", plugin: format, place: None }.broke(what)
 }
 
 fn number(count: usize, what: &str) -> String {

@@ -116,7 +116,7 @@ fn unusable(
     rejects.clear();
     sink.unusable(batch, rejects)?;
     let rows = batch.rows();
-    rejects.settle(rows).map_err(|row| Promiser { kind: "sink", plugin, place: None }.rejected(row, rows))
+    rejects.settle(rows).map_err(|row| Promiser::of("sink", plugin).rejected(row, rows))
 }
 
 /// A batch without some of its rows.

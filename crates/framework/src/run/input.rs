@@ -7,8 +7,8 @@ use arrow_buffer::ScalarBuffer;
 use arrow_schema::SchemaRef;
 
 use super::channels::channel;
-use super::promises::{Promiser, caught_now};
-use super::rows::between;
+use super::promises::Promiser;
+use super::rows::Extent;
 use super::{dead, untimed};
 use crate::batch::{AsRead, Batch, Origin, Partition};
 use crate::error::{Consequence, Error, Result};
@@ -76,7 +76,7 @@ impl SourceStep {
     }
 
     fn source(&self) -> Promiser<'_> {
-        Promiser { kind: "source", plugin: &self.plugin, place: Some(&self.place) }
+        Promiser { place: Some(&self.place), ..Promiser::of("source", &self.plugin) }
     }
 }
 
@@ -472,7 +472,7 @@ impl TopicInput {
         let (records, said) = if self.mixed { self.split_channels(records)? } else { (records, None) };
         let (records, replay) = self.split_replay(records);
         let format =
-            Promiser { kind: "format", plugin: &self.settings.format, place: Some(&self.step.place) };
+            Promiser { place: Some(&self.step.place), ..Promiser::of("format", &self.settings.format) };
         let decoder = (self.settings.decoder.as_mut(), format);
         match said {
             None if self.stamped => decode(decoder, &mut self.rejects, &records, replay),
@@ -565,9 +565,8 @@ fn decode(
     replay: bool,
 ) -> Result<InputEvent> {
     rejects.clear();
-    let about = || format!("on records {} of {}", between(&records.offsets), records.partition);
-    let decoded = caught_now(|| decoder.decode(records, rejects));
-    let decoded = decoded.unwrap_or_else(|panic| Err(format.panicked(about(), &panic)))?;
+    let about = Extent::of(&records.partition, &records.offsets);
+    let decoded = format.guards_now(about, || decoder.decode(records, rejects))?;
     format.gives(&decoder.schema(), &decoded.columns.schema())?;
     format.decoded(records, decoded.columns.num_rows(), &decoded.rows, rejects)?;
     let rejected = SourceReject::of_records(records, rejects);

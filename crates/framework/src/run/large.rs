@@ -133,7 +133,7 @@ pub(super) fn take_out(
 }
 
 /// A time as a date, where it is one.
-fn said(time: Millis) -> String {
+pub(super) fn said(time: Millis) -> String {
     match chrono::DateTime::from_timestamp_millis(time) {
         Some(date) => date.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
         None => format!("{time} ms since 1970"),

@@ -2,8 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use chrono::{DateTime, SecondsFormat};
-
+use super::large::said;
 use super::tree::Tree;
 use crate::batch::Batch;
 use crate::clock::Millis;
@@ -64,12 +63,7 @@ fn words(lateness: &Lateness, wall: Millis) -> (String, String) {
 
 fn shown(row: &Row) -> String {
     let Row { partition, offset, time } = row;
-    match DateTime::from_timestamp_millis(*time) {
-        Some(date) => {
-            format!("{partition}@{offset} of {}", date.to_rfc3339_opts(SecondsFormat::AutoSi, true))
-        }
-        None => format!("{partition}@{offset} of {time} ms"),
-    }
+    format!("{partition}@{offset} of {}", said(*time))
 }
 
 #[cfg(test)]

@@ -22,15 +22,15 @@ pub(super) struct Panic(Box<dyn Any + Send>);
 /// Does something to its end, or to a panic. What that leaves half done must not be used again: its error ends the chain.
 pub(super) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Panic> {
     let mut work = pin!(work);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+    poll_fn(|cx| match caught_now(|| work.as_mut().poll(cx)) {
         Ok(poll) => poll.map(Ok),
-        Err(panic) => Poll::Ready(Err(Panic(panic))),
+        Err(panic) => Poll::Ready(Err(panic)),
     })
     .await
 }
 
 /// The same for what does not wait.
-pub(super) fn caught_now<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
+fn caught_now<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
     catch_unwind(AssertUnwindSafe(work)).map_err(Panic)
 }
 
@@ -45,7 +45,12 @@ pub(super) struct Promiser<'a> {
     pub(super) place: Option<&'a str>,
 }
 
-impl Promiser<'_> {
+impl<'a> Promiser<'a> {
+    /// The code of a plugin whose step somebody says later.
+    pub(super) fn of(kind: &'static str, plugin: &'a str) -> Self {
+        Self { kind, plugin, place: None }
+    }
+
     /// A promise that was not kept.
     pub(super) fn broke(self, what: impl Display) -> Error {
         let at = self.place.map_or(String::new(), |place| format!("{place}: "));
@@ -79,6 +84,14 @@ impl Promiser<'_> {
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         caught(work).await.unwrap_or_else(|panic| Err(self.panicked(about, &panic)))
+    }
+
+    /// The same for what does not wait.
+    ///
+    /// # Errors
+    /// Those of `work`, and `Fatal` where it panics.
+    pub(super) fn guards_now<T>(self, about: impl Display, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        caught_now(work).unwrap_or_else(|panic| Err(self.panicked(about, &panic)))
     }
 
     /// The columns are those that were promised while the file was planned.

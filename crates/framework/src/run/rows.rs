@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Partition};
 
 /// Rows that come for the first time since they were last committed. Whatever writes rows takes these, and no others.
 #[derive(Debug)]
@@ -50,20 +50,17 @@ impl AgainRows {
     }
 }
 
-/// Which rows they are, for a message: `of orders[0], from 17 to 42`.
+/// Which rows or records they are, for a message: `on records 17 to 42 of orders[0]`.
 #[derive(Debug)]
 pub(super) struct Extent {
-    partition: crate::batch::Partition,
+    partition: Partition,
     offsets: Option<(i64, i64)>,
 }
 
 impl Extent {
-    pub(super) fn of(batch: &Batch) -> Self {
-        let offsets = &batch.origin().offsets;
-        Self {
-            partition: batch.origin().partition.clone(),
-            offsets: offsets.first().copied().zip(offsets.last().copied()),
-        }
+    pub(super) fn of(partition: &Partition, offsets: &[i64]) -> Self {
+        let offsets = offsets.first().copied().zip(offsets.last().copied());
+        Self { partition: partition.clone(), offsets }
     }
 }
 
@@ -74,10 +71,4 @@ impl fmt::Display for Extent {
             None => write!(f, "on rows of {}", self.partition),
         }
     }
-}
-
-/// The first and the last of some offsets.
-pub(super) fn between(offsets: &[i64]) -> String {
-    let end = |offset: Option<&i64>| offset.map_or(String::new(), i64::to_string);
-    format!("{} to {}", end(offsets.first()), end(offsets.last()))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::large::Limits;
 use super::late::Told;
 use super::passed::Passed;
-use super::promises::{Promiser, caught, caught_now};
+use super::promises::{Promiser, caught};
 use super::refused::RefusedRecords;
 use super::rows::{Extent, Rows};
 use super::writers::Writers;
@@ -71,7 +71,7 @@ impl Tree {
         let mut addresses = Vec::new();
         for (index, node) in self.nodes.iter_mut().enumerate() {
             let NodeBody::Sink(sink) = &mut node.body else { continue };
-            let promiser = Promiser { kind: "sink", plugin: &node.plugin, place: None };
+            let promiser = Promiser::of("sink", &node.plugin);
             let opened = promiser.guards("while it was opened", sink.open(context)).await;
             opened.map_err(|e| of_sink(e, index, &node.chain, &node.id))?;
             addresses.extend(sink.addresses());
@@ -118,7 +118,7 @@ impl Tree {
     async fn work_off(&mut self, writers: &mut Writers) -> Result<()> {
         while let Some((index, batch)) = self.work.pop() {
             StepMetrics::add(&self.metrics[index].rows_in, fresh_rows(&batch));
-            let extent = Extent::of(&batch);
+            let extent = Extent::of(&batch.origin().partition, &batch.origin().offsets);
             let done = caught(self.step(index, Rows::of(batch), writers)).await;
             let done = done.unwrap_or_else(|panic| Err(self.promiser(index).panicked(extent, &panic)));
             if let Err(error) = done {
@@ -131,7 +131,7 @@ impl Tree {
 
     fn promiser(&self, index: usize) -> Promiser<'_> {
         let node = &self.nodes[index];
-        Promiser { kind: node.body.kind(), plugin: &node.plugin, place: None }
+        Promiser::of(node.body.kind(), &node.plugin)
     }
 
     pub(super) fn place(&self, index: usize) -> String {
@@ -170,7 +170,7 @@ impl Tree {
     fn transform(&mut self, index: usize, batch: Batch) -> Result<()> {
         let node = &mut self.nodes[index];
         let NodeBody::Transform(transform, promised) = &mut node.body else { return Ok(()) };
-        let promiser = Promiser { kind: "transform", plugin: &node.plugin, place: None };
+        let promiser = Promiser::of("transform", &node.plugin);
         self.rejects.clear();
         // Cheap: columns are shared, and a rejected row is shown as it came in.
         let before = batch.clone();
@@ -268,11 +268,12 @@ impl Tree {
     ) -> Result<Ran> {
         for index in 0..self.nodes.len() {
             // What one call gives goes on before the next, so that a catch-up takes no more memory than one call's results.
-            while let NodeBody::Window(window) = &mut self.nodes[index].body {
-                let ran = caught_now(|| f(window, &mut self.windowed)).unwrap_or_else(|panic| {
-                    Err(self.promiser(index).panicked("while it gave the windows that are due", &panic))
-                });
-                let ran = ran.map_err(|e| e.at(self.place(index)))?;
+            loop {
+                let node = &mut self.nodes[index];
+                let NodeBody::Window(window) = &mut node.body else { break };
+                let ran = Promiser::of("window", &node.plugin)
+                    .guards_now("while it gave the windows that are due", || f(window, &mut self.windowed))
+                    .map_err(|e| e.at(self.place(index)))?;
                 if !self.windowed.is_empty() {
                     let nowhere = Partition::new("", 0);
                     self.emit(index, &nowhere, None, false)?;
@@ -302,7 +303,7 @@ impl Tree {
     pub(crate) async fn flush(&mut self) -> Result<()> {
         for (index, node) in self.nodes.iter_mut().enumerate() {
             let NodeBody::Sink(sink) = &mut node.body else { continue };
-            let promiser = Promiser { kind: "sink", plugin: &node.plugin, place: None };
+            let promiser = Promiser::of("sink", &node.plugin);
             let flushed = promiser.guards("while it was flushed", sink.flush()).await;
             flushed.map_err(|e| of_sink(e, index, &node.chain, &node.id))?;
         }
@@ -326,7 +327,7 @@ impl Tree {
         let mut result = Ok(());
         for (index, node) in self.nodes.iter_mut().enumerate() {
             let NodeBody::Sink(sink) = &mut node.body else { continue };
-            let promiser = Promiser { kind: "sink", plugin: &node.plugin, place: None };
+            let promiser = Promiser::of("sink", &node.plugin);
             let closing = promiser.guards("while it was closed", sink.close());
             let overdue = self.clock.sleep_until(self.clock.elapsed() + LONGEST_CLOSE);
             let closed = tokio::select! {

@@ -129,23 +129,30 @@ fn windows_over_dead_letters_are_whole_after_a_restart() {
     }
 }
 
+/// Rows of the files at `path`, slowly, to a topic and to a long window.
+fn copied_and_counted(path: &str) -> String {
+    format!(
+        "  rows:
+    - source: csv
+      time: {{ field: t, format: epoch_ms }}
+      with: {{ path: {path}, rate: 7/s }}
+    - sink: kafka
+      with: {{ topic: copy }}
+  counts:
+    - from: rows.csv
+    - window: count-by-key
+      with: {{ key: k, size: 1h }}
+    - sink: kafka
+      with: {{ topic: counts }}
+"
+    )
+}
+
 /// A file whose rows are read again for a window, and a sink that is no topic, stopped at any row.
 #[test]
 fn a_file_that_is_stopped_in_the_middle_is_copied_once() {
     let job = Job::new();
-    let chains = "  rows:
-    - source: csv
-      time: { field: t, format: epoch_ms }
-      with: { path: rows.csv, rate: 7/s }
-    - sink: kafka
-      with: { topic: copy }
-  counts:
-    - from: rows.csv
-    - window: count-by-key
-      with: { key: k, size: 1h }
-    - sink: kafka
-      with: { topic: counts }
-";
+    let chains = &copied_and_counted("rows.csv");
     let lines: String = (0..100).map(|id| format!("{id},a,{}\n", START + id * 1000)).collect();
     std::fs::write(job.path().join("rows.csv"), format!("id,k,t\n{lines}")).unwrap();
     for _ in 0..3 {
@@ -197,19 +204,7 @@ fn a_window_over_dead_letters_of_a_file_is_whole_after_a_restart() {
 /// Files that come, grow and go while a long window is open, and the run is stopped in the middle of them.
 #[test]
 fn a_window_over_several_files_is_whole_whatever_comes_between() {
-    let chains = "  rows:
-    - source: csv
-      time: { field: t, format: epoch_ms }
-      with: { path: ['*.csv'], rate: 7/s }
-    - sink: kafka
-      with: { topic: copy }
-  counts:
-    - from: rows.csv
-    - window: count-by-key
-      with: { key: k, size: 1h }
-    - sink: kafka
-      with: { topic: counts }
-";
+    let chains = &copied_and_counted("['*.csv']");
     let job = Job::new();
     let line = |id: i64| format!("{id},a,{}\n", START + id * 1000);
     let lines = |ids: std::ops::Range<i64>| ids.map(line).collect::<String>();
