@@ -13,10 +13,7 @@ use pipectl_framework::plugin::{SourceReject, head};
 use super::marks::Marks;
 use super::record::{Cells, Parsed, Syntax, parse};
 use crate::columns::TextColumn;
-use crate::files::{Buffer, Encoding, Input, LastLine, Place, Records, Rows};
-
-/// A batch ends when so much of the file has gone into it, so that long rows do not make it large.
-const BATCH_BYTES: u64 = 8 << 20;
+use crate::files::{BATCH_BYTES, Buffer, Encoding, Input, LastLine, Place, Records, Rows};
 
 /// How the file is written.
 #[derive(Debug, Clone)]

@@ -9,6 +9,9 @@ use super::records::{LastLine, Place};
 /// How much is read at once; small enough to stay in the second-level cache while it is looked at.
 const CHUNK: usize = 128 * 1024;
 
+/// A batch ends when so much of the file has gone into it, so that long records do not make it large.
+pub(crate) const BATCH_BYTES: u64 = 8 << 20;
+
 /// How far the input has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Data {

@@ -30,7 +30,7 @@ mod records;
 mod source;
 mod watched;
 
-pub(crate) use buffer::Buffer;
+pub(crate) use buffer::{BATCH_BYTES, Buffer};
 pub(crate) use common::{Common, one_mebibyte};
 pub(crate) use encoding::{BOM, Encoding, is_no_utf_16};
 pub(crate) use finder::Paths;

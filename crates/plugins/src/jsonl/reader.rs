@@ -10,10 +10,7 @@ use pipectl_framework::log::{NO_TIME, Records as OfLog};
 use pipectl_framework::plugin::{Decoded, Decoder, Partition, Rejects, RowMap, SourceReject, head};
 
 use crate::columns::TextColumn;
-use crate::files::{Buffer, Input, LastLine, Place, Records, Rows};
-
-/// A batch ends when so much of the file has gone into it, so that long lines do not make it large.
-const BATCH_BYTES: u64 = 8 << 20;
+use crate::files::{BATCH_BYTES, Buffer, Input, LastLine, Place, Records, Rows};
 
 /// What lines are taken for.
 #[derive(Debug, Clone)]

@@ -166,11 +166,10 @@ fn without_column(error: &serde_json::Error) -> String {
 
 /// The path of an element: `$.items[3]`.
 fn place(path: &Path, at: &[usize]) -> String {
-    let steps = path.steps.iter();
     let mut at = at.iter();
-    let steps = steps.map(|step| match (step, step == &Step::Every) {
-        (Step::Every, true) => at.next().map_or(Step::Every, |index| Step::Index(*index as i64)),
-        (step, _) => step.clone(),
+    let steps = path.steps.iter().map(|step| match step {
+        Step::Every => at.next().map_or(Step::Every, |index| Step::Index(*index as i64)),
+        step => step.clone(),
     });
     Path { root: path.root, steps: steps.collect() }.to_string()
 }
@@ -197,17 +196,12 @@ impl Made<'_> {
         let mut failed = None;
         let elements = Elements { made: self, depth, failed: &mut failed };
         let read = serde_json::Deserializer::from_str(written).deserialize_any(elements);
-        match (read, failed) {
-            (_, Some(reason)) => return Err(reason),
-            (Err(error), None) => {
-                // It is the list itself, and none of its elements.
-                self.scratch.at.pop();
-                return Err(error.to_string());
-            }
-            (Ok(()), None) => {}
+        if let Some(reason) = failed {
+            return Err(reason);
         }
+        // What is wrong otherwise is of the list itself, and of none of its elements.
         self.scratch.at.pop();
-        Ok(())
+        read.map_err(|error| error.to_string())
     }
 
     /// Makes the rows of an element.
