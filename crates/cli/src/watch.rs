@@ -25,7 +25,8 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(9);
 const LAST_WORDS: Duration = Duration::from_millis(700);
 /// How long a line may take to be written then.
 const LAST_LINE: Duration = Duration::from_millis(100);
-/// What reaches the process again so soon is the same Ctrl-C: the terminal signals the whole group, and a wrapper passes it on.
+/// What reaches the process again so soon is the same Ctrl-C: the terminal signals the whole group, and a
+/// wrapper passes it on.
 const SAME_SIGNAL: Duration = Duration::from_millis(300);
 /// How often it is looked whether a chain failed, which makes the others drain.
 const LOOK: Duration = Duration::from_millis(250);

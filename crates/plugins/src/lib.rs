@@ -16,7 +16,8 @@
 //! | `window` | windows `count-by-key`, `count`, `sum`, `avg`, `min`, `max`, `count-distinct`, `quantiles`, `top-k`, `rate`, `aggregates` |
 //!
 //! `columns` (builders of Arrow columns), `condition` (a field has one of some values), `files` (what the sources of files have in
-//! common), `replay` (the pace and the stamps of a replayed source) and `typed` (texts as values of other types) are shared.
+//! common), `replay` (the pace and the stamps of a replayed source) and `typed` (texts as values of other
+//! types) are shared.
 #![cfg_attr(
     test,
     allow(

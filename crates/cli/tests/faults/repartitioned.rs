@@ -1,5 +1,5 @@
-//! Rows of any time on their way through a repartition topic, which the brokers' retention must not reach; and topics of the framework's
-//! own that were made otherwise.
+//! Rows of any time on their way through a repartition topic, which the brokers' retention must not reach;
+//! and topics of the framework's own that were made otherwise.
 
 use std::time::Duration;
 

@@ -73,7 +73,8 @@ pub struct Document {
     pub connections: Vec<ConnectionDecl>,
     /// What stands under `pipelines:`, in the order of the file.
     pub chains: Vec<ChainDecl>,
-    /// What is wrong with all this. Such a document can be planned, to find what else is wrong, but never run.
+    /// What is wrong with all this. Such a document can be planned, to find what else is wrong, but never
+    /// run.
     pub(crate) problems: Vec<Diagnostic>,
     /// The values that are not those that were meant, as a variable that is not set.
     pub(crate) holes: Vec<Place>,
@@ -216,8 +217,8 @@ impl Document {
         if document.problems.is_empty() { Ok(document) } else { Err(document.problems) }
     }
 
-    /// As [`parse`](Self::parse), but keeps a document with problems as far as it can be understood: planning finds what else is
-    /// wrong, and then gives all problems together.
+    /// As [`parse`](Self::parse), but keeps a document with problems as far as it can be understood: planning
+    /// finds what else is wrong, and then gives all problems together.
     ///
     /// # Errors
     /// Where nothing of it can be understood.
@@ -244,7 +245,8 @@ impl Document {
 }
 
 impl Document {
-    /// True for what is said of a value that is not the one that was meant, such as a variable that is not set.
+    /// True for what is said of a value that is not the one that was meant, such as a variable that is not
+    /// set.
     pub(crate) fn is_follow_up(&self, problem: &Diagnostic) -> bool {
         let place = &problem.primary.place;
         let inside =

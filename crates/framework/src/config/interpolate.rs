@@ -5,7 +5,8 @@ use super::diagnostic::Diagnostic;
 use super::place::Place;
 use super::yaml::{Node, Value};
 
-/// Puts the environment's values into every text of the tree. Where there is none, the text stays, and its place is a hole.
+/// Puts the environment's values into every text of the tree. Where there is none, the text stays, and its
+/// place is a hole.
 pub(crate) fn interpolate(
     node: &mut Node,
     environment: &dyn Fn(&str) -> Option<String>,

@@ -46,8 +46,8 @@ impl Problem {
         self
     }
 
-    /// Says that it is about field `name` of what comes in, and not about the `with:` alone. Where nobody knows what comes in, because a
-    /// step before cannot be used, such a problem is not shown.
+    /// Says that it is about field `name` of what comes in, and not about the `with:` alone. Where nobody
+    /// knows what comes in, because a step before cannot be used, such a problem is not shown.
     #[must_use]
     pub fn of_field(mut self, name: impl Into<String>) -> Self {
         self.field = Some(name.into());

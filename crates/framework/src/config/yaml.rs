@@ -4,8 +4,9 @@
 //! both to the same tree. What could make a small file large or a reader dizzy is refused: anchors and aliases, tags, several
 //! documents, more than [`MAX_BYTES`], [`MAX_DEPTH`] or [`MAX_VALUES`].
 //!
-//! What is no YAML is read once more by [`scan`], which knows the mistakes that people make; the parser's own words remain for the
-//! others. What YAML takes and nobody means, such as a colon of full width, is told while the tree is built ([`mistake`]).
+//! What is no YAML is read once more by [`scan`], which knows the mistakes that people make; the parser's own
+//! words remain for the others. What YAML takes and nobody means, such as a colon of full width, is told
+//! while the tree is built ([`mistake`]).
 
 mod characters;
 mod flow;
@@ -71,7 +72,8 @@ pub struct Entry {
 }
 
 impl Node {
-    /// What was meant by a text that stands where a mapping should: `source csv`, `path:x`. One word is none of these.
+    /// What was meant by a text that stands where a mapping should: `source csv`, `path:x`. One word is none
+    /// of these.
     pub(crate) fn key_meant(&self) -> Option<Diagnostic> {
         match &self.value {
             Value::Text { text, plain: true } if text.contains(|c: char| !c.is_alphanumeric()) => {
@@ -434,8 +436,8 @@ impl Builder<'_> {
         (line + 1..=line + 100).find(says).unwrap_or(line)
     }
 
-    /// What is told of a file that is no YAML: the mistake that is found up to where the parser could not go on, or else
-    /// the parser's own words.
+    /// What is told of a file that is no YAML: the mistake that is found up to where the parser could not go
+    /// on, or else the parser's own words.
     fn not_yaml(&self, error: &ScanError) -> Vec<Diagnostic> {
         let start = self.offsets.byte(error.marker());
         let place = Place { file: self.file.clone(), start, end: start + 1 };

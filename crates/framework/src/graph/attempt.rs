@@ -1,8 +1,9 @@
 //! Binding a step so that all of its problems are found at once.
 //!
-//! A plugin stops at its first problem. Where that is a field that does not come in, it is bound again to rows that have the field,
-//! until nothing more of that kind is wrong. Where nobody knows what comes in, because a step before cannot be used, every field that the
-//! step names is taken to be there, and what depends on fields is not reported: it would be nonsense half of the time.
+//! A plugin stops at its first problem. Where that is a field that does not come in, it is bound again to
+//! rows that have the field, until nothing more of that kind is wrong. Where nobody knows what comes in,
+//! because a step before cannot be used, every field that the step names is taken to be there, and what
+//! depends on fields is not reported: it would be nonsense half of the time.
 
 use super::planning::Planner;
 use crate::config::{Diagnostic, Node, Value};

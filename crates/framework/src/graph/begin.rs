@@ -109,7 +109,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The outputs that a chain begins `from:`: of one tree, and of one schema. `None` where one of them leads nowhere, or gives nothing.
+    /// The outputs that a chain begins `from:`: of one tree, and of one schema. `None` where one of them
+    /// leads nowhere, or gives nothing.
     fn join(&mut self, references: &[StepRef]) -> Option<Vec<Given>> {
         let outputs: Vec<Option<Given>> = references.iter().map(|reference| self.output(reference)).collect();
         let mut joined: Vec<Given> = Vec::new();
@@ -154,7 +155,8 @@ impl<'a> Planner<'a> {
         fits.then_some(joined)
     }
 
-    /// What an output of a step gives; `None` where it leads nowhere, which has been reported, or gives nothing.
+    /// What an output of a step gives; `None` where it leads nowhere, which has been reported, or gives
+    /// nothing.
     fn output(&mut self, reference: &StepRef) -> Option<Given> {
         let (given, before) = self.given.get(&(reference.chain.clone(), reference.step.clone())).cloned()?;
         let step = self.declared(reference)?;

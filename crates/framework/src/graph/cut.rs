@@ -73,7 +73,8 @@ impl<'de> Deserialize<'de> for Decl {
 }
 
 impl Planner<'_> {
-    /// Cuts the chain before a window where its step says so, and can be cut; gives what the window stands behind then.
+    /// Cuts the chain before a window where its step says so, and can be cut; gives what the window stands
+    /// behind then.
     pub(super) fn cut(
         &mut self,
         chain: &ChainDecl,

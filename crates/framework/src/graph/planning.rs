@@ -93,8 +93,8 @@ fn connections(document: &Document, options: PlanOptions<'_>, problems: &mut Vec
 /// What an output of a step gives to those behind it.
 #[derive(Clone)]
 pub(super) struct Given {
-    /// Who gives it: a draft, and a node of it or the source (`None`). `None` where the source could not be bound; what stands behind
-    /// is only looked at for further problems.
+    /// Who gives it: a draft, and a node of it or the source (`None`). `None` where the source could not be
+    /// bound; what stands behind is only looked at for further problems.
     pub(super) by: Option<(usize, Option<usize>)>,
     pub(super) output: Output,
     pub(super) input: Input,

@@ -101,8 +101,8 @@ impl Repartition {
         self.partitions = partitions;
     }
 
-    /// The records of a batch, written `now`. The row's own time stands in the value: a log may delete records of an old
-    /// time at once, and refuse those of a time before 1970 or far ahead.
+    /// The records of a batch, written `now`. The row's own time stands in the value: a log may delete
+    /// records of an old time at once, and refuse those of a time before 1970 or far ahead.
     pub(crate) fn rows(&self, batch: &Batch, now: Millis) -> Result<Append> {
         let columns: Vec<&ArrayRef> = self.columns.iter().map(|index| batch.column(*index)).collect();
         let key: Vec<&ArrayRef> = self.key.iter().map(|index| batch.column(*index)).collect();

@@ -131,7 +131,8 @@ impl Planner<'_> {
         Some(Given { by, output: Output::Main, input, windowed: false })
     }
 
-    /// What gives the rows of a source their times, and the fields that it looks at; `None` where the file does not say, or says it wrong.
+    /// What gives the rows of a source their times, and the fields that it looks at; `None` where the file
+    /// does not say, or says it wrong.
     fn stamper(&mut self, step: &StepDecl, input: &Input) -> Option<(Stamper, Vec<String>)> {
         let node = step.time.as_ref()?;
         let attempt = self.attempt(input, node, |input, _| {
@@ -275,7 +276,8 @@ impl Planner<'_> {
         Bound { body: Some((NodeBody::Window(Box::new(operator)), Reads::Only(reads))), output }
     }
 
-    /// Of a window whose plugin nobody knows the framework's own settings are checked, as far as they stand there.
+    /// Of a window whose plugin nobody knows the framework's own settings are checked, as far as they stand
+    /// there.
     fn unknown_window(&mut self, step: &StepDecl) -> Bound {
         let (settings, _) = WindowSettings::split(&step.with);
         let whole = step.with.locate("");

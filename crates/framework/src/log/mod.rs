@@ -267,8 +267,9 @@ pub struct TopicSpec {
     pub keeps: Keeps,
 }
 
-/// What a topic keeps. A log on brokers decides it when the topic is made. The log inside this process keeps as many
-/// bytes as it may, and keeps a topic as [`Keeps::LastOfKey`] from the first time on that it is asked for so.
+/// What a topic keeps. A log on brokers decides it when the topic is made. The log inside this process keeps
+/// as many bytes as it may, and keeps a topic as [`Keeps::LastOfKey`] from the first time on that it is asked
+/// for so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Keeps {
     /// What the log keeps by default.
@@ -382,7 +383,8 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// `Retry` while the log cannot be reached.
     async fn largest_record(&self, topic: &str) -> Result<Option<usize>>;
 
-    /// For how long a topic keeps records after their timestamp; `None` where that is not known, or does not depend on it.
+    /// For how long a topic keeps records after their timestamp; `None` where that is not known, or does not
+    /// depend on it.
     ///
     /// # Errors
     /// `Retry` while the log cannot be reached.
@@ -390,8 +392,8 @@ pub trait Log: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
-    /// Nobody needs the records before these offsets any more: the log may delete them. One that makes room by itself
-    /// does nothing.
+    /// Nobody needs the records before these offsets any more: the log may delete them. One that makes room
+    /// by itself does nothing.
     ///
     /// # Errors
     /// Where they could not be deleted. Nothing is lost by it: what is left can be let go again, with more.

@@ -28,8 +28,8 @@ fn marks(keys: &[&str]) -> HashMap<String, String> {
 }
 
 impl Input {
-    /// What comes from a step that cannot be used: it may have any column, of any type. The steps behind it are bound to this
-    /// only to find what is wrong with them; they never run.
+    /// What comes from a step that cannot be used: it may have any column, of any type. The steps behind it
+    /// are bound to this only to find what is wrong with them; they never run.
     pub(crate) fn unknown(given_by: impl Into<String>) -> Self {
         let schema = Schema::empty().with_metadata(marks(&[OPEN]));
         Self { schema: Arc::new(schema), given_by: given_by.into() }

@@ -107,8 +107,8 @@ pub trait Source: Send {
         Ok(())
     }
 
-    /// The records that were found at the end of the data and not given, as they are not whole. Asked when the run ends: each is
-    /// told and counts as held, and a later run is to give it.
+    /// The records that were found at the end of the data and not given, as they are not whole. Asked when
+    /// the run ends: each is told and counts as held, and a later run is to give it.
     fn held(&self) -> Vec<Held> {
         Vec::new()
     }

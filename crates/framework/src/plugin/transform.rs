@@ -9,8 +9,9 @@ use crate::batch::Batch;
 use crate::config::Problem;
 use crate::error::Result;
 
-/// Does the work of a transform. One object per chain, which cannot change: what it gives for a row depends on that row alone. After
-/// a fault or a restart rows are read again, and whatever it had kept of them would be of another time.
+/// Does the work of a transform. One object per chain, which cannot change: what it gives for a row depends
+/// on that row alone. After a fault or a restart rows are read again, and whatever it had kept of them would
+/// be of another time.
 pub trait Transform: Send + Sync {
     /// Called once per batch, in the order of the source. Gives the rows that go on, with the schema that
     /// [`BoundTransform`] promised. Rows may be left out (counted as `filtered`) or rejected (see [`Rejects`]), and a row's

@@ -1,4 +1,5 @@
-//! The ends of a chain: sinks of plugins' own, and topics. What they cannot take is for the step's `on_error`.
+//! The ends of a chain: sinks of plugins' own, and topics. What they cannot take is for the step's
+//! `on_error`.
 
 use std::collections::HashSet;
 
@@ -68,8 +69,8 @@ impl Tree {
         self.rejected(index, &batch.origin().partition, &dead, false)
     }
 
-    /// Rows that are read again were written before: an endpoint only finds anew which of them it rejected, where a window
-    /// may count those.
+    /// Rows that are read again were written before: an endpoint only finds anew which of them it rejected,
+    /// where a window may count those.
     pub(super) fn endpoint_again(&mut self, index: usize, rows: &AgainRows) -> Result<()> {
         let batch = rows.batch();
         let node = &mut self.nodes[index];

@@ -1,4 +1,5 @@
-//! Rows whose topic does not keep them: it deletes them as soon as they are there, as they are older than it keeps anything.
+//! Rows whose topic does not keep them: it deletes them as soon as they are there, as they are older than it
+//! keeps anything.
 
 use chrono::{DateTime, SecondsFormat};
 
@@ -7,7 +8,8 @@ use crate::clock::Millis;
 use crate::config::DurationText;
 
 impl Tree {
-    /// Tells once where rows of these times are older than `topic`, the topic of the sink at `index`, keeps records: before they are written.
+    /// Tells once where rows of these times are older than `topic`, the topic of the sink at `index`, keeps
+    /// records: before they are written.
     pub(super) fn tell_of_age(&mut self, index: usize, topic: &str, times: &[Millis]) {
         let Some(kept) = self.limits.get(index).and_then(|limits| limits.kept) else { return };
         let now = self.clock.now();

@@ -1,4 +1,5 @@
-//! A repartition topic keeps its records until they are dealt with: behind what is committed they are deleted, from time to time.
+//! A repartition topic keeps its records until they are dealt with: behind what is committed they are
+//! deleted, from time to time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

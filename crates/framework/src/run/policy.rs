@@ -13,7 +13,8 @@ use crate::plugin::SourceReject;
 const LOGGED_REJECTS: u64 = 10;
 
 impl Tree {
-    /// Applies a step's `on_error` to records that it could not use. Those that are read again were counted and told before.
+    /// Applies a step's `on_error` to records that it could not use. Those that are read again were counted
+    /// and told before.
     pub(super) fn rejected(
         &mut self,
         index: usize,
@@ -34,8 +35,9 @@ impl Tree {
     }
 }
 
-/// What a step's `on_error` makes of records that could not be used: an error, nothing, or a batch for the `dead` output. A step is
-/// its `on_error`, its metrics and its place. Records that are read again were counted and told before.
+/// What a step's `on_error` makes of records that could not be used: an error, nothing, or a batch for the
+/// `dead` output. A step is its `on_error`, its metrics and its place. Records that are read again were
+/// counted and told before.
 pub(super) fn apply(
     (policy, metrics, place): (OnError, &StepMetrics, &str),
     partition: &Partition,

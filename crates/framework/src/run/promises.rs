@@ -1,5 +1,5 @@
-//! What the code of a plugin promises, held to. A promise that is not kept loses rows, or invents some, without a word: it ends the
-//! run instead, and the message names the step and the plugin. So does a panic.
+//! What the code of a plugin promises, held to. A promise that is not kept loses rows, or invents some,
+//! without a word: it ends the run instead, and the message names the step and the plugin. So does a panic.
 
 use std::any::Any;
 use std::fmt::Display;
@@ -19,7 +19,8 @@ use crate::plugin::{Rejects, RowMap, type_name};
 #[derive(Debug)]
 pub(super) struct Panic(Box<dyn Any + Send>);
 
-/// Does something to its end, or to a panic. What that leaves half done must not be used again: its error ends the chain.
+/// Does something to its end, or to a panic. What that leaves half done must not be used again: its error
+/// ends the chain.
 pub(super) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Panic> {
     let mut work = pin!(work);
     poll_fn(|cx| match caught_now(|| work.as_mut().poll(cx)) {
@@ -105,7 +106,8 @@ impl<'a> Promiser<'a> {
         Err(self.broke(format!("gave the columns {}, and had promised {}", named(given), named(promised))))
     }
 
-    /// The rows that a transform made are those of what it was given, in their order: left out, or there several times.
+    /// The rows that a transform made are those of what it was given, in their order: left out, or there
+    /// several times.
     ///
     /// # Errors
     /// `Fatal` where one is of no such row.

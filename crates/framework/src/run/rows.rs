@@ -4,11 +4,13 @@ use std::fmt;
 
 use crate::batch::{Batch, Partition};
 
-/// Rows that come for the first time since they were last committed. Whatever writes rows takes these, and no others.
+/// Rows that come for the first time since they were last committed. Whatever writes rows takes these, and no
+/// others.
 #[derive(Debug)]
 pub(super) struct NewRows(Batch);
 
-/// Rows that were dealt with before, and are read again. They reach steps that hold state; nothing is written for them.
+/// Rows that were dealt with before, and are read again. They reach steps that hold state; nothing is written
+/// for them.
 #[derive(Debug)]
 pub(super) struct AgainRows(Batch);
 

@@ -322,7 +322,8 @@ impl Tree {
         }
     }
 
-    /// Closes the sinks of plugins' own. Everything is durable by now, so one that does not come back is left.
+    /// Closes the sinks of plugins' own. Everything is durable by now, so one that does not come back is
+    /// left.
     pub(crate) async fn close(&mut self) -> Result<()> {
         let mut result = Ok(());
         for (index, node) in self.nodes.iter_mut().enumerate() {

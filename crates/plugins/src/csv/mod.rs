@@ -42,13 +42,14 @@ const MOST_SKIPPED: u32 = 1000;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Csv {
-    /// The file. A relative path starts at the folder of the pipeline file. A pattern such as `logs/*.csv`, or a list, gives several
-    /// files, which are read in order of name as one.
+    /// The file. A relative path starts at the folder of the pipeline file. A pattern such as `logs/*.csv`,
+    /// or a list, gives several files, which are read in order of name as one.
     path: Paths,
     /// How the file is compressed: `auto`, as its first bytes say, `none`, `gzip` or `zstd`. Default: auto.
     #[serde(default)]
     compression: Compression,
-    /// The encoding of the file, by its name in the Encoding Standard of the WHATWG, such as `gbk` or `utf-16le`. Default: utf-8.
+    /// The encoding of the file, by its name in the Encoding Standard of the WHATWG, such as `gbk` or
+    /// `utf-16le`. Default: utf-8.
     #[serde(default)]
     encoding: Encoding,
     /// Whether the first record is a header with the columns' names. Default: true, and false where `columns` are given.

@@ -77,8 +77,8 @@ pub(super) struct Reader<R> {
     /// The next delimiter, newline and quote in `marks`.
     next: [usize; 3],
     cells: Cells,
-    /// Each cell is checked to be UTF-8 before it is taken: a batch is read in this way again once one in it was not, unless all
-    /// are, as reading again takes long.
+    /// Each cell is checked to be UTF-8 before it is taken: a batch is read in this way again once one in it
+    /// was not, unless all are, as reading again takes long.
     careful: bool,
     reads_again: bool,
 }

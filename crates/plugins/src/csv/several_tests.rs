@@ -1,4 +1,5 @@
-//! Several files as one: whatever comes, grows and stops in between, each row has one number for ever, and is given once.
+//! Several files as one: whatever comes, grows and stops in between, each row has one number for ever, and is
+//! given once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -20,7 +21,8 @@ const NAMES: [&str; 4] = ["b.csv", "a.csv", "d.csv", "c.csv"];
 enum Step {
     /// So many rows are written to a file, the last one without the end of its line but for so many bytes.
     Grow { file: usize, rows: usize, cut: usize },
-    /// The source is opened where it was committed, gives so many batches, and commits the position behind one of them.
+    /// The source is opened where it was committed, gives so many batches, and commits the position behind
+    /// one of them.
     Read { batches: usize, commits: Option<usize> },
     /// A file of which all was read and committed is taken away.
     Remove { file: usize },
@@ -92,8 +94,8 @@ impl Model {
         }
     }
 
-    /// True where a file was read to its end, and no row of it is read again. Behind its last row the position stands in it until its end
-    /// is told.
+    /// True where a file was read to its end, and no row of it is read again. Behind its last row the
+    /// position stands in it until its end is told.
     fn is_over(&self, name: &str) -> bool {
         let Some(committed) = &self.committed else { return false };
         let stands: serde_json::Value = serde_json::from_str(&committed.metadata).unwrap();

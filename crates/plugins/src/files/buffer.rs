@@ -119,8 +119,8 @@ impl<R: Read + Seek> Buffer<R> {
         Ok(())
     }
 
-    /// Reads more, and moves what has not been used to the front; false where there is nothing more and nothing left over. Not to be
-    /// called once it [has ended](Self::has_ended).
+    /// Reads more, and moves what has not been used to the front; false where there is nothing more and
+    /// nothing left over. Not to be called once it [has ended](Self::has_ended).
     pub(crate) fn fill(&mut self) -> io::Result<bool> {
         self.compact();
         if self.end > self.bytes.len() / 2 {
@@ -150,8 +150,8 @@ impl<R: Read + Seek> Buffer<R> {
         Ok(true)
     }
 
-    /// Goes behind the line at the start, of which no end is in sight, in bounded memory. False where the file ends before it, and
-    /// it waits: then it is where it was.
+    /// Goes behind the line at the start, of which no end is in sight, in bounded memory. False where the
+    /// file ends before it, and it waits: then it is where it was.
     pub(crate) fn skip_line(&mut self) -> io::Result<bool> {
         let line = self.at;
         loop {

@@ -17,7 +17,8 @@ use crate::replay::{Replay, Speed};
 /// The longest `max_line`, in bytes.
 const MOST_MAX_LINE: u64 = 64 << 20;
 
-/// The name of the source of several files: the files themselves stand in its position, so it goes on where `path` is edited.
+/// The name of the source of several files: the files themselves stand in its position, so it goes on where
+/// `path` is edited.
 const SEVERAL: &str = "files";
 
 /// The default of `max_line`.

@@ -1,9 +1,10 @@
 //! Which of several files are read, in which order, and how far each is.
 //!
-//! A source of several files gives one sequence of rows, numbered from the first to the last. What is read again after a restart
-//! must be the same rows under the same numbers, whatever has come or grown meanwhile. So a position has the course with it: the
-//! file that it stands in, those that are still to be read in this order, each as far as it reached when it was found, and those that
-//! were read, with how far. What is new is read behind all that.
+//! A source of several files gives one sequence of rows, numbered from the first to the last. What is read
+//! again after a restart must be the same rows under the same numbers, whatever has come or grown meanwhile.
+//! So a position has the course with it: the file that it stands in, those that are still to be read in this
+//! order, each as far as it reached when it was found, and those that were read, with how far. What is new is
+//! read behind all that.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -92,7 +93,8 @@ impl Course {
         Ok(Resumed { course: Self { done, now, next }, mark, time })
     }
 
-    /// The metadata of a position at `mark` of the file that is read now; `time` is the stamp of the row before.
+    /// The metadata of a position at `mark` of the file that is read now; `time` is the stamp of the row
+    /// before.
     ///
     /// # Errors
     /// Where it cannot be written.
@@ -121,7 +123,8 @@ impl Course {
                 Some(_) => {}
             }
         }
-        // What has gone was read; nobody needs to know it again, and a position has not room for all that ever was.
+        // What has gone was read; nobody needs to know it again, and a position has not room for all that
+        // ever was.
         self.done.retain(|file, _| finder.file(file).is_some());
         for Found { name, len, .. } in found.iter().filter(|found| found.len > 0) {
             let planned = self.now.iter().chain(&self.next).filter(|leg| *leg.file == **name);

@@ -12,7 +12,8 @@ use serde::{Deserialize, Deserializer};
 const CHUNK: usize = 64 * 1024;
 /// How many bytes a character may have, at most, that turns out to be none when more is read.
 const BEHIND: usize = 8;
-/// Stands before bytes that are no character: it is none in UTF-8, so that whoever looks at the text finds out.
+/// Stands before bytes that are no character: it is none in UTF-8, so that whoever looks at the text finds
+/// out.
 const BROKEN: u8 = 0xFF;
 
 /// How much of a file tells whether it is UTF-16.
@@ -65,7 +66,8 @@ impl JsonSchema for Encoding {
     }
 }
 
-/// Gives UTF-8 of what is read. Bytes that are no character stay as they are, behind one that is none in UTF-8 either.
+/// Gives UTF-8 of what is read. Bytes that are no character stay as they are, behind one that is none in
+/// UTF-8 either.
 pub(crate) struct Transcoded<R> {
     input: R,
     decoder: Decoder,
@@ -140,8 +142,8 @@ impl<R: Read> Read for Transcoded<R> {
     }
 }
 
-/// The name of UTF-16 where `bytes` look like it: they say so, or each second one of them is 0 so often that they are no UTF-8,
-/// and each line end has its 0 as well.
+/// The name of UTF-16 where `bytes` look like it: they say so, or each second one of them is 0 so often that
+/// they are no UTF-8, and each line end has its 0 as well.
 fn utf_16(bytes: &[u8]) -> Option<&'static str> {
     const LITTLE: &str = "UTF-16, little endian";
     const BIG: &str = "UTF-16, big endian";

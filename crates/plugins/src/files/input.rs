@@ -1,5 +1,5 @@
-//! What a file is read through: as it stands on the disk, or unpacked and turned into UTF-8. Places count bytes of what comes
-//! out.
+//! What a file is read through: as it stands on the disk, or unpacked and turned into UTF-8. Places count
+//! bytes of what comes out.
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -60,7 +60,8 @@ impl Input {
         }
     }
 
-    /// A mark of what stands right before the byte `before`, where it can be had without reading everything before it.
+    /// A mark of what stands right before the byte `before`, where it can be had without reading everything
+    /// before it.
     pub(crate) fn tail(&self, before: u64) -> io::Result<Option<u64>> {
         match self {
             Self::Plain(file) => file.tail(before).map(Some),
@@ -68,7 +69,8 @@ impl Input {
         }
     }
 
-    /// What stands behind the byte `at`, up to which rows were given: a last line may have been one of them before it had its end.
+    /// What stands behind the byte `at`, up to which rows were given: a last line may have been one of them
+    /// before it had its end.
     pub(crate) fn rest_of_line(&mut self, at: u64) -> io::Result<Rest> {
         rest_of_line(self, at)
     }

@@ -1,7 +1,8 @@
 //! Files as sources: what `csv`, `jsonl` and every other form of file have in common.
 //!
-//! A form says how the bytes of a file become rows ([`records`]). Everything else is here: how a file is unpacked and decoded, how
-//! it is known again after a restart, when its rows are due, and what becomes of a last line without its end.
+//! A form says how the bytes of a file become rows ([`records`]). Everything else is here: how a file is
+//! unpacked and decoded, how it is known again after a restart, when its rows are due, and what becomes of a
+//! last line without its end.
 //!
 //! | file | what is in it |
 //! |---|---|

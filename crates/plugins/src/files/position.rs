@@ -19,7 +19,8 @@ pub(super) struct Mark {
     /// How many of the file's first bytes tell it from others, and their hash.
     head: usize,
     hash: String,
-    /// The hash of what stands right before `byte`. Positions of earlier versions have none, nor have those in what is decoded.
+    /// The hash of what stands right before `byte`. Positions of earlier versions have none, nor have those
+    /// in what is decoded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tail: Option<String>,
 }

@@ -55,7 +55,8 @@ pub(crate) trait Records: Debug + Send {
     /// Goes on at `at`.
     fn seek(&mut self, at: Place) -> io::Result<()>;
 
-    /// Reads up to `limit` records. Fewer than asked, even none, may come before the end; the answer is true at the end.
+    /// Reads up to `limit` records. Fewer than asked, even none, may come before the end; the answer is true
+    /// at the end.
     fn read(&mut self, limit: usize) -> io::Result<(Rows, bool)>;
 
     /// Why the last record was not given, where it waits for its end.

@@ -143,7 +143,8 @@ impl<F: Form> FileSource<F> {
         Ok(time.flatten())
     }
 
-    /// Takes up the course of several files, with the stamp of the row before. What is read again depends on the position alone.
+    /// Takes up the course of several files, with the stamp of the row before. What is read again depends on
+    /// the position alone.
     fn open_several(
         &self,
         finder: &Finder,

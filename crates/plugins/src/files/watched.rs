@@ -56,8 +56,8 @@ pub(crate) enum Rest {
 /// How much of the rest of a line is shown.
 const SHOWN: u64 = 20;
 
-/// What stands in `input` behind the byte `at`, up to which rows were given: a last line may have been one of them before it had its
-/// end. It is left somewhere behind that place.
+/// What stands in `input` behind the byte `at`, up to which rows were given: a last line may have been one of
+/// them before it had its end. It is left somewhere behind that place.
 pub(crate) fn rest_of_line(input: &mut (impl Read + Seek), at: u64) -> io::Result<Rest> {
     let Some(before) = at.checked_sub(1) else { return Ok(Rest::None) };
     let mut bytes = Vec::new();

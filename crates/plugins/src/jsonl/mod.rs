@@ -1,7 +1,7 @@
 //! The `jsonl` source: a file with one JSON object a line (JSON Lines, NDJSON).
 //!
-//! A line is read as the format [`json`](crate::format) reads a record. Blank lines are passed over. A line that is no such
-//! object is rejected with its line and column, and does not stop those behind it.
+//! A line is read as the format [`json`](crate::format) reads a record. Blank lines are passed over. A line
+//! that is no such object is rejected with its line and column, and does not stop those behind it.
 //!
 //! | file | what is in it |
 //! |---|---|
@@ -37,8 +37,8 @@ use reader::{Lines, Reader};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Jsonl {
-    /// The file. A relative path starts at the folder of the pipeline file. A pattern such as `logs/*.jsonl`, or a list, gives several
-    /// files, which are read in order of name as one.
+    /// The file. A relative path starts at the folder of the pipeline file. A pattern such as `logs/*.jsonl`,
+    /// or a list, gives several files, which are read in order of name as one.
     path: Paths,
     /// The fields with their types: `text`, `integer`, `number`, `boolean` or `time`; or with more, as in
     /// `{ type: integer, path: "$.order.id", coerce: true }`.
@@ -47,21 +47,25 @@ struct Jsonl {
     /// How the file is compressed: `auto`, as its first bytes say, `none`, `gzip` or `zstd`. Default: auto.
     #[serde(default)]
     compression: Compression,
-    /// The encoding of the file, by its name in the Encoding Standard of the WHATWG, such as `gbk` or `utf-16le`. Default: utf-8.
+    /// The encoding of the file, by its name in the Encoding Standard of the WHATWG, such as `gbk` or
+    /// `utf-16le`. Default: utf-8.
     #[serde(default)]
     encoding: Encoding,
-    /// How many rows to give a second, such as `10/s`, `600/m`; row `i` is then stamped `start + i / rate`. Default: `max`, as fast
-    /// as they can be read, each stamped with the time it is read.
+    /// How many rows to give a second, such as `10/s`, `600/m`; row `i` is then stamped `start + i / rate`.
+    /// Default: `max`, as fast as they can be read, each stamped with the time it is read.
     rate: Option<Rate>,
-    /// How much faster than its own clock a replay with a `rate` runs: `10` gives ten times as many rows a second with the
-    /// same stamps, `max` does not wait at all. Default: 1. Change it to try hours of data in minutes.
+    /// How much faster than its own clock a replay with a `rate` runs: `10` gives ten times as many rows a
+    /// second with the same stamps, `max` does not wait at all. Default: 1. Change it to try hours of data in
+    /// minutes.
     #[serde(default)]
     speed: Speed,
-    /// Whether to begin again at the end, for ever. Default: false. Under `--once` the file is read once all the same.
+    /// Whether to begin again at the end, for ever. Default: false. Under `--once` the file is read once all
+    /// the same.
     #[serde(default)]
     repeat: bool,
-    /// What becomes of a last line without its end: `wait`, it is read by a later run once it has one, or `row`, it is a row
-    /// like any other. Default: `wait` where the run keeps the file's position, and `row` elsewhere.
+    /// What becomes of a last line without its end: `wait`, it is read by a later run once it has one, or
+    /// `row`, it is a row like any other. Default: `wait` where the run keeps the file's position, and `row`
+    /// elsewhere.
     last_line: Option<LastLine>,
     /// The longest line; a longer one is rejected. It bounds memory. Default: 1MiB.
     #[serde(default = "one_mebibyte")]
@@ -116,8 +120,8 @@ impl Form for JsonlForm {
         self.schema.clone()
     }
 
-    /// Every field that is named is read, as in a record of a topic: an object with a bad value is rejected whether or not a
-    /// step looks at it.
+    /// Every field that is named is read, as in a record of a topic: an object with a bad value is rejected
+    /// whether or not a step looks at it.
     fn narrow(&mut self, _columns: &[String]) -> Option<SchemaRef> {
         None
     }

@@ -31,8 +31,9 @@ struct KafkaSink {
     create: bool,
     /// How many partitions to make it with. Default: as the broker has it. More let more workers share the topic.
     partitions: Option<u32>,
-    /// For how long the topic keeps records after their time, where it is made here: `30d`, or `forever`. Default: as the broker has it, which is often
-    /// a week; records that are older when they are written are deleted within minutes. The embedded log keeps as many bytes as `topic_bytes` says.
+    /// For how long the topic keeps records after their time, where it is made here: `30d`, or `forever`.
+    /// Default: as the broker has it, which is often a week; records that are older when they are written are
+    /// deleted within minutes. The embedded log keeps as many bytes as `topic_bytes` says.
     retention: Option<Retention>,
     /// The name under `connections:`. Default: `kafka`.
     #[serde(default = "connection")]

@@ -95,7 +95,8 @@ impl Sink for StdoutSink {
     }
 }
 
-/// Whoever read standard output has enough, as `head` in `pipectl run FILE | head`. What a program does about it is to end.
+/// Whoever read standard output has enough, as `head` in `pipectl run FILE | head`. What a program does about
+/// it is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a broken pipe")]
 pub struct ReaderHasGone;

@@ -1,5 +1,5 @@
-//! Plugins that break what their contract says: the run ends and names the step and the plugin, and no row is lost or invented
-//! without a word.
+//! Plugins that break what their contract says: the run ends and names the step and the plugin, and no row is
+//! lost or invented without a word.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

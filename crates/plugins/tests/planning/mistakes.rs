@@ -4,7 +4,8 @@ use pipectl_framework::config::Diagnostic;
 
 use super::*;
 
-/// Mistakes of a file that is right: the line, what stands there, what is put in its place, and words of the message.
+/// Mistakes of a file that is right: the line, what stands there, what is put in its place, and words of the
+/// message.
 const MISTAKES: [(&str, &str, &str); 22] = [
     ("brokers: embedded", "brokrs: embedded", "unknown key `brokrs`"),
     ("on_error: skip", "on_error: skp", "`on_error` cannot be"),
@@ -143,7 +144,8 @@ fn the_file_is_right_and_each_mistake_is_told_alone() {
     }
 }
 
-/// Two of these hide each other: what serde cannot read is not bound, and of a source that is not bound nobody knows the fields.
+/// Two of these hide each other: what serde cannot read is not bound, and of a source that is not bound
+/// nobody knows the fields.
 fn hide_each_other(one: usize, other: usize) -> bool {
     let of = |index: usize| match index {
         2 | 3 => 1,

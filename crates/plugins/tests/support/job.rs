@@ -23,8 +23,8 @@ pub fn standing() -> (tokio::runtime::Runtime, Clock) {
 /// What a run has said, and its figures.
 pub type Ran = (Vec<String>, Arc<[ChainFigures]>);
 
-/// Runs chains in a folder, each balance of which must hold; an error is the text of the first failure. Without `once` the run is
-/// stopped in order after some seconds.
+/// Runs chains in a folder, each balance of which must hold; an error is the text of the first failure.
+/// Without `once` the run is stopped in order after some seconds.
 pub fn run(
     runtime: &tokio::runtime::Runtime,
     folder: &Path,

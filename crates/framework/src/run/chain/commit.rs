@@ -148,7 +148,8 @@ impl Chain {
         for (partition, progressed) in &mut self.positions {
             let position = if self.tree.has_windows() {
                 let bounded = self.home.is_some();
-                // Windows that were over before a restart may be back for a while; nobody reads their rows again.
+                // Windows that were over before a restart may be back for a while; nobody reads their rows
+                // again.
                 let floor = progressed.committed.as_ref().map_or(i64::MIN, |committed| committed.offset);
                 let floor = if bounded { floor } else { i64::MIN };
                 let noted = self.tree.position(partition, progressed.read.offset, floor, bounded);
@@ -164,7 +165,8 @@ impl Chain {
                 progressed.note = None;
                 Some(progressed.read.clone())
             } else {
-                // The chain had a window once. A position without its note says that nothing behind it has been dealt with.
+                // The chain had a window once. A position without its note says that nothing behind it has
+                // been dealt with.
                 None
             };
             positions.extend(position.filter(|p| spoke || progressed.committed.as_ref() != Some(p)));

@@ -355,9 +355,9 @@ impl Chain {
         !self.goes_on() && self.input.is_topic()
     }
 
-    /// Where the chain stood still for longer than a transaction may take, the log has ended that; its partitions, or its turn, may be
-    /// another's by now, and it joins again. Otherwise somebody else took the id: for a file the worker whose turn it is, while one that
-    /// reads a topic has its id for itself.
+    /// Where the chain stood still for longer than a transaction may take, the log has ended that; its
+    /// partitions, or its turn, may be another's by now, and it joins again. Otherwise somebody else took the
+    /// id: for a file the worker whose turn it is, while one that reads a topic has its id for itself.
     fn fenced(&self, error: Error) -> Error {
         let Some(id) = self.transactional_id.as_ref() else { return error };
         let young = self.writers.transaction_is_young();

@@ -4,7 +4,8 @@ use super::*;
 use crate::clock::Clock;
 use crate::plugin::SourceEvent;
 
-/// Gives an empty batch up to each offset, and says after each that nothing more is due, as a source with a rate does.
+/// Gives an empty batch up to each offset, and says after each that nothing more is due, as a source with a
+/// rate does.
 struct Paced(VecDeque<SourceEvent>);
 
 #[async_trait::async_trait]

@@ -86,7 +86,8 @@ impl JsonDecoder {
         self.dotted.len()
     }
 
-    /// Says once of a dotted name that records have no such field, and a value where the name looks as if it led.
+    /// Says once of a dotted name that records have no such field, and a value where the name looks as if it
+    /// led.
     fn look_for_dotted(&mut self, record: &[u8]) {
         let Self { dotted, fields, slots, .. } = self;
         dotted.retain_mut(|Dotted { field, meant, look, records }| {

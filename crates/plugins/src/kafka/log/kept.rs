@@ -1,5 +1,5 @@
-//! Topics of the framework's own must not lose what they hold to the brokers' retention. They are made so; one that was made
-//! otherwise, by hand or by an earlier version, is told.
+//! Topics of the framework's own must not lose what they hold to the brokers' retention. They are made so;
+//! one that was made otherwise, by hand or by an earlier version, is told.
 
 use std::time::Duration;
 

@@ -179,12 +179,12 @@ async fn create(settings: &KafkaSettings, topics: &[&TopicSpec]) -> Result<()> {
     Ok(())
 }
 
-/// The properties of a topic that keeps this. The policy is said, as brokers may have another one for topics of which
-/// nobody says it.
+/// The properties of a topic that keeps this. The policy is said, as brokers may have another one for topics
+/// of which nobody says it.
 fn properties(keeps: Keeps) -> Vec<(&'static str, String)> {
     const FOR_EVER: &str = "-1";
-    // Only closed segments are cleaned, so they are small: as small as hosted clusters allow, and as Kafka Streams makes
-    // those of its own topics.
+    // Only closed segments are cleaned, so they are small: as small as hosted clusters allow, and as Kafka
+    // Streams makes those of its own topics.
     const SMALL: (&str, &str) = ("segment.bytes", "52428800");
     let said: &[(&str, &str)] = match keeps {
         Keeps::AsTheLog => &[],

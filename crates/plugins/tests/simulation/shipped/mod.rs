@@ -38,7 +38,8 @@ use crate::world::Figures;
 /// Seeds of each case in a run that asks for no number.
 const FEW_OF_EACH: u64 = 8;
 
-/// So many crashes of a case show what one may do. Of a chain that writes seldom one in twenty repeats something.
+/// So many crashes of a case show what one may do. Of a chain that writes seldom one in twenty repeats
+/// something.
 const MANY: u64 = 100;
 
 /// What all seeds of a case have shown.
