@@ -178,12 +178,17 @@ impl Tree {
         let given = transform.apply(batch, &mut self.rejects)?;
         let rejected = self.rejects.settle(rows).map_err(|row| promiser.rejected(row, rows))?;
         promiser.gives(promised, &given.columns().schema())?;
-        promiser.made_of(&before, &given)?;
+        let passed = match Passed::left_out(&before, &given) {
+            Some(passed) if rejected.is_empty() => passed,
+            _ => {
+                promiser.made_of(&before, &given)?;
+                Passed::of(&before, &given, &rejected)
+            }
+        };
         // Whether rows are read again is not for a plugin to say.
         let given = given.made_of(&before).replayed(replay);
         if !replay {
             let metrics = &self.metrics[index];
-            let passed = Passed::of(&before, &given, &rejected);
             StepMetrics::add(&metrics.rows_out, passed.out);
             StepMetrics::add(&metrics.made, passed.made);
             StepMetrics::add(&metrics.filtered, passed.filtered);

@@ -47,9 +47,14 @@ impl Epoch {
     }
 
     /// So many units; what is less than a millisecond is cut off towards the past.
+    #[inline]
     pub(super) fn of_integer(self, number: i64) -> Option<Millis> {
-        let (times, part) = self.scale();
-        in_range(number.checked_mul(times)?.div_euclid(part))
+        in_range(match self {
+            Self::Seconds => number.checked_mul(1000)?,
+            Self::Millis => number,
+            Self::Micros => number.div_euclid(1000),
+            Self::Nanos => number.div_euclid(1_000_000),
+        })
     }
 
     /// A number is the decimal that it is nearest to: 4.004 s are 4004 ms, though the binary number is less.
@@ -67,6 +72,7 @@ impl Epoch {
     }
 
     /// A decimal as it is written; with an exponent it is read as a number.
+    #[inline]
     pub(super) fn of_text(self, text: &str) -> Option<Millis> {
         match text.parse() {
             Ok(number) => self.of_integer(number),
