@@ -171,6 +171,7 @@ impl Planner<'_> {
             start: None,
             group: None,
             keyed_by: None,
+            partitioned_by: Vec::new(),
             format: FORMAT.to_owned(),
             decoder: Box::new(Unpack::new(schema.clone())),
         };

@@ -99,6 +99,9 @@ impl Keys<'_> {
         if window.key.is_empty() {
             return self.judge_without_key(window);
         }
+        if window.key.iter().any(|key| window.source.partitioned_by.contains(key)) {
+            return Verdict::Together;
+        }
         // A field that the topic does not have was made on the way: nobody can tell what it is keyed by.
         let known = window.key.iter().all(|key| window.reader.source.bound.schema.index_of(key).is_ok());
         if let Some(said) = &window.source.keyed_by

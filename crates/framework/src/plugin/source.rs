@@ -137,6 +137,9 @@ pub struct LogSource {
     pub group: Option<String>,
     /// The fields that other programs key its records by, where the file says so; empty where those have no key.
     pub keyed_by: Option<Vec<String>>,
+    /// The columns whose rows of one value are in one partition, whoever writes: those that are made of the records' keys or
+    /// partitions.
+    pub partitioned_by: Vec<String>,
     /// The format's name, to compare with what the file's sinks write.
     pub format: String,
     /// Bytes to columns.

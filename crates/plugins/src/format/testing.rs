@@ -47,6 +47,7 @@ pub(crate) fn decode(mut decoder: Box<dyn Decoder>, values: &BinaryArray) -> (De
         timestamps: (0..values.len() as i64).collect(),
         keys: std::iter::repeat_n(None::<&[u8]>, values.len()).collect(),
         values: values.clone(),
+        headers: Vec::new(),
     };
     let mut rejects = Rejects::default();
     let rows = decoder.decode(&records, &mut rejects).unwrap();
