@@ -113,6 +113,7 @@ async fn fill(log: &KafkaLog, topic: &str, records: u64) {
             keys: Some(keys.clone()),
             values: keys,
             timestamps: timestamps.collect(),
+            headers: Vec::new(),
         };
         writer.append(append).await.expect("appended");
     }
@@ -130,6 +131,7 @@ async fn ours(log: &KafkaLog, input: &str, output: &str, id: &str, records: u64)
         start: Start::Earliest,
         max_records: 65_536,
         max_bytes: 16 << 20,
+        headers: Vec::new(),
     };
     let mut reader = log.reader(options).await.expect("a reader");
     let (mut counts, mut positions, mut seen) = (Counts::new(), BTreeMap::new(), 0);
@@ -212,6 +214,7 @@ fn result(topic: &Arc<str>) -> Append {
         partition: None,
         keys: None,
         values: BinaryArray::from_iter([Some(b"[{\"0\":5},{\"2\":1},{\"1\":7}]")]),
+        headers: Vec::new(),
         timestamps: vec![base()].into(),
     }
 }

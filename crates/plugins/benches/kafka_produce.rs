@@ -62,6 +62,7 @@ async fn ours(log: &KafkaLog, topic: &str, records: u64, id: Option<String>) -> 
         partition: None,
         keys: Some(keys.clone()),
         values: keys,
+        headers: Vec::new(),
         timestamps: vec![base(); 10_000].into(),
     };
     let started = Instant::now();

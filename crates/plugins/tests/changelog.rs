@@ -74,6 +74,7 @@ async fn write(log: &Arc<dyn Log>, from: i64, to: i64) {
         partition: None,
         keys: Some(rows.iter().map(|(key, ..)| Some(key.as_bytes())).collect()),
         values: values.iter().map(|value| Some(value.as_bytes())).collect(),
+        headers: Vec::new(),
         timestamps: rows.iter().map(|(.., time)| *time).collect(),
     };
     writer.append(append).await.unwrap();
@@ -90,6 +91,7 @@ async fn committed(log: &Arc<dyn Log>) -> Vec<Position> {
         start: Start::Earliest,
         max_records: 1,
         max_bytes: 1 << 20,
+        headers: Vec::new(),
     };
     let mut reader = log.reader(options).await.unwrap();
     match reader.next().await.unwrap() {
@@ -236,6 +238,7 @@ fn a_state_that_is_gone_is_said_and_nothing_is_counted() {
             start: Start::Earliest,
             max_records: 1,
             max_bytes: 1 << 20,
+            headers: Vec::new(),
         };
         let mut reader = log.reader(options_of_group).await.unwrap();
         let ReadEvent::Assigned(assigned) = reader.next().await.unwrap() else { panic!("no assignment") };

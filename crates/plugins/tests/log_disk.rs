@@ -56,6 +56,7 @@ fn append(topic: &str, rows: &[(Option<&str>, &str)]) -> Append {
         partition: None,
         keys: Some(BinaryArray::from_opt_vec(keys)),
         values: BinaryArray::from_vec(values),
+        headers: Vec::new(),
         timestamps: (0..rows.len() as i64).collect(),
     }
 }
@@ -68,6 +69,7 @@ async fn reader(log: &DiskLog, group: Option<&str>) -> Result<Box<dyn LogReader>
         start: Start::Earliest,
         max_records: 100,
         max_bytes: 1 << 20,
+        headers: Vec::new(),
     };
     log.reader(options).await
 }
@@ -292,6 +294,7 @@ fn a_directory_of_version_0_1_is_read_and_its_compacted_topics_lose_nothing() ->
                 start: Start::Earliest,
                 max_records: 100,
                 max_bytes: 1 << 20,
+                headers: Vec::new(),
             };
             let rows = rest(&mut log.reader(options).await?).await?;
             let parts = rows.iter().filter(|row| row.2.starts_with("part")).count();

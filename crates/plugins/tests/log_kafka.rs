@@ -65,6 +65,7 @@ async fn a_reader_without_a_group_takes_in_partitions_that_are_added() {
         start: Start::Latest,
         max_records: 100,
         max_bytes: 1 << 20,
+        headers: Vec::new(),
     };
     let mut reader = log.reader(options).await.expect("a reader");
     let mut assigned = Vec::new();

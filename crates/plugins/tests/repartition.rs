@@ -67,6 +67,7 @@ async fn write(log: &Arc<dyn Log>, partition: i32, from: i64, to: i64) {
         partition: Some(partition),
         keys: None,
         values: values.iter().map(|value| Some(value.as_bytes())).collect(),
+        headers: Vec::new(),
         timestamps: rows.iter().map(|(_, (_, time))| *time).collect(),
     };
     writer.append(append).await.unwrap();

@@ -10,6 +10,7 @@
 //! | `no_time` | records without a timestamp; needs `PIPECTL_TEST_KAFKA` |
 //! | `ids` | a transactional id or a group that somebody else uses; needs `PIPECTL_TEST_KAFKA` |
 //! | `other_file` | workers of one pipeline with other files; needs `PIPECTL_TEST_KAFKA` |
+//! | `parts_of_records` | keys, headers and tombstones; on Kafka with `PIPECTL_TEST_KAFKA`, and on the log on disk |
 //! | `too_large` | rows that are larger than their topic takes; needs `PIPECTL_TEST_KAFKA` |
 //! | `refused` | rows that the brokers refuse by rules of their own, results that lie ahead; needs `PIPECTL_TEST_KAFKA` |
 //! | `retention` | rows that are older than their topic keeps records; needs `PIPECTL_TEST_KAFKA` |
@@ -37,6 +38,7 @@ mod missing;
 mod no_time;
 mod no_use;
 mod other_file;
+mod parts_of_records;
 mod refused;
 mod repartitioned;
 mod retention;

@@ -172,6 +172,8 @@ impl Planner<'_> {
             start: None,
             group: None,
             keyed_by: None,
+            partition_columns: Vec::new(),
+            key_columns: Vec::new(),
             format: FORMAT.to_owned(),
             decoder: Box::new(Unpack::new(schema.clone())),
         };

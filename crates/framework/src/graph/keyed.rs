@@ -99,10 +99,15 @@ impl Keys<'_> {
         if window.key.is_empty() {
             return self.judge_without_key(window);
         }
+        if window.key.iter().any(|key| window.source.partition_columns.contains(key)) {
+            return Verdict::Together;
+        }
         // A field that the topic does not have was made on the way: nobody can tell what it is keyed by.
         let known = window.key.iter().all(|key| window.reader.source.bound.schema.index_of(key).is_ok());
+        // A column of the records' keys has what a writer keys by, whatever the writer calls it.
+        let by_keys = window.key.iter().any(|name| window.source.key_columns.contains(name));
         if let Some(said) = &window.source.keyed_by
-            && (said.is_empty() || !said.iter().all(|field| window.key.contains(field)))
+            && (said.is_empty() || !(by_keys || said.iter().all(|field| window.key.contains(field))))
             && known
         {
             return Verdict::Apart(window.contradicted(said));
@@ -110,7 +115,7 @@ impl Keys<'_> {
         let writers = || window.topic.writers.iter().map(|writer| self.drafts[*writer]);
         let sinks = || writers().flat_map(|writer| sinks(writer, window).map(move |sink| (writer, sink)));
         let keyed = |sink: &LogSink| {
-            sink.encoder.keyed_by().is_some_and(|by| window.key.iter().any(|name| name == by))
+            sink.encoder.keyed_by().is_some_and(|by| by_keys || window.key.iter().any(|name| name == by))
         };
         if known && let Some((writer, sink)) = sinks().find(|(_, sink)| !keyed(sink)) {
             return Verdict::Apart(window.keyed_otherwise(writer, sink));

@@ -130,7 +130,14 @@ impl Repartition {
         }
         let timestamps = vec![now.max(0); batch.rows()].into();
         let (keys, values) = (Some(keys.finish()), values.finish());
-        Ok(Append { topic: self.topic.clone(), partition: None, keys, values, timestamps })
+        Ok(Append {
+            topic: self.topic.clone(),
+            partition: None,
+            keys,
+            values,
+            headers: Vec::new(),
+            timestamps,
+        })
     }
 
     /// One record of words for a partition of the topic.
@@ -147,6 +154,7 @@ impl Repartition {
             partition: Some(partition),
             keys: None,
             values: BinaryArray::from_vec(vec![&bytes]),
+            headers: Vec::new(),
             timestamps: vec![now.max(0)].into(),
         }
     }

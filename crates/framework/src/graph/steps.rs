@@ -88,11 +88,12 @@ impl Planner<'_> {
         if let SourceBody::Log(source) = &mut bound.body {
             self.names_of_logs.name(&mut source.connection);
         }
-        if let (SourceBody::Custom(source, _), Some(columns)) =
-            (&mut bound.body, self.needed.get(&chain.name.text))
-            && let Some(schema) = source.narrow(columns)
-        {
-            bound.schema = schema;
+        if let Some(columns) = self.needed.get(&chain.name.text) {
+            let narrowed = match &mut bound.body {
+                SourceBody::Custom(source, _) => source.narrow(columns),
+                SourceBody::Log(source) => source.decoder.narrow(columns),
+            };
+            bound.schema = narrowed.unwrap_or(bound.schema);
         }
         let given_by = match &bound.body {
             SourceBody::Custom(..) => format!("the {} source", plugin.name),

@@ -24,8 +24,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::BinaryArray;
+use arrow_array::cast::AsArray;
+use arrow_array::{BinaryArray, BooleanArray};
 use arrow_buffer::ScalarBuffer;
+use arrow_select::filter::filter;
 use async_trait::async_trait;
 
 use crate::batch::Partition;
@@ -51,6 +53,9 @@ pub struct Records {
     pub keys: BinaryArray,
     /// The values; null for a tombstone.
     pub values: BinaryArray,
+    /// For each header that was asked for ([`ReaderOptions::headers`]) its bytes; null where a record does not have it. Of several of one
+    /// name it is the last.
+    pub headers: Vec<BinaryArray>,
 }
 
 impl Records {
@@ -76,7 +81,31 @@ impl Records {
             timestamps: self.timestamps.slice(start, length),
             keys: self.keys.slice(start, length),
             values: self.values.slice(start, length),
+            headers: self.headers.iter().map(|header| header.slice(start, length)).collect(),
         }
+    }
+
+    /// The records that `stay`, in memory of their own.
+    ///
+    /// # Errors
+    /// Where the columns do not have one length.
+    pub fn filter(&self, stay: &BooleanArray) -> Result<Self> {
+        let numbers = |values: &ScalarBuffer<i64>| {
+            values.iter().zip(stay.values()).filter(|(_, stays)| *stays).map(|(value, _)| *value).collect()
+        };
+        let bytes = |array: &BinaryArray| -> Result<BinaryArray> {
+            let left = filter(array, stay);
+            let left = left.map_err(|e| Error::fatal("records could not be left out").caused_by(e))?;
+            Ok(left.as_binary::<i32>().clone())
+        };
+        Ok(Self {
+            partition: self.partition.clone(),
+            offsets: numbers(&self.offsets),
+            timestamps: numbers(&self.timestamps),
+            keys: bytes(&self.keys)?,
+            values: bytes(&self.values)?,
+            headers: self.headers.iter().map(bytes).collect::<Result<_>>()?,
+        })
     }
 }
 
@@ -190,6 +219,8 @@ pub struct ReaderOptions {
     pub max_records: usize,
     /// The most bytes of keys and values held ahead of the chain.
     pub max_bytes: usize,
+    /// The headers that records are wanted with, by name.
+    pub headers: Vec<String>,
 }
 
 /// A consumer group, as one of its members joins it.
@@ -245,13 +276,15 @@ pub struct Append {
     pub topic: Arc<str>,
     /// The partition that all of these records go to, whatever their keys; `None` leaves it to the keys.
     pub partition: Option<i32>,
-    /// The key of each record; `None`, or a null, has none. Records with the same key go to the same partition (Java's
-    /// `murmur2`), those without are spread.
+    /// The key of each record. Records with the same key go to the same partition (Java's `murmur2`), those
+    /// whose key is null to [`partitioner::NULL_KEYS`]. With `None` no record has a key, and they are spread.
     pub keys: Option<BinaryArray>,
     /// The value of each record.
     pub values: BinaryArray,
     /// The timestamp of each record.
     pub timestamps: ScalarBuffer<Millis>,
+    /// Headers, by name: the bytes of each record's; a null has none.
+    pub headers: Vec<(Arc<str>, BinaryArray)>,
 }
 
 /// A topic as a chain wants it.

@@ -36,7 +36,12 @@ pub fn partition_of(key: &[u8], partitions: u32) -> u32 {
     (murmur2(key) & i32::MAX).cast_unsigned() % partitions
 }
 
-/// The rows of each partition, in their order. Rows without a key go to `keyless`; a null key is no key, an empty one is.
+/// The partition of records whose key is null, where the others have one: all of them are together, so that one
+/// worker counts them. Java's partitioner would spread them.
+pub const NULL_KEYS: u32 = 0;
+
+/// The rows of each partition, in their order. Without keys all go to `keyless`; a null key goes to
+/// [`NULL_KEYS`], and an empty one is a key.
 pub fn rows_by_partition(
     keys: Option<&BinaryArray>,
     rows: usize,
@@ -47,7 +52,8 @@ pub fn rows_by_partition(
     for row in 0..rows {
         let partition = match keys {
             Some(keys) if keys.is_valid(row) => partition_of(keys.value(row), partitions),
-            _ => keyless % partitions,
+            Some(_) => NULL_KEYS,
+            None => keyless % partitions,
         };
         out[partition as usize].push(row as u32);
     }
@@ -89,7 +95,7 @@ mod tests {
             for (partition, rows) in by.iter().enumerate() {
                 prop_assert!(rows.is_sorted());
                 for row in rows {
-                    let want = keys[*row as usize].as_ref().map_or(keyless % partitions, |k| partition_of(k, partitions));
+                    let want = keys[*row as usize].as_ref().map_or(NULL_KEYS, |k| partition_of(k, partitions));
                     prop_assert_eq!(partition as u32, want);
                 }
             }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use arrow_array::{BinaryArray, RecordBatch};
 use arrow_buffer::ScalarBuffer;
@@ -40,6 +41,22 @@ pub trait Decoder: Send {
     /// The schema of what it gives.
     fn schema(&self) -> SchemaRef;
 
+    /// Called while planning with the names of all columns that any step looks at. A decoder that can give only
+    /// those gives its new schema (a subset of the one before, in the same order).
+    fn narrow(&mut self, _columns: &[String]) -> Option<SchemaRef> {
+        None
+    }
+
+    /// The headers that it wants records with, by name: [`Records::headers`].
+    fn headers(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// How many of these records it leaves out because the file says so; they count as filtered.
+    fn leaves_out(&self, _records: &Records) -> usize {
+        0
+    }
+
     /// Called once per batch of records. A record that cannot be read is rejected, and the others go on.
     ///
     /// # Errors
@@ -65,6 +82,8 @@ pub struct Encoded {
     pub values: BinaryArray,
     /// The timestamps.
     pub timestamps: ScalarBuffer<Millis>,
+    /// Headers by name; a null has none.
+    pub headers: Vec<(Arc<str>, BinaryArray)>,
     /// Which rows they are of.
     pub rows: RecordMap,
 }
@@ -79,6 +98,11 @@ pub trait Encoder: Send {
     /// several workers, would count a part at each.
     fn keyed_by(&self) -> Option<&str> {
         None
+    }
+
+    /// True where each record is of one row ([`RecordMap::OneEach`]), so that it can have headers of its own, or no value.
+    fn writes_single_rows(&self) -> bool {
+        true
     }
 
     /// Called once per batch. A row that cannot be written is rejected, and the others go on.

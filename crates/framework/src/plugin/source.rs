@@ -137,6 +137,11 @@ pub struct LogSource {
     pub group: Option<String>,
     /// The fields that other programs key its records by, where the file says so; empty where those have no key.
     pub keyed_by: Option<Vec<String>>,
+    /// The columns that hold the number of a record's partition: all rows of one value are in one partition.
+    pub partition_columns: Vec<String>,
+    /// The columns that hold a record's key: all rows of one value are in one partition where the topic is
+    /// keyed, whatever it is keyed by.
+    pub key_columns: Vec<String>,
     /// The format's name, to compare with what the file's sinks write.
     pub format: String,
     /// Bytes to columns.

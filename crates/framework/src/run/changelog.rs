@@ -250,6 +250,7 @@ impl Changelog {
             partition: Some(own_partition(partition, partitions)),
             keys: Some(keys.iter().map(|key| Some(key.as_slice())).collect()),
             values: records.iter().map(|(_, value)| value.as_deref()).collect::<BinaryArray>(),
+            headers: Vec::new(),
             timestamps: vec![wall; records.len()].into(),
         }))
     }

@@ -53,6 +53,7 @@ impl Tree {
             keys: encoded.keys,
             values: encoded.values,
             timestamps: encoded.timestamps,
+            headers: encoded.headers,
         };
         self.tell_of_age(index, &append.topic, &append.timestamps);
         writers.append(connection, append).await?;

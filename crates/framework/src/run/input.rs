@@ -28,6 +28,8 @@ pub(crate) enum InputEvent {
         batch: Batch,
         /// New ones, or read again, as the rows of the batch are.
         rejects: Vec<SourceReject>,
+        /// How many records were left out because the file says so.
+        left_out: usize,
         position: Position,
     },
     /// What is said of time in a partition of a repartition topic; the position is behind it.
@@ -205,6 +207,7 @@ impl Input {
                     start,
                     max_records: context.batch_rows.max(1) * 8,
                     max_bytes: READ_AHEAD,
+                    headers: topic.settings.decoder.headers(),
                 };
                 let reader = topic.reader.insert(topic.log.reader(options).await?);
                 // Without a group nothing keeps where it starts: whoever writes for it must not begin before that is settled.
@@ -242,11 +245,11 @@ impl Input {
 
     fn stamped(&mut self, event: InputEvent) -> Result<InputEvent> {
         match (event, &self.stamper) {
-            (InputEvent::Batch { batch, mut rejects, position }, Some(stamper)) => {
+            (InputEvent::Batch { batch, mut rejects, left_out, position }, Some(stamper)) => {
                 self.unstamped.clear();
                 let stamped = stamper.stamp(&batch, &mut self.unstamped)?;
                 rejects.extend(dead::of_rows(&batch, self.unstamped.rows()));
-                Ok(InputEvent::Batch { batch: stamped, rejects, position })
+                Ok(InputEvent::Batch { batch: stamped, rejects, left_out, position })
             }
             (event, _) => Ok(event),
         }
@@ -410,14 +413,15 @@ impl CustomInput {
         // Where nothing is left, the position says what the batch was of.
         let old = position.offset <= self.replay_until;
         if again == 0 && rejects.is_empty() && !old {
-            return InputEvent::Batch { batch, rejects: fresh, position };
+            return InputEvent::Batch { batch, rejects: fresh, left_out: 0, position };
         }
         if again == batch.rows() && fresh.is_empty() && (again > 0 || old) {
-            return InputEvent::Batch { batch: batch.replayed(true), rejects, position };
+            return InputEvent::Batch { batch: batch.replayed(true), rejects, left_out: 0, position };
         }
         let rest = batch.cut(again, batch.rows() - again);
-        self.rest = Some(InputEvent::Batch { batch: rest, rejects: fresh, position: position.clone() });
-        InputEvent::Batch { batch: batch.cut(0, again).replayed(true), rejects, position }
+        let (batch, at) = (batch.cut(0, again).replayed(true), position.clone());
+        self.rest = Some(InputEvent::Batch { batch: rest, rejects: fresh, left_out: 0, position });
+        InputEvent::Batch { batch, rejects, left_out: 0, position: at }
     }
 }
 
@@ -495,13 +499,15 @@ impl TopicInput {
             }
             Some(Piece::Row(origin)) => {
                 let event = decode(decoder, &mut self.rejects, &records, replay)?;
-                let InputEvent::Batch { batch, rejects, position } = event else { return Ok(event) };
+                let InputEvent::Batch { batch, rejects, left_out, position } = event else {
+                    return Ok(event);
+                };
                 let times = records.values.iter().map(|value| value.and_then(time_of).unwrap_or_default());
                 let batch = batch
                     .with_times(times.collect())
                     .map_err(|e| Error::fatal("rows do not match their times").caused_by(e))?;
                 let through = channel(&records.partition, origin);
-                Ok(InputEvent::Batch { batch: batch.through(Some(through)), rejects, position })
+                Ok(InputEvent::Batch { batch: batch.through(Some(through)), rejects, left_out, position })
             }
         }
     }
@@ -585,7 +591,8 @@ fn decode(
         .map_err(|e| Error::fatal("a format gave rows that do not match its records").caused_by(e))?
         .of(read.map(Arc::new));
     let position = Position { partition: records.partition.clone(), offset: next, metadata: String::new() };
-    Ok(InputEvent::Batch { batch, rejects: rejected, position })
+    let left_out = decoder.leaves_out(records);
+    Ok(InputEvent::Batch { batch, rejects: rejected, left_out, position })
 }
 
 #[cfg(test)]

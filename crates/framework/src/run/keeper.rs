@@ -165,6 +165,7 @@ impl Keeper {
             partition: None,
             keys: Some(BinaryArray::from_vec(vec![self.key.as_bytes()])),
             values: BinaryArray::from_vec(vec![text.as_bytes()]),
+            headers: Vec::new(),
             timestamps: vec![now].into(),
         };
         self.last = Some(text);

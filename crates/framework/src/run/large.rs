@@ -66,7 +66,9 @@ pub(super) fn take_out(
 ) -> Result<Vec<usize>> {
     let encoded = &checked.records;
     let held = |array: &BinaryArray| array.value_data().len();
-    let all = encoded.keys.as_ref().map_or(0, held) + held(&encoded.values);
+    let header = |(name, cells): &(Arc<str>, BinaryArray)| name.len() * cells.len() + held(cells);
+    let headers: usize = encoded.headers.iter().map(header).sum();
+    let all = encoded.keys.as_ref().map_or(0, held) + held(&encoded.values) + headers;
     let largest = limits.largest.unwrap_or(usize::MAX);
     // Nearly always: no single record is larger than all of them.
     if refused.is_none() && all <= largest && encoded.timestamps.iter().all(|time| *time >= limits.earliest) {
@@ -75,7 +77,10 @@ pub(super) fn take_out(
     let length =
         |array: &BinaryArray, record| if array.is_null(record) { 0 } else { array.value(record).len() };
     let size = |record| {
-        encoded.keys.as_ref().map_or(0, |keys| length(keys, record)) + length(&encoded.values, record)
+        let headers = encoded.headers.iter().filter(|(_, cells)| cells.is_valid(record));
+        encoded.keys.as_ref().map_or(0, |keys| length(keys, record))
+            + length(&encoded.values, record)
+            + headers.map(|(name, cells)| name.len() + length(cells, record)).sum::<usize>()
     };
     let why = |record: usize| {
         let (size, time) = (size(record), encoded.timestamps[record]);
@@ -122,6 +127,7 @@ pub(super) fn take_out(
         let left = filter(array, &stay).map_err(broken)?;
         Ok(left.as_any().downcast_ref::<BinaryArray>().cloned().unwrap_or_else(|| BinaryArray::new_null(0)))
     };
+    let mut headers = encoded.headers.clone();
     let keys = encoded.keys.as_ref().map(left).transpose()?;
     let values = left(&encoded.values)?;
     let times = encoded.timestamps.iter().zip(&refused);
@@ -129,6 +135,10 @@ pub(super) fn take_out(
     checked.records.keys = keys;
     checked.records.values = values;
     checked.records.timestamps = timestamps;
+    for (_, cells) in &mut headers {
+        *cells = left(cells)?;
+    }
+    checked.records.headers = headers;
     Ok(large)
 }
 
@@ -166,7 +176,13 @@ mod tests {
     ) -> Checked {
         let keys = keys.then(|| values.iter().map(|_| Some("key")).collect::<BinaryArray>());
         let timestamps = (0..values.len() as i64).collect();
-        let encoded = Encoded { keys, values: values.iter().copied().collect(), timestamps, rows: map };
+        let encoded = Encoded {
+            keys,
+            values: values.iter().copied().collect(),
+            timestamps,
+            headers: Vec::new(),
+            rows: map,
+        };
         Checked::new(encoded, rows, rejects, "test").unwrap()
     }
 

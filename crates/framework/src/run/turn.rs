@@ -57,6 +57,7 @@ impl Turn {
                     start: Start::Latest,
                     max_records: 1024,
                     max_bytes: 64 << 10,
+                    headers: Vec::new(),
                 };
                 let reader = self.reader.insert(self.log.reader(options).await?);
                 // Being given the partition is all that matters; whoever runs the chain reads its records by itself.

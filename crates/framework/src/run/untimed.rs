@@ -1,10 +1,8 @@
 //! Records of a topic without a timestamp: rows without a time, where no field says it.
 
-use arrow_array::cast::AsArray;
-use arrow_array::{BinaryArray, BooleanArray};
-use arrow_select::filter::filter;
+use arrow_array::BooleanArray;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::log::{NO_TIME, Records};
 use crate::plugin::{Rejects, SourceReject};
 
@@ -22,21 +20,7 @@ pub(super) fn take_out(records: Records) -> Result<(Records, Vec<SourceReject>)>
         );
     }
     let rejected = SourceReject::of_records(&records, &rejects);
-    let kept = |values: &arrow_buffer::ScalarBuffer<i64>| {
-        values.iter().zip(stay.values()).filter(|(_, stays)| *stays).map(|(value, _)| *value).collect()
-    };
-    let bytes = |array: &BinaryArray| -> Result<BinaryArray> {
-        let left = filter(array, &stay);
-        let left = left.map_err(|e| Error::fatal("records could not be left out").caused_by(e))?;
-        Ok(left.as_binary::<i32>().clone())
-    };
-    let timed = Records {
-        offsets: kept(&records.offsets),
-        timestamps: kept(&records.timestamps),
-        keys: bytes(&records.keys)?,
-        values: bytes(&records.values)?,
-        partition: records.partition,
-    };
+    let timed = records.filter(&stay)?;
     Ok((timed, rejected))
 }
 
@@ -53,6 +37,7 @@ mod tests {
             timestamps: times.to_vec().into(),
             keys: times.iter().map(|time| (*time > 0).then(|| time.to_string())).collect(),
             values: times.iter().map(|time| Some(format!("v{time}"))).collect(),
+            headers: Vec::new(),
         };
         let (all, rejected) = take_out(records(&[0, 7])).unwrap();
         assert_eq!((all.len(), rejected.len()), (2, 0), "1970 is a time");

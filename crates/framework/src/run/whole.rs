@@ -28,6 +28,7 @@ pub(crate) async fn read_whole(
         start: Start::Earliest,
         max_records: 1024,
         max_bytes: 16 << 20,
+        headers: Vec::new(),
     };
     let mut reader = log.reader(options).await?;
     let read = to_end(&mut *reader, topic, take).await;
@@ -76,6 +77,7 @@ pub(crate) async fn holds_records(log: &dyn Log, topic: &str) -> Result<bool> {
         start: Start::Earliest,
         max_records: 1,
         max_bytes: 64 << 10,
+        headers: Vec::new(),
     };
     let mut reader = log.reader(options).await?;
     reader.pause(true);

@@ -58,7 +58,7 @@ fn written(values: TextColumn) -> Result<BinaryArray> {
 }
 
 /// The name of a column's type in a file.
-fn type_name(data_type: &DataType) -> &'static str {
+pub(crate) fn type_name(data_type: &DataType) -> &'static str {
     match data_type {
         DataType::Utf8 => "text",
         DataType::Int64 => "integer",
@@ -70,7 +70,7 @@ fn type_name(data_type: &DataType) -> &'static str {
 }
 
 /// Text of a record for a message: short, and on one line.
-fn excerpt(bytes: &[u8]) -> String {
+pub(crate) fn excerpt(bytes: &[u8]) -> String {
     let shown = head(bytes, 80);
     let dots = if shown.len() < bytes.len() { "..." } else { "" };
     format!("{:?}{dots}", String::from_utf8_lossy(shown))

@@ -122,6 +122,10 @@ impl Encoder for PairsEncoder {
         self.reads.clone()
     }
 
+    fn writes_single_rows(&self) -> bool {
+        false
+    }
+
     fn encode(&mut self, batch: &Batch, rejects: &mut Rejects) -> Result<Encoded> {
         let keys = text(batch, self.keys)?;
         let counts = batch.column(self.counts);
@@ -153,6 +157,7 @@ impl Encoder for PairsEncoder {
             keys: None,
             values: values_of(values)?,
             timestamps: timestamps.into(),
+            headers: Vec::new(),
             rows: RecordMap::Rows(rows),
         })
     }

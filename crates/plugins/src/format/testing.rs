@@ -47,6 +47,7 @@ pub(crate) fn of(values: &BinaryArray) -> Records {
         timestamps: (0..values.len() as i64).collect(),
         keys: std::iter::repeat_n(None::<&[u8]>, values.len()).collect(),
         values: values.clone(),
+        headers: Vec::new(),
     }
 }
 

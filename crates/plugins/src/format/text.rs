@@ -120,6 +120,7 @@ impl Encoder for TextEncoder {
             keys: self.key.as_ref().map(|key| key.keys(batch)).transpose()?,
             values: BinaryArray::from(text(batch, self.column)?.clone()),
             timestamps: batch.times().values().clone(),
+            headers: Vec::new(),
             rows: RecordMap::OneEach,
         })
     }

@@ -141,6 +141,7 @@ impl<R: Read + Seek> Reader<R> {
             offsets: numbers.clone().into(),
             keys: BinaryArray::new_null(places.len()),
             values: values.finish_binary().map_err(io::Error::other)?,
+            headers: Vec::new(),
         };
         self.rejects.clear();
         let Decoded { columns, rows } =

@@ -6,8 +6,10 @@
 mod connection;
 pub mod log;
 mod properties;
+mod record;
 mod sink;
 mod source;
+mod written;
 
 use pipectl_framework::plugin::Problem;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use arrow_schema::DataType;
+use indexmap::IndexMap;
 use pipectl_framework::config::Retention;
 use pipectl_framework::plugin::{
     BindContext, BoundSink, Capability, FormatSpec, Input, LogSink, Problem, SinkBody, SinkPlugin,
@@ -11,6 +12,7 @@ use pipectl_framework::register;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::written::RecordEncoder;
 use super::{check_topic, connection};
 
 /// Rows as records of a topic.
@@ -26,6 +28,13 @@ struct KafkaSink {
     /// The text column that gives a record its key: records with the same key go to the same partition, where a windowed count
     /// finds them together. Default: the column of `value`; with `json` the column `key`, where there is one.
     key: Option<String>,
+    /// The text column of each header that a record is written with: `NAME: COLUMN`. A null has none.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    headers: IndexMap<String, String>,
+    /// A column of true and false: where it is true the record has no value (a tombstone), which says that its key is no more. Such a record
+    /// needs a key.
+    tombstone: Option<String>,
     /// Whether to make the topic where it is not there. Default: true. Set it to false where topics are somebody else's.
     #[serde(default = "yes")]
     create: bool,
@@ -88,6 +97,8 @@ impl SinkPlugin for KafkaSink {
                 ("json", context.encoder("", &json, input, key)?)
             }
         };
+        let encoder =
+            RecordEncoder::around(encoder, self.tombstone.as_deref(), &self.headers, key.is_some(), input)?;
         let reads = encoder.reads();
         let body = SinkBody::Log(LogSink {
             connection: self.connection,
@@ -153,9 +164,9 @@ mod tests {
     }
 
     fn written(with: serde_json::Value) -> (Option<Vec<u8>>, String) {
-        let Encoded { keys, values: written, timestamps, rows: map } =
+        let Encoded { keys, values: written, timestamps, headers, rows: map } =
             bind(with).unwrap().encoder.encode(&rows(), &mut Rejects::default()).unwrap();
-        let text = values(&Encoded { keys: None, values: written, timestamps, rows: map }).remove(0);
+        let text = values(&Encoded { keys: None, values: written, timestamps, headers, rows: map }).remove(0);
         (keys.map(|k| k.value(0).to_vec()), text)
     }
 

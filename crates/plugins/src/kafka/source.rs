@@ -1,13 +1,16 @@
 //! The `kafka` source: the records of a topic, decoded by a format.
 
+use indexmap::IndexMap;
 use pipectl_framework::log::Start;
 use pipectl_framework::plugin::{
-    BindContext, BoundSource, Capability, FormatSpec, LogSource, Problem, SourceBody, SourcePlugin,
+    BindContext, BoundSource, Capability, Decoder as _, FormatSpec, LogSource, Problem, SourceBody,
+    SourcePlugin,
 };
 use pipectl_framework::register;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
+use super::record::{Metadata, OnTombstone, RecordDecoder};
 use super::{check_topic, connection};
 
 /// The records of a topic.
@@ -30,6 +33,16 @@ struct KafkaSource {
     /// Where to start while the group has no position: `earliest` or `latest`. Default: `earliest`, and `latest` for a chain whose
     /// sink wants every row in every copy of the pipeline, such as a page.
     start: Option<Start>,
+    /// What becomes of a record without a value (a tombstone): `skip` leaves it out and counts it as filtered, `null` makes a row of it whose
+    /// fields are null, `reject` leaves it to `on_error`. Default: as the format does; `text` gives a null, the others reject it.
+    #[serde(default, deserialize_with = "on_tombstone")]
+    #[schemars(with = "Option<OnTombstone>")]
+    on_tombstone: Option<OnTombstone>,
+    /// Columns that are filled from what a record has beside its value: `COLUMN: key`, `topic`, `partition`, `offset`, `timestamp`, or
+    /// `{ header: NAME }`. Key, topic and headers are text, partition and offset integers, the timestamp is a time; null where there is none.
+    #[serde(default)]
+    #[schemars(with = "std::collections::BTreeMap<String, Metadata>")]
+    metadata: IndexMap<String, Metadata>,
     /// The name under `connections:`. Default: `kafka`.
     #[serde(default = "connection")]
     connection: String,
@@ -48,6 +61,11 @@ fn keyed_by<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Str
         Fields::One(field) => vec![field],
         Fields::Several(fields) => fields,
     }))
+}
+
+/// `null` as YAML has it is the word, not a setting that is left out.
+fn on_tombstone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<OnTombstone>, D::Error> {
+    Ok(Some(Option::deserialize(deserializer)?.unwrap_or(OnTombstone::Null)))
 }
 
 fn text() -> FormatSpec {
@@ -71,7 +89,8 @@ impl SourcePlugin for KafkaSource {
         if self.group.as_ref().is_some_and(|g| g.is_empty() || g.len() > 249) {
             return Err(Problem::new("group", "a group's name has from 1 to 249 characters"));
         }
-        let decoder = context.decoder("format", &self.format)?;
+        let values = context.decoder("format", &self.format)?;
+        let decoder = RecordDecoder::new(values, self.on_tombstone, self.metadata.into_iter().collect())?;
         let schema = decoder.schema();
         let body = SourceBody::Log(LogSource {
             connection: self.connection,
@@ -79,8 +98,10 @@ impl SourcePlugin for KafkaSource {
             start: self.start,
             group: self.group,
             keyed_by: self.keyed_by,
+            partition_columns: decoder.columns_of(&Metadata::Partition),
+            key_columns: decoder.columns_of(&Metadata::Key),
             format: self.format.name().to_owned(),
-            decoder,
+            decoder: Box::new(decoder),
         });
         Ok(BoundSource { schema, bounded: false, body })
     }

@@ -155,6 +155,7 @@ impl Encoder for BrokenEncoder {
             keys: keys.map(|keys| (0..keys).map(|_| Some(b"k")).collect()),
             values: (0..values).map(|_| Some(b"1")).collect(),
             timestamps: vec![0; times].into(),
+            headers: Vec::new(),
             rows: map,
         })
     }

@@ -104,6 +104,7 @@ impl Ran {
                 start: Start::Earliest,
                 max_records: 1000,
                 max_bytes: 1 << 20,
+                headers: Vec::new(),
             };
             let mut reader = self.logs[log].log.reader(options).await.unwrap();
             reader.bound().await.unwrap();

@@ -82,6 +82,7 @@ async fn write(log: &MemoryLog, values: &[&str]) {
         partition: None,
         keys: None,
         values: values.iter().map(|value| Some(value.as_bytes())).collect(),
+        headers: Vec::new(),
         timestamps: vec![START; values.len()].into(),
     };
     writer.append(append).await.unwrap();

@@ -61,6 +61,7 @@ fn options(topic: &str, group: Option<&str>) -> ReaderOptions {
         start: Start::Earliest,
         max_records: 100,
         max_bytes: 1 << 20,
+        headers: Vec::new(),
     }
 }
 
@@ -70,6 +71,7 @@ fn append(topic: &str, values: &[String]) -> Append {
         partition: None,
         keys: None,
         values: BinaryArray::from_iter_values(values),
+        headers: Vec::new(),
         timestamps: vec![1_000; values.len()].into(),
     }
 }

@@ -156,6 +156,31 @@ fn a_topic_that_another_program_writes() {
     assert_eq!(warnings(&said), "");
 }
 
+/// A column of the records' keys has what a topic is keyed by, whatever that is called; a column of partitions
+/// needs no keys at all.
+#[test]
+fn a_column_of_keys_or_of_partitions() {
+    let by = |column: &str| format!("count-by-key\n      with: {{ key: {column}, size: 1s }}");
+    let unknown = || Came::Warned("say `keyed_by: k` beside the topic");
+    let metadata = ", metadata: { k: key, p: partition, o: offset }";
+    let with = |said: &str| format!("{metadata}, keyed_by: {said}");
+    for write in [None, Some(""), Some(", key: gender")] {
+        check(KAFKA, &chains(write, metadata, "", &by("p")), &Came::Fine);
+    }
+    check(KAFKA, &chains(None, metadata, "", &by("k")), &unknown());
+    check(KAFKA, &chains(None, &with("k"), "", &by("k")), &Came::Fine);
+    check(KAFKA, &chains(None, &with("user_id"), "", &by("k")), &Came::Fine);
+    let refused = Came::Refused("topic `orders` has no key, and");
+    check(KAFKA, &chains(None, &with("[]"), "", &by("k")), &refused);
+    check(KAFKA, &chains(Some(", key: gender"), metadata, "", &by("k")), &Came::Fine);
+    check(KAFKA, &chains(Some(""), metadata, "", &by("k")), &Came::Refused("is not keyed by `k`"));
+    check(
+        KAFKA,
+        &chains(Some(", key: gender"), metadata, "", &by("o")),
+        &Came::Refused("is not keyed by `o`"),
+    );
+}
+
 #[test]
 fn a_field_that_is_made_on_the_way() {
     let other = |write: Option<&str>| {

@@ -89,6 +89,7 @@ impl Job {
                 partition: None,
                 keys: Some(rows.iter().map(|(key, ..)| key.map(str::as_bytes)).collect()),
                 values: values.iter().map(|value| Some(value.as_bytes())).collect(),
+                headers: Vec::new(),
                 timestamps: rows.iter().map(|(.., time)| *time).collect(),
             };
             writer.append(append).await.unwrap();

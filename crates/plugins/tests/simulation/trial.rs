@@ -129,6 +129,7 @@ impl<'a> Trial<'a> {
             partition: None,
             keys: Some(BinaryArray::from_vec(keys)),
             values: BinaryArray::from_iter_values(values),
+            headers: Vec::new(),
             timestamps: records.iter().map(|r| r.time).collect(),
         };
         writer.append(append).await.expect("room");

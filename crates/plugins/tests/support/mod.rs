@@ -28,6 +28,7 @@ pub async fn read(log: &Arc<dyn Log>, topic: &str) -> Vec<Value> {
         start: Start::Earliest,
         max_records: 1000,
         max_bytes: 1 << 20,
+        headers: Vec::new(),
     };
     let mut reader = log.reader(options).await.unwrap();
     let (mut all, mut bounded) = (Vec::new(), false);

@@ -59,6 +59,7 @@ pub fn cases() -> Vec<(&'static str, Case)> {
     }
     list![
         reading::columns_come_back_as_they_were_written,
+        reading::headers_come_back_that_were_asked_for,
         reading::a_key_goes_to_its_partition,
         reading::records_without_a_key_lose_nothing,
         reading::a_large_transaction_keeps_the_order_of_each_partition,
@@ -147,6 +148,7 @@ impl Harness {
             start: Start::Earliest,
             max_records: 8192,
             max_bytes: 4 << 20,
+            headers: Vec::new(),
         }
     }
 
@@ -186,6 +188,7 @@ fn append(topic: &Arc<str>, values: &[&str]) -> Append {
         partition: None,
         keys: Some(values.iter().map(|v| Some(v.get(..1).unwrap_or_default().as_bytes())).collect()),
         values: values.iter().map(|v| Some(v.as_bytes())).collect(),
+        headers: Vec::new(),
         timestamps: (0..values.len() as i64).map(|i| recent() + i).collect(),
     }
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::batch::Partition;
 use crate::error::{Consequence, Result};
-use crate::log::partitioner::partition_of;
+use crate::log::partitioner::{NULL_KEYS, partition_of};
 use crate::log::{Append, Group, Keeps, ReadEvent, ReaderOptions, Start, TopicSpec};
 
 pub(super) async fn columns_come_back_as_they_were_written(h: Harness) -> Result<()> {
@@ -28,6 +28,7 @@ pub(super) async fn columns_come_back_as_they_were_written(h: Harness) -> Result
             keys: Some(BinaryArray::from_iter(keys)),
             values: BinaryArray::from_iter(values),
             timestamps: timestamps.to_vec().into(),
+            headers: Vec::new(),
         })
         .await?;
     writer.commit(None).await?;
@@ -41,24 +42,59 @@ pub(super) async fn columns_come_back_as_they_were_written(h: Harness) -> Result
     reader.close().await
 }
 
+pub(super) async fn headers_come_back_that_were_asked_for(h: Harness) -> Result<()> {
+    let topic = h.topic("t", 1).await?;
+    let cells = |cells: [Option<&[u8]>; 3]| BinaryArray::from_iter(cells);
+    let (one, other) = (cells([Some(b"x"), None, Some(b"")]), cells([None, None, Some(&[0, 255])]));
+    let mut writer = h.writer("w").await?;
+    for headers in [vec![("one".into(), one.clone()), ("other".into(), other.clone())], Vec::new()] {
+        let mut records = append(&topic, &["a", "b", "c"]);
+        records.headers = headers;
+        writer.append(records).await?;
+    }
+    writer.commit(None).await?;
+    let options = ReaderOptions {
+        headers: vec!["other".to_owned(), "absent".to_owned(), "one".to_owned()],
+        ..Harness::options(&topic, None)
+    };
+    let mut reader = h.log.reader(options).await?;
+    let mut got: [Vec<Option<Vec<u8>>>; 3] = Default::default();
+    while got[0].len() < 6 {
+        if let ReadEvent::Records(records) = next(&mut reader).await? {
+            assert_eq!(records.headers.len(), 3, "a column a header that was asked for");
+            for (got, cells) in got.iter_mut().zip(&records.headers) {
+                got.extend(cells.iter().map(|cell| cell.map(<[u8]>::to_vec)));
+            }
+        }
+    }
+    let written = |cells: &BinaryArray| -> Vec<Option<Vec<u8>>> {
+        cells.iter().map(|cell| cell.map(<[u8]>::to_vec)).chain([None, None, None]).collect()
+    };
+    assert_eq!(got, [written(&other), vec![None; 6], written(&one)]);
+    reader.close().await
+}
+
 pub(super) async fn a_key_goes_to_its_partition(h: Harness) -> Result<()> {
     let topic = h.topic("t", 4).await?;
-    let keys: Vec<String> = (0..200).map(|i| format!("key-{i}")).collect();
+    // Each tenth is null.
+    let keys: Vec<Option<String>> = (0..200).map(|i| (i % 10 > 0).then(|| format!("key-{i}"))).collect();
+    let cells = || keys.iter().map(|key| key.as_ref().map(String::as_bytes)).collect();
     let mut writer = h.writer("w").await?;
     writer
         .append(Append {
             topic: Arc::clone(&topic),
             partition: None,
-            keys: Some(keys.iter().map(|k| Some(k.as_bytes())).collect()),
-            values: keys.iter().map(|k| Some(k.as_bytes())).collect(),
+            keys: Some(cells()),
+            values: cells(),
+            headers: Vec::new(),
             timestamps: vec![recent(); keys.len()].into(),
         })
         .await?;
     writer.commit(None).await?;
     let mut reader = h.reader(&topic).await?;
     for row in read(&mut reader, keys.len()).await? {
-        let key = row.key.clone().unwrap_or_default();
-        assert_eq!(row.partition as u32, partition_of(&key, 4), "the partition of {key:?}, by Java's rule");
+        let rule = row.key.as_ref().map_or(NULL_KEYS, |key| partition_of(key, 4));
+        assert_eq!(row.partition as u32, rule, "the partition of {:?}", row.key);
     }
     reader.close().await
 }
@@ -74,6 +110,7 @@ pub(super) async fn records_without_a_key_lose_nothing(h: Harness) -> Result<()>
                 partition: None,
                 keys: None,
                 values: part.iter().map(|v| Some(v.as_bytes())).collect(),
+                headers: Vec::new(),
                 timestamps: vec![recent(); part.len()].into(),
             })
             .await?;
@@ -98,6 +135,7 @@ pub(super) async fn a_large_transaction_keeps_the_order_of_each_partition(h: Har
                 partition: None,
                 keys: Some(part.iter().map(|n| Some([n[7] % 7])).collect()),
                 values: part.iter().map(Some).collect(),
+                headers: Vec::new(),
                 timestamps: vec![recent(); part.len()].into(),
             })
             .await?;

@@ -167,6 +167,7 @@ pub(super) async fn a_record_of_the_largest_size_is_taken(h: Harness) -> Result<
             partition: None,
             keys: Some(BinaryArray::from_iter([Some(key)])),
             values: BinaryArray::from_iter([Some(&value)]),
+            headers: Vec::new(),
             timestamps: vec![recent()].into(),
         };
         writer.append(append).await?;
@@ -188,6 +189,7 @@ pub(super) async fn a_record_that_is_too_large_is_refused(h: Harness) -> Result<
             partition: None,
             keys: None,
             values: BinaryArray::from_iter([Some(&large)]),
+            headers: Vec::new(),
             timestamps: vec![recent()].into(),
         })
         .await;

@@ -55,6 +55,7 @@ pub(super) struct Member {
     pub(super) partitions: Option<Vec<i32>>,
     pub(super) start: Start,
     pub(super) max_records: usize,
+    pub(super) headers: Vec<String>,
     pub(super) cursors: BTreeMap<Place, Cursor>,
     /// Partitions that were taken away, and the reader has not been told yet.
     pub(super) lost: Vec<Place>,

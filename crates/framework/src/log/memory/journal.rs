@@ -99,6 +99,12 @@ pub(super) mod bytes {
         }
     }
 
+    /// A text with its length.
+    pub(in super::super) fn put_text(bytes: &mut Vec<u8>, text: &str) {
+        bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(text.as_bytes());
+    }
+
     fn damaged() -> Error {
         Error::fatal("a batch of the log on disk is damaged")
             .remedy("restore the directory from a copy, or remove it to begin anew")
@@ -116,6 +122,13 @@ pub(super) mod bytes {
             return Err(damaged());
         }
         (0..count).map(|_| Ok(i64::from_le_bytes(*take(bytes)?))).collect()
+    }
+
+    pub(in super::super) fn text<'a>(bytes: &mut &'a [u8]) -> Result<&'a str> {
+        let length = u32::from_le_bytes(*take(bytes)?) as usize;
+        let (text, rest) = bytes.split_at_checked(length).ok_or_else(damaged)?;
+        *bytes = rest;
+        std::str::from_utf8(text).map_err(|_| damaged())
     }
 
     pub(in super::super) fn cells(bytes: &mut &[u8], count: usize) -> Result<BinaryArray> {

@@ -39,6 +39,7 @@ impl MemoryReader {
             partitions: options.partitions,
             start: options.start,
             max_records: options.max_records,
+            headers: options.headers,
             cursors: BTreeMap::new(),
             lost: Vec::new(),
             gone: Vec::new(),
@@ -213,12 +214,12 @@ impl State {
             return Ok(None);
         }
         // In turn: first the partitions after the one that gave last.
-        let (last, max) = (member.last, member.max_records);
+        let (last, max, headers) = (member.last, member.max_records, member.headers.as_slice());
         let turn = held.iter().position(|(place, ..)| Some(*place) > last).unwrap_or(0);
         let ready = held[turn..].iter().chain(&held[..turn]).find(|(_, next, end, _)| next < end);
         let Some((place, next, end, _)) = ready else { return Ok(None) };
         let records = match self.log(*place) {
-            Some(log) => log.read(&self.partition(*place), *next, *end, max)?,
+            Some(log) => log.read(&self.partition(*place), *next, *end, max, headers)?,
             None => None,
         };
         Ok(records.map(|records| self.given(id, *place, records)))

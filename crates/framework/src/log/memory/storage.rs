@@ -28,7 +28,11 @@ pub(super) struct Segment {
     timestamps: ScalarBuffer<Millis>,
     keys: BinaryArray,
     values: BinaryArray,
+    headers: Headers,
 }
+
+/// Headers by name.
+type Headers = Vec<(Arc<str>, BinaryArray)>;
 
 impl Segment {
     pub(super) fn len(&self) -> usize {
@@ -41,6 +45,11 @@ impl Segment {
         bytes::put_numbers(&mut all, &self.timestamps);
         bytes::put_cells(&mut all, &self.keys);
         bytes::put_cells(&mut all, &self.values);
+        // Batches without headers are as version 0.1 wrote all of them.
+        for (name, cells) in &self.headers {
+            bytes::put_text(&mut all, name);
+            bytes::put_cells(&mut all, cells);
+        }
         all
     }
 
@@ -49,12 +58,17 @@ impl Segment {
         let timestamps = bytes::numbers(&mut all)?;
         let keys = bytes::cells(&mut all, timestamps.len())?;
         let values = bytes::cells(&mut all, timestamps.len())?;
-        Ok(Self { timestamps: timestamps.into(), keys, values })
+        let mut headers = Vec::new();
+        while !all.is_empty() {
+            headers.push((bytes::text(&mut all)?.into(), bytes::cells(&mut all, timestamps.len())?));
+        }
+        Ok(Self { timestamps: timestamps.into(), keys, values, headers })
     }
 
     /// What the batch counts against the topic's bound.
     pub(super) fn bytes(&self) -> usize {
-        BATCH_BYTES + self.len() * RECORD_BYTES + payload(&self.keys) + payload(&self.values)
+        let headers = self.headers.iter().map(|(name, cells)| name.len() + payload(cells)).sum::<usize>();
+        BATCH_BYTES + self.len() * RECORD_BYTES + payload(&self.keys) + payload(&self.values) + headers
     }
 
     pub(super) fn keys(&self) -> &BinaryArray {
@@ -76,7 +90,20 @@ impl Segment {
             timestamps: rows.values().iter().map(|row| self.timestamps[*row as usize]).collect(),
             keys: binary(&self.keys)?,
             values: binary(&self.values)?,
+            headers: self
+                .headers
+                .iter()
+                .map(|(name, cells)| Ok((name.clone(), binary(cells)?)))
+                .collect::<Result<_>>()?,
         })
+    }
+
+    /// A header of some records, null where there is none.
+    fn header(&self, name: &str, at: usize, length: usize) -> BinaryArray {
+        match self.headers.iter().rfind(|(header, _)| **header == *name) {
+            Some((_, cells)) => cells.slice(at, length),
+            None => BinaryArray::new_null(length),
+        }
     }
 
     /// The same rows, in memory of their own where they are a small part of somebody else's.
@@ -110,7 +137,10 @@ pub(super) fn split(
     max_record_bytes: usize,
 ) -> Result<Vec<(i32, Segment)>> {
     let rows = append.values.len();
-    if append.timestamps.len() != rows || append.keys.as_ref().is_some_and(|keys| keys.len() != rows) {
+    if append.timestamps.len() != rows
+        || append.keys.as_ref().is_some_and(|keys| keys.len() != rows)
+        || append.headers.iter().any(|(_, cells)| cells.len() != rows)
+    {
         return Err(Error::fatal(format!(
             "an append to topic `{}` has columns of different lengths",
             append.topic
@@ -135,6 +165,7 @@ pub(super) fn split(
         timestamps: append.timestamps.clone(),
         keys: append.keys.clone().unwrap_or_else(|| BinaryArray::new_null(rows)),
         values: append.values.clone(),
+        headers: append.headers.clone(),
     };
     if let Some(index) = append.partition {
         if !(0..partitions.cast_signed()).contains(&index) {
@@ -209,6 +240,7 @@ impl PartitionLog {
         from: i64,
         limit: i64,
         max: usize,
+        headers: &[String],
     ) -> Result<Option<Records>> {
         let from = from.max(self.start());
         let limit = limit.min(self.end).min(from.saturating_add(max.max(1) as i64));
@@ -230,6 +262,7 @@ impl PartitionLog {
                 timestamps: stored.segment.timestamps.slice(at, length),
                 keys: stored.segment.keys.slice(at, length),
                 values: stored.segment.values.slice(at, length),
+                headers: headers.iter().map(|name| stored.segment.header(name, at, length)).collect(),
             });
             upto = end;
         }
@@ -242,7 +275,7 @@ fn join(mut parts: Vec<Records>) -> Result<Option<Records>> {
     if parts.len() < 2 {
         return Ok(parts.pop());
     }
-    let binary = |pick: fn(&Records) -> &BinaryArray| -> Result<BinaryArray> {
+    let binary = |pick: &dyn Fn(&Records) -> &BinaryArray| -> Result<BinaryArray> {
         let arrays: Vec<&dyn Array> = parts.iter().map(|part| pick(part) as &dyn Array).collect();
         Ok(arrow_select::concat::concat(&arrays).map_err(broken)?.as_binary().clone())
     };
@@ -256,8 +289,11 @@ fn join(mut parts: Vec<Records>) -> Result<Option<Records>> {
     Ok(Some(Records {
         offsets: numbers(|part| &part.offsets)?,
         timestamps: numbers(|part| &part.timestamps)?,
-        keys: binary(|part| &part.keys)?,
-        values: binary(|part| &part.values)?,
+        keys: binary(&|part| &part.keys)?,
+        values: binary(&|part| &part.values)?,
+        headers: (0..parts.first().map_or(0, |part| part.headers.len()))
+            .map(|header| binary(&|part| &part.headers[header]))
+            .collect::<Result<_>>()?,
         partition: parts.swap_remove(0).partition,
     }))
 }
@@ -365,5 +401,38 @@ impl Topic {
             partition.stored.get(first).map_or(0, |stored| partition.bytes - stored.before)
         };
         self.partitions.iter().zip(low).map(|(partition, low)| needed(partition, *low)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_comes_back_from_a_journal_with_its_headers_and_one_of_version_0_1_has_none() {
+        let cells = |cells: [Option<&[u8]>; 2]| BinaryArray::from_iter(cells);
+        let plain = Segment {
+            timestamps: vec![1, 2].into(),
+            keys: cells([None, Some(b"k")]),
+            values: cells([Some(b"v"), None]),
+            headers: Vec::new(),
+        };
+        let headers = vec![("by".into(), cells([Some(b"x"), None])), ("".into(), cells([None, Some(b"")]))];
+        let back = |segment: &Segment| Segment::from_bytes(&segment.to_bytes()).map(|back| back.headers);
+        assert_eq!(back(&plain).expect("a batch"), Vec::new());
+        let with = Segment { headers: headers.clone(), ..plain };
+        assert_eq!(back(&with).expect("a batch"), headers);
+        for cut in 1..with.to_bytes().len() - plain_length(&with) {
+            let bytes = with.to_bytes();
+            assert!(
+                Segment::from_bytes(&bytes[..bytes.len() - cut]).is_err(),
+                "without the last {cut} bytes"
+            );
+        }
+    }
+
+    /// How long the batch is without its second header.
+    fn plain_length(with: &Segment) -> usize {
+        Segment { headers: with.headers[..1].to_vec(), ..with.clone() }.to_bytes().len()
     }
 }

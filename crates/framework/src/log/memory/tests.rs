@@ -41,6 +41,7 @@ async fn reader(log: &MemoryLog, topic: &str, group: Option<&str>) -> Box<dyn Lo
         start: Start::Earliest,
         max_records: 100,
         max_bytes: 1 << 20,
+        headers: Vec::new(),
     };
     log.reader(options).await.expect("a reader")
 }
@@ -59,6 +60,7 @@ fn numbers(topic: &str, numbers: impl IntoIterator<Item = u64>) -> Append {
         topic: topic.into(),
         partition: None,
         keys: Some(values.iter().map(Some).collect()),
+        headers: Vec::new(),
         timestamps: vec![0; values.len()].into(),
         values: values.iter().map(Some).collect(),
     }
@@ -418,6 +420,7 @@ async fn a_compacted_topic_stays_as_small_as_its_keys() {
         partition: None,
         keys: Some([Some(key)].into_iter().collect()),
         values: [value].into_iter().collect(),
+        headers: Vec::new(),
         timestamps: vec![0].into(),
     };
     writer.append(record("old", Some(vec![7]))).await.expect("room");
@@ -462,6 +465,7 @@ async fn a_bounded_reader_ends_and_misses_nothing_where_a_compacted_topic_is_wri
         partition: None,
         keys: Some([Some(key)].into_iter().collect()),
         values: [value].into_iter().collect(),
+        headers: Vec::new(),
         timestamps: vec![0].into(),
     };
     let before: [(&str, Option<Vec<u8>>); 4] =
@@ -477,6 +481,7 @@ async fn a_bounded_reader_ends_and_misses_nothing_where_a_compacted_topic_is_wri
         start: Start::Earliest,
         max_records: 1,
         max_bytes: 1 << 20,
+        headers: Vec::new(),
     };
     let mut reader = log.reader(options).await.expect("a reader");
     reader.bound().await.expect("a bound");

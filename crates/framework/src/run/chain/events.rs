@@ -34,7 +34,7 @@ impl Chain {
             self.stands(State::Runs);
         }
         match event {
-            InputEvent::Batch { batch, rejects, position } => {
+            InputEvent::Batch { batch, rejects, left_out, position } => {
                 self.caught_up(&batch.origin().partition, false);
                 let (times, offsets) = batch.read();
                 let (times, offsets) = (times.clone(), offsets.clone());
@@ -45,8 +45,10 @@ impl Chain {
                     self.tree.is_replayed(&batch.origin().partition, now);
                 }
                 if !replay {
-                    StepMetrics::add(&self.steps[0].rows_in, (batch.rows() + rejects.len()) as u64);
+                    let read = batch.rows() + rejects.len() + left_out;
+                    StepMetrics::add(&self.steps[0].rows_in, read as u64);
                     StepMetrics::add(&self.steps[0].rows_out, batch.rows() as u64);
+                    StepMetrics::add(&self.steps[0].filtered, left_out as u64);
                 }
                 let partition = position.partition.clone();
                 self.reject(&partition, &rejects, replay).await?;

@@ -25,7 +25,9 @@ impl Chain {
 
     /// The first part of an event, and the rest of it.
     fn cut(&self, event: InputEvent) -> (InputEvent, Option<InputEvent>) {
-        let InputEvent::Batch { batch, mut rejects, position } = event else { return (event, None) };
+        let InputEvent::Batch { batch, mut rejects, left_out, position } = event else {
+            return (event, None);
+        };
         let most = self.environment.options.results_at_once;
         let rows = self.tree.rows_at_once(&batch, most);
         // All rows of a record stay together, as a position stands between records.
@@ -35,15 +37,15 @@ impl Chain {
             None => batch.rows(),
         };
         let Some(offset) = offsets.get(row).copied() else {
-            return (InputEvent::Batch { batch, rejects, position }, None);
+            return (InputEvent::Batch { batch, rejects, left_out, position }, None);
         };
         let (before, from) = batch.split(row);
         let later = rejects.extract_if(.., |reject| reject.offset >= offset).collect();
         let partition = position.partition.clone();
         let between = Position { partition, offset, metadata: String::new() };
         (
-            InputEvent::Batch { batch: before, rejects, position: between },
-            Some(InputEvent::Batch { batch: from, rejects: later, position }),
+            InputEvent::Batch { batch: before, rejects, left_out: 0, position: between },
+            Some(InputEvent::Batch { batch: from, rejects: later, left_out, position }),
         )
     }
 

@@ -29,6 +29,7 @@ async fn with(records: &[(&str, u32, &str)]) -> Result<Changelog> {
             partition: Some(0),
             keys: Some(BinaryArray::from_vec(vec![&key])),
             values: BinaryArray::from_vec(vec![bytes.as_bytes()]),
+            headers: Vec::new(),
             timestamps: vec![0].into(),
         };
         writer.append(append).await?;

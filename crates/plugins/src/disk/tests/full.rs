@@ -37,6 +37,7 @@ fn row(number: i64, bytes: usize) -> Append {
         partition: None,
         keys: None,
         values: BinaryArray::from_vec(vec![&value]),
+        headers: Vec::new(),
         timestamps: vec![0].into(),
     }
 }
@@ -49,6 +50,7 @@ async fn reader(log: &DiskLog, topic: &str, group: Option<&str>) -> Result<Box<d
         start: Start::Earliest,
         max_records: 1000,
         max_bytes: 1 << 20,
+        headers: Vec::new(),
     };
     log.reader(options).await
 }

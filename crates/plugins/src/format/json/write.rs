@@ -252,6 +252,7 @@ impl Encoder for JsonEncoder {
             keys: self.key.as_ref().map(|key| key.keys(batch)).transpose()?,
             values: written(values)?,
             timestamps: batch.times().values().clone(),
+            headers: Vec::new(),
             rows: RecordMap::OneEach,
         })
     }

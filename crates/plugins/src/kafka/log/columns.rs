@@ -6,7 +6,7 @@ use arrow_array::builder::BinaryBuilder;
 use pipectl_framework::batch::Partition;
 use pipectl_framework::log::{NO_TIME, Records};
 use rdkafka::Message;
-use rdkafka::message::BorrowedMessage;
+use rdkafka::message::{BorrowedMessage, Headers};
 
 /// Records of one partition, being gathered.
 #[derive(Debug)]
@@ -15,16 +15,19 @@ pub(super) struct Columns {
     timestamps: Vec<i64>,
     keys: BinaryBuilder,
     values: BinaryBuilder,
+    /// The headers that are wanted, by name.
+    headers: Vec<(String, BinaryBuilder)>,
     bytes: usize,
 }
 
 impl Columns {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(headers: &[String]) -> Self {
         Self {
             offsets: Vec::new(),
             timestamps: Vec::new(),
             keys: BinaryBuilder::new(),
             values: BinaryBuilder::new(),
+            headers: headers.iter().map(|name| (name.clone(), BinaryBuilder::new())).collect(),
             bytes: 0,
         }
     }
@@ -45,6 +48,16 @@ impl Columns {
         self.keys.append_option(key);
         self.values.append_option(value);
         self.bytes += key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
+        if self.headers.is_empty() {
+            return;
+        }
+        let found = message.headers();
+        for (name, cells) in &mut self.headers {
+            let all = found.iter().flat_map(|headers| headers.iter());
+            let cell = all.filter(|header| header.key == name).last().and_then(|header| header.value);
+            cells.append_option(cell);
+            self.bytes += cell.map_or(0, <[u8]>::len);
+        }
     }
 
     /// Hands out what was gathered, and begins anew with as much room.
@@ -57,10 +70,12 @@ impl Columns {
             timestamps: mem::replace(&mut self.timestamps, Vec::with_capacity(rows)).into(),
             keys: self.keys.finish(),
             values: self.values.finish(),
+            headers: self.headers.iter_mut().map(|(_, cells)| cells.finish()).collect(),
         }
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Self::new();
+        let headers: Vec<String> = self.headers.drain(..).map(|(name, _)| name).collect();
+        *self = Self::new(&headers);
     }
 }

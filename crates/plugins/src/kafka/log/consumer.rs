@@ -73,6 +73,8 @@ pub(super) struct Setup {
     pub(super) partitions: Option<Vec<i32>>,
     pub(super) start: Start,
     pub(super) max_records: usize,
+    /// The headers that are wanted, by name.
+    pub(super) headers: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -471,7 +473,7 @@ impl Poller {
             self.parts.resize_with(self.parts.len().max(index + 1), || None);
             self.parts[index] = Some(Part {
                 partition: assignment.partition.clone(),
-                columns: Columns::new(),
+                columns: Columns::new(&self.setup.headers),
                 next: assignment.start,
                 at_end: false,
                 done: false,

@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 
 use arrow_array::Array;
 use pipectl_framework::error::{Consequence, Error, Result};
+use pipectl_framework::log::partitioner::NULL_KEYS;
 use pipectl_framework::log::{Append, GroupPositions};
 use pipectl_framework::run::FailPoint;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
 use rdkafka::types::RDKafkaErrorCode;
@@ -139,6 +141,15 @@ impl ProducerContext for WriteContext {
         }
         self.failure.set(&failed);
     }
+}
+
+/// The headers of a record.
+fn headers(records: &Append, row: usize) -> Option<OwnedHeaders> {
+    let mut there = records.headers.iter().filter(|(_, cells)| cells.is_valid(row)).peekable();
+    there.peek()?;
+    Some(there.fold(OwnedHeaders::new(), |all, (key, cells)| {
+        all.insert(Header { key, value: Some(cells.value(row)) })
+    }))
 }
 
 /// A record on its way, with its timestamp once more.
@@ -282,10 +293,12 @@ impl Producing {
             // librdkafka takes 0 for "now".
             let timestamp = timestamp.max(1);
             let mut record = Written::with_opaque_to(&records.topic, timestamp as usize);
-            record.partition = records.partition;
+            let null_key = records.keys.as_ref().is_some_and(|keys| keys.is_null(row));
+            record.partition = records.partition.or_else(|| null_key.then_some(NULL_KEYS.cast_signed()));
             record.timestamp = Some(timestamp);
             record.key = records.keys.as_ref().filter(|keys| keys.is_valid(row)).map(|keys| keys.value(row));
             record.payload = records.values.is_valid(row).then(|| records.values.value(row));
+            record.headers = headers(records, row);
             self.send(record)?;
             if row % RECORDS_A_POLL == RECORDS_A_POLL - 1 {
                 self.producer.poll(Duration::ZERO);

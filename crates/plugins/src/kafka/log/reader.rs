@@ -151,6 +151,7 @@ impl KafkaReader {
                 partitions: options.partitions.clone(),
                 start: options.start,
                 max_records: options.max_records.max(1),
+                headers: options.headers.clone(),
             };
             let handoff = Arc::clone(&handoff);
             std::thread::Builder::new()

@@ -493,6 +493,7 @@ async fn append(writer: &mut dyn LogWriter, topic: &str, rows: &[Record]) {
         partition: None,
         keys: Some(BinaryArray::from_iter_values(rows.iter().map(|row| row.key.as_bytes()))),
         values: BinaryArray::from_iter_values(rows.iter().map(|row| row.value.as_bytes())),
+        headers: Vec::new(),
         timestamps: rows.iter().map(|row| row.time).collect(),
     };
     writer.append(append).await.expect("room");

@@ -167,6 +167,7 @@ async fn write(log: &MemoryLog, topic: &str, records: &[Record], joined: bool) {
             partition: Some(if joined { 0 } else { run[0].partition }),
             keys: Some(run.iter().map(|record| record.key.as_ref().map(String::as_bytes)).collect()),
             values: BinaryArray::from_iter_values(run.iter().map(|record| record.value.as_bytes())),
+            headers: Vec::new(),
             timestamps: run.iter().map(|record| record.time).collect(),
         };
         writer.append(append).await.expect("room");
@@ -182,6 +183,7 @@ pub(crate) async fn records(log: &MemoryLog, topic: &str) -> Vec<Record> {
         start: Start::Earliest,
         max_records: 10_000,
         max_bytes: 1 << 20,
+        headers: Vec::new(),
     };
     let mut reader = log.reader(options).await.expect("a reader");
     reader.bound().await.expect("a bound");

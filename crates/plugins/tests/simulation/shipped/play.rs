@@ -329,6 +329,7 @@ impl Feed {
             partition: None,
             keys: Some(BinaryArray::from_iter_values(rows.iter().map(|(key, _)| key.as_bytes()))),
             values: BinaryArray::from_iter_values(rows.iter().map(|(_, value)| value.as_bytes())),
+            headers: Vec::new(),
             timestamps: rows.iter().map(|_| START + now as i64).collect(),
         };
         self.writer.append(append).await.expect("room");

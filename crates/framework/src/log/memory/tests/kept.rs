@@ -176,6 +176,7 @@ async fn in_doubt(happened: bool) -> (Vec<u64>, i64) {
         start: Start::Earliest,
         max_records: 100,
         max_bytes: 1 << 20,
+        headers: Vec::new(),
     };
     assert_eq!(log.reader(again).await.err().map(|e| e.to_string()), Some("still full".to_owned()));
     hand.settled.send(Err(Error::retry("still full"))).expect("a journal");
