@@ -167,11 +167,15 @@ impl<'a> Planner<'a> {
             }
             Output::Main => Some(given),
             Output::Late => match (&step.head, before) {
-                (Head::Plugin(Kind::Window, _), Some(input)) => Some(Given {
-                    output: Output::Late,
-                    input: Input { given_by: format!("the late output of {}", input.given_by), ..input },
-                    ..given
-                }),
+                (Head::Plugin(Kind::Window, _), Some(before)) => {
+                    let given_by = format!("the late output of {}", before.input.given_by);
+                    Some(Given {
+                        output: Output::Late,
+                        input: Input { given_by, ..before.input },
+                        origins: before.origins,
+                        ..given
+                    })
+                }
                 (Head::Unknown(_), _) => None,
                 _ => {
                     self.problems.push(
@@ -191,7 +195,7 @@ impl<'a> Planner<'a> {
                     );
                 }
                 let input = Input { schema: dead_schema(), given_by: "a dead letter".into() };
-                Some(Given { output: Output::Dead, input, ..given })
+                Some(Given { output: Output::Dead, input, origins: Vec::new(), ..given })
             }
         }
     }

@@ -11,7 +11,7 @@ use serde::de::{self, Deserializer};
 use super::plan::{Node, NodeBody, OnError, Outputs, Repartitioned, SourcePlan};
 use super::planning::{Given, Planner};
 use super::repartition::{FORMAT, Repartition, Unpack, takes};
-use super::steps::{Draft, DraftNode};
+use super::steps::{Draft, DraftNode, names};
 use crate::config::{ChainDecl, Diagnostic, Output, StepDecl};
 use crate::plugin::{BoundSource, Input, LogSource, Reads, SourceBody, type_name};
 use crate::time::Speaker;
@@ -195,6 +195,7 @@ impl Planner<'_> {
             leads_to: Some(second),
             partitions,
             one_worker: false,
+            origins: Vec::new(),
         };
         let (retry, delivery) = (draft.source.retry, draft.delivery.clone());
         self.drafts[before].nodes.push(node);
@@ -223,6 +224,7 @@ impl Planner<'_> {
             nodes: Vec::new(),
             sinks: Vec::new(),
         });
-        Some(vec![Given { by: Some((second, None)), output: Output::Main, input, windowed: false }])
+        let (by, origins) = (Some((second, None)), names(&input));
+        Some(vec![Given { by, output: Output::Main, input, origins, windowed: false }])
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Keys<'a> {
 struct Window<'a> {
     node: &'a Node,
     key: &'a [String],
+    /// Those of its key's fields that are fields of the source, by their names there.
+    origins: Vec<&'a str>,
     source: &'a LogSource,
     reader: &'a Draft,
     topic: &'a TopicUse,
@@ -81,7 +83,10 @@ impl Keys<'_> {
                 continue;
             }
             let place = place.clone();
-            let window = Window { node: &entry.node, key: window.key(), source, reader, topic, place };
+            let key = window.key();
+            let origin = |name: &String| entry.origins.get(entry.node.input.index_of(name).ok()?)?.as_deref();
+            let origins = key.iter().filter_map(origin).collect();
+            let window = Window { node: &entry.node, key, origins, source, reader, topic, place };
             match self.judge(&window) {
                 Verdict::Together => {}
                 Verdict::Apart(problem) => problems.push(problem),
@@ -95,40 +100,56 @@ impl Keys<'_> {
     }
 
     fn judge(&self, window: &Window<'_>) -> Verdict {
-        let name = &window.topic.spec.name;
         if window.key.is_empty() {
             return self.judge_without_key(window);
         }
-        if window.key.iter().any(|key| window.source.partition_columns.contains(key)) {
+        let any = |columns: &[String]| columns.iter().any(|name| window.origins.contains(&name.as_str()));
+        if any(&window.source.partition_columns) {
             return Verdict::Together;
         }
-        // A field that the topic does not have was made on the way: nobody can tell what it is keyed by.
-        let known = window.key.iter().all(|key| window.reader.source.bound.schema.index_of(key).is_ok());
+        // Of a field that was made on the way nobody can tell how the topic is keyed by it.
+        let known = window.origins.len() == window.key.len();
         // A column of the records' keys has what a writer keys by, whatever the writer calls it.
-        let by_keys = window.key.iter().any(|name| window.source.key_columns.contains(name));
-        if let Some(said) = &window.source.keyed_by
-            && (said.is_empty() || !(by_keys || said.iter().all(|field| window.key.contains(field))))
-            && known
-        {
-            return Verdict::Apart(window.contradicted(said));
+        let by_keys = any(&window.source.key_columns);
+        if let Some(said) = &window.source.keyed_by {
+            let among = |field: &String| window.origins.contains(&field.as_str());
+            return match () {
+                () if !said.is_empty() && (by_keys || said.iter().all(among)) => {
+                    self.as_written(window, known)
+                }
+                () if known => Verdict::Apart(window.contradicted(said)),
+                () => Verdict::Unknown(Some(window.made_on_the_way())),
+            };
         }
+        self.as_written(window, known)
+    }
+
+    /// How the chains of this file write the topic, where it is not said that it is keyed otherwise.
+    fn as_written(&self, window: &Window<'_>, known: bool) -> Verdict {
+        let name = &window.topic.spec.name;
         let writers = || window.topic.writers.iter().map(|writer| self.drafts[*writer]);
         let sinks = || writers().flat_map(|writer| sinks(writer, window).map(move |sink| (writer, sink)));
+        let by_keys = window.source.key_columns.iter().any(|name| window.origins.contains(&name.as_str()));
+        let other = window.source.decoder.other_than_named();
         let keyed = |sink: &LogSink| {
-            sink.encoder.keyed_by().is_some_and(|by| by_keys || window.key.iter().any(|name| name == by))
+            let named = |by: &str| window.origins.contains(&by) && !other.iter().any(|name| name == by);
+            sink.encoder.keyed_by().is_some_and(|by| by_keys || named(by))
         };
-        if known && let Some((writer, sink)) = sinks().find(|(_, sink)| !keyed(sink)) {
-            return Verdict::Apart(window.keyed_otherwise(writer, sink));
+        match sinks().find(|(_, sink)| !keyed(sink)) {
+            Some((writer, sink)) if known => return Verdict::Apart(window.keyed_otherwise(writer, sink)),
+            Some(_) => return Verdict::Unknown(Some(window.made_on_the_way())),
+            None => {}
         }
-        let named = self.others.named.iter().any(|(topic, _)| topic == name);
-        match (&window.source.keyed_by, sinks().next()) {
-            (Some(_), _) | (None, Some(_)) if known => Verdict::Together,
-            (None, None) if writers().next().is_none() && !named => {
-                Verdict::Unknown(Some(window.nobody_says()))
-            }
-            _ if !known => Verdict::Unknown(Some(window.made_on_the_way())),
+        let elsewhere = self.others.named.iter().any(|(topic, _)| topic == name);
+        if window.source.keyed_by.is_some() || sinks().next().is_some() {
+            Verdict::Together
+        } else if writers().next().is_some() || elsewhere {
             // Written in another format, which is told, or by a chain that is planned elsewhere.
-            _ => Verdict::Unknown(None),
+            Verdict::Unknown(None)
+        } else if known {
+            Verdict::Unknown(Some(window.nobody_says()))
+        } else {
+            Verdict::Unknown(Some(window.made_on_the_way()))
         }
     }
 

@@ -98,6 +98,9 @@ pub(super) struct Given {
     pub(super) by: Option<(usize, Option<usize>)>,
     pub(super) output: Output,
     pub(super) input: Input,
+    /// For each of its fields the field of the source that it is, unchanged; `None` for one that was made on
+    /// the way, and none at all behind a window.
+    pub(super) origins: Vec<Option<Arc<str>>>,
     /// True where there is a window on the way from the source.
     pub(super) windowed: bool,
 }
@@ -105,7 +108,18 @@ pub(super) struct Given {
 impl Given {
     /// What a source gives that could not be bound.
     pub(super) fn unknown(given_by: impl Into<String>) -> Self {
-        Self { by: None, output: Output::Main, input: Input::unknown(given_by), windowed: false }
+        let input = Input::unknown(given_by);
+        Self { by: None, output: Output::Main, input, origins: Vec::new(), windowed: false }
+    }
+
+    /// The fields of several that are given together, each as far as all of them say the same of it.
+    pub(super) fn joined_origins(parents: &[Self]) -> Vec<Option<Arc<str>>> {
+        let Some((first, others)) = parents.split_first() else { return Vec::new() };
+        let same = |(column, origin): (usize, &Option<Arc<str>>)| {
+            let agrees = |other: &Self| other.origins.get(column) == Some(origin);
+            origin.clone().filter(|_| others.iter().all(agrees))
+        };
+        first.origins.iter().enumerate().map(same).collect()
     }
 
     pub(super) fn is_of_another_source(&self, other: &Self) -> bool {
@@ -126,7 +140,7 @@ pub(super) struct Planner<'a> {
     pub(super) needed: &'a BTreeMap<String, Vec<String>>,
     pub(super) drafts: Vec<Draft>,
     /// What each step gives on its main output, and what comes in to it: by chain name and step id.
-    pub(super) given: BTreeMap<(String, String), (Given, Option<Input>)>,
+    pub(super) given: BTreeMap<(String, String), (Given, Option<Given>)>,
     /// Every `from:` of the file.
     references: Vec<StepRef>,
     pub(super) problems: Vec<Diagnostic>,

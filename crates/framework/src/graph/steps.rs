@@ -1,5 +1,7 @@
 //! Binds single steps.
 
+use std::sync::Arc;
+
 use super::plan::{NOTE_OF_A_WINDOW, Node, NodeBody, OnError, SourcePlan};
 use super::planning::{Given, Planner};
 use crate::config::{
@@ -51,6 +53,13 @@ pub(super) struct DraftNode {
     pub(super) partitions: Option<u32>,
     /// True where the file says that one worker is all there will be: `repartition: false`.
     pub(super) one_worker: bool,
+    /// For each field that comes in the field of the source that it is, unchanged: see [`Given::origins`].
+    pub(super) origins: Vec<Option<Arc<str>>>,
+}
+
+/// Each field of a source is itself.
+pub(super) fn names(input: &Input) -> Vec<Option<Arc<str>>> {
+    input.schema.fields().iter().map(|field| Some(field.name().as_str().into())).collect()
 }
 
 /// A sink as far as the chain's guarantees depend on it.
@@ -129,7 +138,8 @@ impl Planner<'_> {
             sinks: Vec::new(),
         });
         let by = Some((self.drafts.len() - 1, None));
-        Some(Given { by, output: Output::Main, input, windowed: false })
+        let origins = names(&input);
+        Some(Given { by, output: Output::Main, input, origins, windowed: false })
     }
 
     /// What gives the rows of a source their times, and the fields that it looks at; `None` where the file
@@ -150,14 +160,15 @@ impl Planner<'_> {
         let plugin = self.plugin(step);
         let cut = self.cut(chain, step, parents);
         let parents = cut.as_deref().unwrap_or(parents);
-        let Some(first) = parents.first().cloned() else { return Vec::new() };
+        let Some(mut first) = parents.first().cloned() else { return Vec::new() };
+        first.origins = Given::joined_origins(parents);
         let kind = step.head.kind();
         let bound = match &plugin {
             Some(plugin) if plugin.kind == Kind::Transform => self.transform(plugin, step, &first),
             Some(plugin) if plugin.kind == Kind::Window => self.window(plugin, step, &first),
             Some(plugin) if plugin.kind == Kind::Sink => self.sink(plugin, step, &first),
             None if kind == Some(Kind::Window) => self.unknown_window(step),
-            _ => Bound { body: None, output: Input::unknown(format!("the step `{}`", step.id)) },
+            _ => Bound::nothing(format!("the step `{}`", step.id)),
         };
         let is_sink = kind == Some(Kind::Sink);
         self.ends_known &= bound.body.is_some() || !is_sink;
@@ -185,13 +196,14 @@ impl Planner<'_> {
                 leads_to: None,
                 partitions: None,
                 one_worker: step.repartition.as_ref().is_some_and(|node| node.value == Value::Bool(false)),
+                origins: first.origins.clone(),
             });
             let index = draft.nodes.len() - 1;
             self.attach(parents, index);
         }
         let windowed = first.windowed || kind == Some(Kind::Window);
-        let given = Given { by, output: Output::Main, input: bound.output, windowed };
-        self.remember(chain, step, given.clone(), Some(first.input));
+        let given = Given { by, output: Output::Main, input: bound.output, origins: bound.origins, windowed };
+        self.remember(chain, step, given.clone(), Some(first));
         // Sinks in a row each get the same rows.
         if is_sink { parents.to_vec() } else { vec![given] }
     }
@@ -213,7 +225,9 @@ impl Planner<'_> {
         let promised = bound.schema.clone();
         let output = Input { schema: bound.schema, given_by };
         let output = attempt.output(&first.input, &bound.reads, output);
-        Bound { body: Some((NodeBody::Transform(bound.body, promised), bound.reads)), output }
+        let origin = |column: Option<usize>| first.origins.get(column?)?.clone();
+        let origins = bound.origins.into_iter().map(origin).collect();
+        Bound { body: Some((NodeBody::Transform(bound.body, promised), bound.reads)), output, origins }
     }
 
     fn window(&mut self, plugin: &Plugin, step: &StepDecl, first: &Given) -> Bound {
@@ -274,7 +288,8 @@ impl Planner<'_> {
         let output = Input { schema: operator.output_schema(), given_by };
         // The names of a result are known whatever comes in, but not all types.
         let output = if first.input.is_vague() { output.untyped() } else { output };
-        Bound { body: Some((NodeBody::Window(Box::new(operator)), Reads::Only(reads))), output }
+        let body = Some((NodeBody::Window(Box::new(operator)), Reads::Only(reads)));
+        Bound { body, output, origins: Vec::new() }
     }
 
     /// Of a window whose plugin nobody knows the framework's own settings are checked, as far as they stand
@@ -288,7 +303,7 @@ impl Planner<'_> {
     }
 
     fn sink(&mut self, plugin: &Plugin, step: &StepDecl, first: &Given) -> Bound {
-        let mut output = Bound { body: None, output: first.input.clone() };
+        let mut output = Bound { body: None, output: first.input.clone(), origins: first.origins.clone() };
         let Build::Sink(build) = plugin.build else { return output };
         let attempt =
             self.attempt(&first.input, &step.with, |input, context| build(&step.with, input, context));
@@ -306,8 +321,8 @@ impl Planner<'_> {
         output
     }
 
-    fn remember(&mut self, chain: &ChainDecl, step: &StepDecl, given: Given, input: Option<Input>) {
-        self.given.insert((chain.name.text.clone(), step.id.clone()), (given, input));
+    fn remember(&mut self, chain: &ChainDecl, step: &StepDecl, given: Given, before: Option<Given>) {
+        self.given.insert((chain.name.text.clone(), step.id.clone()), (given, before));
     }
 
     /// The value, or its problems on the list.
@@ -326,12 +341,14 @@ impl Planner<'_> {
 struct Bound {
     body: Option<(NodeBody, Reads)>,
     output: Input,
+    /// See [`Given::origins`].
+    origins: Vec<Option<Arc<str>>>,
 }
 
 impl Bound {
     /// Nobody knows what comes out of it.
     fn nothing(given_by: String) -> Self {
-        Self { body: None, output: Input::unknown(given_by) }
+        Self { body: None, output: Input::unknown(given_by), origins: Vec::new() }
     }
 }
 

@@ -47,6 +47,12 @@ pub trait Decoder: Send {
         None
     }
 
+    /// The columns that are not what a record has under that name: something that stands elsewhere in it, or
+    /// beside its value. What a sink says of the field that it keys records by does not hold for these.
+    fn other_than_named(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The headers that it wants records with, by name: [`Records::headers`].
     fn headers(&self) -> Vec<String> {
         Vec::new()

@@ -44,7 +44,8 @@ where
     };
     let schema = Arc::new(Schema::new(fields));
     let body = Box::new(MapText { source, target, schema: schema.clone(), function });
-    Ok(BoundTransform { schema, reads: Reads::AndPasses(vec![from.to_owned()]), body })
+    let origins = (0..schema.fields().len()).map(|column| (column != target).then_some(column)).collect();
+    Ok(BoundTransform { schema, reads: Reads::AndPasses(vec![from.to_owned()]), origins, body })
 }
 
 struct MapText<F> {

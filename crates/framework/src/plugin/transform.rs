@@ -39,6 +39,10 @@ pub struct BoundTransform {
     pub schema: SchemaRef,
     /// Which columns it looks at.
     pub reads: Reads,
+    /// For each column of `schema` the column of its input that it holds unchanged, by index; `None` for one
+    /// that is made here. Whether several workers can share a window is told from it: a topic that is keyed by
+    /// `gender` is keyed by what `gender` is renamed to, and not by what is made of it.
+    pub origins: Vec<Option<usize>>,
     /// The object that does the work.
     pub body: Box<dyn Transform>,
 }

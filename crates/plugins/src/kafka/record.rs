@@ -237,6 +237,12 @@ impl Decoder for RecordDecoder {
         Some(self.schema.clone())
     }
 
+    fn other_than_named(&self) -> Vec<String> {
+        let mut other = self.values.other_than_named();
+        other.extend(self.metadata.iter().map(|column| column.name.clone()));
+        other
+    }
+
     fn headers(&self) -> Vec<String> {
         Self::headers(self)
     }

@@ -75,7 +75,9 @@ impl TransformPlugin for Cast {
         }
         let schema = Arc::new(Schema::new(fields));
         let reads = Reads::AndPasses(self.fields.keys().cloned().collect());
-        Ok(BoundTransform { schema: schema.clone(), reads, body: Box::new(Casts { casts, schema }) })
+        let cast = |column: &usize| casts.iter().any(|(of, _)| of == column);
+        let origins = (0..schema.fields().len()).map(|column| (!cast(&column)).then_some(column)).collect();
+        Ok(BoundTransform { schema: schema.clone(), reads, origins, body: Box::new(Casts { casts, schema }) })
     }
 }
 

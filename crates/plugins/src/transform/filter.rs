@@ -30,6 +30,7 @@ impl TransformPlugin for Filter {
         Ok(BoundTransform {
             schema: input.schema.clone(),
             reads: Reads::AndPasses(vec![field]),
+            origins: (0..input.schema.fields().len()).map(Some).collect(),
             body: Box::new(Keep(self.0.bind(input, "a filter")?)),
         })
     }

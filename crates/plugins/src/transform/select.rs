@@ -57,8 +57,9 @@ impl TransformPlugin for Select {
             .suggest(name, self.fields.iter().map(String::as_str)));
         }
         let schema = Arc::new(Schema::new(fields));
+        let origins = columns.iter().copied().map(Some).collect();
         let body = Box::new(Project { columns, schema: schema.clone() });
-        Ok(BoundTransform { schema, reads: Reads::Only(self.fields), body })
+        Ok(BoundTransform { schema, reads: Reads::Only(self.fields), origins, body })
     }
 }
 

@@ -98,7 +98,8 @@ impl TransformPlugin for Unruly {
     const EXAMPLE: &'static str = "- transform: unruly\n  with: { how: other_type }\n";
 
     fn bind(self, _: &Input) -> Result<BoundTransform, Problem> {
-        Ok(BoundTransform { schema: schema(), reads: Reads::All, body: Box::new(self) })
+        let origins = vec![None; schema().fields().len()];
+        Ok(BoundTransform { schema: schema(), reads: Reads::All, origins, body: Box::new(self) })
     }
 }
 

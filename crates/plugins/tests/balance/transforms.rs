@@ -53,6 +53,7 @@ impl TransformPlugin for Mix {
         Ok(BoundTransform {
             schema: input.schema.clone(),
             reads: Reads::All,
+            origins: (0..input.schema.fields().len()).map(Some).collect(),
             body: Box::new(Mixer(self.seed)),
         })
     }

@@ -181,20 +181,62 @@ fn a_column_of_keys_or_of_partitions() {
     );
 }
 
+/// What a field of the topic is called or made into on the way to the window.
 #[test]
-fn a_field_that_is_made_on_the_way() {
-    let other = |write: Option<&str>| {
-        let rename = "{ fields: [province], rename: { province: place } }";
-        let select = format!("    - transform: select\n      with: {rename}\n    - window");
-        let chains = chains(write, "", "", BY_GENDER).replace("    - window", &select);
-        chains.replace("key: gender, size", "key: place, size")
+fn a_field_that_comes_under_another_name_or_is_made_on_the_way() {
+    let behind = |write: Option<&str>, source: &str, steps: &str, key: &str| {
+        let steps = format!("{steps}    - window");
+        let chains = chains(write, source, "", BY_GENDER).replace("    - window", &steps);
+        chains.replace("key: gender, size", &format!("key: {key}, size"))
     };
+    let select = |what: &str| format!("    - transform: select\n      with: {{ {what} }}\n");
+    let place = select("fields: [province], rename: { province: place }");
+    let gender = select("fields: [province], rename: { province: gender }");
+    let cast = "    - transform: cast\n      with: { fields: { gender: integer } }\n";
+    let (by_province, by_gender) = (Some(", key: province"), Some(", key: gender"));
+    let made = || Came::Warned("it cannot be told whether topic `orders` is keyed");
+
+    check(KAFKA, &behind(by_province, "", &place, "place"), &Came::Fine);
+    let refused = Came::Refused("is not keyed by `place`, which `count.count-by-key` counts by");
+    check(KAFKA, &behind(by_gender, "", &place, "place"), &refused);
     check(
         KAFKA,
-        &other(Some(", key: province")),
-        &Came::Warned("it cannot be told whether topic `orders` is keyed"),
+        &behind(None, "", &place, "place"),
+        &Came::Warned("nobody says how topic `orders` is keyed"),
     );
-    check(KAFKA, &other(None), &Came::Warned("nobody says how topic `orders` is keyed"));
+    check(KAFKA, &behind(None, ", keyed_by: province", &place, "place"), &Came::Fine);
+    let filter = "    - transform: filter\n      with: { field: gender, in: ['0'] }\n";
+    check(KAFKA, &behind(by_gender, "", filter, "gender"), &Came::Fine);
+
+    // Another field takes the name of the one that the topic is keyed by.
+    check(
+        KAFKA,
+        &behind(by_gender, "", &gender, "gender"),
+        &Came::Refused("is not keyed by `gender`, which"),
+    );
+    check(KAFKA, &behind(by_province, "", &gender, "gender"), &Came::Fine);
+    let said = Came::Refused("topic `orders` is keyed by `gender`, and");
+    check(KAFKA, &behind(None, ", keyed_by: gender", &gender, "gender"), &said);
+
+    // `1` and `01` are one integer, and two keys.
+    check(KAFKA, &behind(by_gender, "", cast, "gender"), &made());
+    check(KAFKA, &behind(None, ", keyed_by: gender", cast, "gender"), &made());
+    check(KAFKA, &behind(by_gender, "", cast, "province"), &Came::Refused("is not keyed by `province`"));
+    let kept = by_gender.map(|by| behind(Some(by), "", cast, "[gender, province]"));
+    check(KAFKA, &kept.unwrap(), &made());
+
+    // A column of that name is not the writer's field: another place in the record, or its key.
+    let nested = behind(by_gender, "", "", "gender")
+        .replace("gender: text", "gender: { type: text, path: '$.province' }");
+    check(KAFKA, &nested, &Came::Refused("is not keyed by `gender`"));
+    let header = behind(by_gender, ", metadata: { gender: { header: g } }", "", "gender");
+    check(
+        KAFKA,
+        &header.replace("fields: { gender: text, ", "fields: { "),
+        &Came::Refused("is not keyed by"),
+    );
+    let key = behind(by_gender, ", metadata: { gender: key }", "", "gender");
+    check(KAFKA, &key.replace("fields: { gender: text, ", "fields: { "), &Came::Fine);
 }
 
 #[test]

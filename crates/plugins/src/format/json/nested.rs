@@ -5,9 +5,10 @@
 //! gives none: it is rejected whole.
 
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_schema::{Field, SchemaRef};
 use pipectl_framework::log::Records;
 use pipectl_framework::plugin::{Decoded, Decoder, Error, Rejects, Result, RowMap};
 use serde::Deserializer as _;
@@ -71,11 +72,18 @@ pub(super) struct NestedDecoder {
     of_element: Vec<usize>,
     rows: Option<RowsAt>,
     scratch: Scratch,
+    /// The fields whose value does not stand under their own name in the record.
+    elsewhere: Vec<String>,
 }
 
 impl NestedDecoder {
     /// A decoder of fields, each with its path: without one at the record, or at what a row is made of.
     pub(super) fn new(schema: SchemaRef, fields: Vec<(Reading, Path)>, rows: Option<Path>) -> Self {
+        let stands_elsewhere = |(field, (_, path)): &(&Arc<Field>, &(Reading, Path))| {
+            path.root != super::path::Root::Record || path.steps != [Step::Name(field.name().clone())]
+        };
+        let elsewhere = schema.fields().iter().zip(&fields).filter(stands_elsewhere);
+        let elsewhere = elsewhere.map(|(field, _)| field.name().clone()).collect();
         let (mut record, mut element, mut of_element) = (Paths::new(), Paths::new(), Vec::new());
         for (index, (_, path)) in fields.iter().enumerate() {
             match path.root {
@@ -101,7 +109,7 @@ impl NestedDecoder {
         });
         let fields: Vec<Reading> = fields.into_iter().map(|(reading, _)| reading).collect();
         let scratch = Scratch { values: vec![Slot::Missing; fields.len()], ..Scratch::default() };
-        Self { schema, fields, record, element, of_element, rows, scratch }
+        Self { schema, fields, record, element, of_element, rows, scratch, elsewhere }
     }
 
     /// Reads a record, and adds its rows to the columns; gives how many.
@@ -293,6 +301,10 @@ impl<'de> Visitor<'de> for Elements<'_, '_, '_> {
 impl Decoder for NestedDecoder {
     fn schema(&self) -> SchemaRef {
         self.schema.clone()
+    }
+
+    fn other_than_named(&self) -> Vec<String> {
+        self.elsewhere.clone()
     }
 
     fn decode(&mut self, records: &Records, rejects: &mut Rejects) -> Result<Decoded> {
