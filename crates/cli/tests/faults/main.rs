@@ -4,6 +4,7 @@
 //! | file | the faults of |
 //! |---|---|
 //! | `broken_line` | lines of files that are no records |
+//! | `catch_up` | a stop while one row has made millions of results due |
 //! | `changed_file` | files that are not what they were at the last commit; on Kafka with `PIPECTL_TEST_KAFKA`, and on the log on disk |
 //! | `connection` | addresses where no Kafka answers; needs none |
 //! | `missing` | topics that are not there, or not any more; needs `PIPECTL_TEST_KAFKA` |
@@ -28,6 +29,7 @@
 )]
 
 mod broken_line;
+mod catch_up;
 mod changed_file;
 mod cluster;
 mod connection;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Environment;
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::metrics::Doing;
 use crate::run::Command;
 use crate::run::rising::Rising;
 
@@ -17,6 +18,20 @@ pub(super) const DRAIN: Duration = Duration::from_secs(4);
 
 /// How long it then takes to throw away what was not committed. A log that is left alone does so by itself.
 const LET_GO: Duration = Duration::from_secs(2);
+
+/// What ends a chain that was told to stop and was not done after [`DRAIN`].
+pub(super) fn overdue(doing: Option<(Doing, Duration)>) -> Error {
+    let seconds = DRAIN.as_secs();
+    Error::retry(match doing {
+        Some((Doing::Working, _)) => {
+            format!(
+                "it was told to stop, and was not done with the rows that it had taken within {seconds} s"
+            )
+        }
+        Some((doing, _)) => format!("its log did not answer within {seconds} s ({})", doing.name()),
+        None => format!("it was told to stop, and was not done within {seconds} s"),
+    })
+}
 
 /// What ends a chain that was told to stop, where nobody can read later what it could not deal with.
 pub(super) fn lost(error: Error) -> Error {
@@ -59,6 +74,18 @@ mod tests {
     fn exit() -> (Rising<Command>, Exit, Clock) {
         let (command, clock) = (Rising::new(Command::Run), Clock::manual(0));
         (command.clone(), Exit { command, clock: clock.clone() }, clock)
+    }
+
+    #[test]
+    fn what_was_not_done_in_time_is_told_by_what_the_chain_did() {
+        let told = |doing| overdue(doing).to_string();
+        let since = Duration::from_secs(9);
+        assert_eq!(
+            told(Some((Doing::Working, since))),
+            "it was told to stop, and was not done with the rows that it had taken within 4 s"
+        );
+        assert_eq!(told(Some((Doing::Committing, since))), "its log did not answer within 4 s (committing)");
+        assert_eq!(told(None), "it was told to stop, and was not done within 4 s");
     }
 
     #[tokio::test(start_paused = true)]

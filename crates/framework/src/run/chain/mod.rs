@@ -410,7 +410,7 @@ impl Chain {
         tokio::select! {
             biased;
             left = self.attempt() => left,
-            () = overdue, if bounded => Err(Error::retry("its log did not answer in time")),
+            () = overdue, if bounded => Err(exit::overdue(self.metrics.standing.doing(self.now()))),
         }
     }
 

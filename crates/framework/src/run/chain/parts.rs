@@ -17,6 +17,9 @@ impl Chain {
             self.event(part, extent).await?;
             if rest.is_some() {
                 self.give_due().await?;
+                if self.leaves_the_rest() {
+                    return Ok(());
+                }
             }
             next = rest;
         }
@@ -57,9 +60,14 @@ impl Chain {
             if self.commit_due() {
                 self.commit().await?;
             }
-            if ran == Ran::All {
+            if ran == Ran::All || self.leaves_the_rest() {
                 return Ok(());
             }
         }
+    }
+
+    /// True once the chain shall stop, where the next run reads what this one leaves, and gives its results.
+    fn leaves_the_rest(&self) -> bool {
+        self.draining() && self.goes_on() && !self.loses_what_it_leaves()
     }
 }
