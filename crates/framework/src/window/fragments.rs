@@ -35,9 +35,34 @@ pub(super) struct Fragment {
 impl Fragment {
     /// True where all its rows are in a result of its session, which ends at `end`. `given_before` says up to when a partition's
     /// sessions were given before a restart.
+    /// A row of it comes in, which covers the time up to `end`.
+    #[inline]
+    pub(super) fn take(&mut self, row: Placed, end: Millis) {
+        self.start = self.start.min(row.t);
+        self.end = self.end.max(end);
+        self.rows += 1;
+        self.again += u64::from(row.replay);
+        self.given = false;
+        self.replayed &= row.replay;
+        self.changed |= !row.replay;
+        self.ended &= row.ended;
+    }
+
     pub(super) fn is_given(&self, end: Millis, given_before: impl Fn(u32) -> Option<Millis>) -> bool {
         self.given || self.ended || (self.replayed && given_before(self.partition) >= Some(end))
     }
+}
+
+/// A row to be placed.
+#[derive(Clone, Copy)]
+pub(super) struct Placed {
+    pub(super) group: u32,
+    pub(super) partition: u32,
+    pub(super) t: Millis,
+    pub(super) offset: i64,
+    pub(super) replay: bool,
+    /// True where it is in a result that was given at the end of the data.
+    pub(super) ended: bool,
 }
 
 /// Where a fragment is found, also once it has grown.

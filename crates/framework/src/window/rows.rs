@@ -301,7 +301,9 @@ impl WindowOperator {
         let mut closed_early = false;
         for row in 0..groups.len() {
             let t = time(row);
-            if self.is_passed_over(incoming, row, t) || !self.is_near(incoming, row, t, &mut out.rejected) {
+            if self.is_passed_over(incoming, row, t)
+                || !self.is_near(incoming, row, t, latest, &mut out.rejected)
+            {
                 continue;
             }
             // What was read before a restart counts only towards windows that were still open; it was never late again.
@@ -421,22 +423,25 @@ impl WindowOperator {
     }
 
     /// True where a row is not too far in the future; else it is rejected. What counted before a restart counts again, whatever the clock says now.
+    #[inline]
     pub(super) fn is_near(
         &mut self,
         incoming: Incoming<'_>,
         row: usize,
         t: Millis,
+        latest: Millis,
         rejected: &mut Rejects,
     ) -> bool {
-        let near = incoming.replay() || t <= incoming.wall.saturating_add(self.settings.max_skew);
+        let near = t <= latest || incoming.replay();
         if !near {
-            rejected.push(row, format!("its time is more than `max_skew` in the future: {t} ms"));
-            self.does_not_count(incoming, row);
+            let reason = format!("its time is more than `max_skew` in the future: {t} ms");
+            self.reject(incoming, row, reason, rejected);
         }
         near
     }
 
     /// True where a row's key has a group; else it is rejected.
+    #[inline]
     pub(super) fn is_known(
         &mut self,
         incoming: Incoming<'_>,
@@ -445,10 +450,16 @@ impl WindowOperator {
         rejected: &mut Rejects,
     ) -> bool {
         if group == NONE {
-            rejected.push(row, format!("no room for its key: `max_keys` is {}", self.settings.max_keys));
-            self.does_not_count(incoming, row);
+            let reason = format!("no room for its key: `max_keys` is {}", self.settings.max_keys);
+            self.reject(incoming, row, reason, rejected);
         }
         group != NONE
+    }
+
+    #[cold]
+    fn reject(&mut self, incoming: Incoming<'_>, row: usize, reason: String, rejected: &mut Rejects) {
+        rejected.push(row, reason);
+        self.does_not_count(incoming, row);
     }
 
     /// A row does not count, though it would if it were judged anew: where it is read again, it does not count either.
@@ -468,6 +479,7 @@ impl WindowOperator {
     }
 
     /// True for a row that is read again and did not count before. The time that it is of does not count either.
+    #[inline]
     pub(super) fn is_passed_over(&mut self, incoming: Incoming<'_>, row: usize, t: Millis) -> bool {
         let passed = incoming.replay() && !self.counted(incoming, row);
         if passed && let Some(assigned) = self.partitions.get_mut(&incoming.batch.origin().partition) {

@@ -1,11 +1,12 @@
 //! Rows into sessions, and sessions into results.
 
+use super::fragments::Placed;
 use super::keys::NONE;
 use super::operator::{WindowOperator, WindowOutput, closed_until};
 use super::progress::Progress;
 use super::result::{Give, Slots};
 use super::rows::Incoming;
-use super::sessions::{Placed, Session, Slot};
+use super::sessions::{Session, Slot};
 use super::settings::TimeMode;
 use super::tally::Tally;
 use crate::clock::Millis;
@@ -41,7 +42,7 @@ impl WindowOperator {
             if self.is_passed_over(incoming, row, t) {
                 continue;
             }
-            if !self.is_near(incoming, row, t, &mut out.rejected) {
+            if !self.is_near(incoming, row, t, latest, &mut out.rejected) {
                 continue;
             }
             let watermark = match processing || replay {

@@ -14,7 +14,9 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::fragments::{Fragment, Spot, find, of_session, of_session_from, session, sessions, shrink};
+use super::fragments::{
+    Fragment, Placed, Spot, find, of_session, of_session_from, session, sessions, shrink,
+};
 use super::tally::Tally;
 use crate::clock::Millis;
 use crate::plugin::Aggregate;
@@ -32,18 +34,6 @@ impl SavedFragment {
     pub(super) fn rows(&self) -> i64 {
         self.rows as i64
     }
-}
-
-/// A row to be placed.
-#[derive(Clone, Copy)]
-pub(super) struct Placed {
-    pub(super) group: u32,
-    pub(super) partition: u32,
-    pub(super) t: Millis,
-    pub(super) offset: i64,
-    pub(super) replay: bool,
-    /// True where it is in a result that was given at the end of the data.
-    pub(super) ended: bool,
 }
 
 /// Where a row was placed.
@@ -154,7 +144,22 @@ impl Sessions {
         let end = t.saturating_add(gap);
         let fragments = &mut self.keys[group as usize];
         let spot = Spot { within: t, group, partition };
-        // Rows mostly come behind all others of their key.
+        // Rows mostly come into the last fragment of their key; the others of its partition end before it begins.
+        if let Some(f) = fragments.back_mut()
+            && f.partition == partition
+            && f.start <= t
+            && t < f.end
+        {
+            if updates && !replay && !f.changed {
+                self.changed.push(spot);
+            }
+            f.take(row, end);
+            if f.due > f.end {
+                f.due = f.end;
+                self.due.push(Reverse((f.end, spot)));
+            }
+            return Slot::In(f.slot);
+        }
         let behind = match fragments.back() {
             Some(f) if (f.partition, f.start) < (partition, end) => fragments.len(),
             _ => fragments.partition_point(|f| (f.partition, f.start) < (partition, end)),
@@ -196,14 +201,7 @@ impl Sessions {
         if updates && !replay && !f.changed {
             self.changed.push(spot);
         }
-        f.start = f.start.min(t);
-        f.end = f.end.max(end);
-        f.rows += 1;
-        f.again += u64::from(replay);
-        f.given = false;
-        f.replayed &= replay;
-        f.changed |= !replay;
-        f.ended &= ended;
+        f.take(row, end);
         if let Some(second) = &second {
             f.due = f.due.min(second.due);
         }
