@@ -116,11 +116,11 @@ function draw() {
   assignPlaces(shown, history.totals);
   drawStatus();
   drawWords(kind);
-  figures.draw(shown, unit, page.additive);
+  const inChart = shown.filter((i) => !off.has(i));
+  figures.draw(inChart, unit, page.additive);
   shares.draw(shown, off, page.additive);
   table.draw(shown, unit);
   if (!history.times.length) return;
-  const inChart = shown.filter((i) => !off.has(i));
   chart.draw(kind, inChart, span.window(page.window_ms, history), unit);
   reading.update(inChart, unit, kind === "share");
   span.tell(chart.span);
@@ -129,7 +129,12 @@ function draw() {
 function kindNow() {
   const wanted = chosenKind ?? page.chart;
   const known = Object.hasOwn(KINDS, wanted) ? wanted : "line";
-  return page.additive || known === "line" || known === "bars" ? known : "line";
+  return mayStack() || known === "line" || known === "bars" ? known : "line";
+}
+
+/** Values that are no counts, or below 0, are not parts of a whole. */
+function mayStack() {
+  return page.additive && !history.hasNegative;
 }
 
 function drawStatus() {
@@ -148,7 +153,7 @@ function drawWords(kind) {
   for (const button of kindButtons) {
     const { kind: own } = button.dataset;
     button.setAttribute("aria-pressed", String(own === kind));
-    button.hidden = !page.additive && (own === "stacked" || own === "share");
+    button.hidden = !mayStack() && (own === "stacked" || own === "share");
   }
   const [title, text] = emptyWords(status.state.name);
   setText(byId("empty-title"), title);

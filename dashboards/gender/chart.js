@@ -2,7 +2,7 @@
 /* global uPlot, devicePixelRatio */
 
 import { barPaths } from "./bars.js";
-import { share, shortNumber, time, timeOfDay } from "./format.js";
+import { date, share, tickNumbers, time, timeOfDay } from "./format.js";
 import { colourOf, dashOf, faded, themeColour } from "./palette.js";
 import { columnsOf, layoutOf, spanOf } from "./plotdata.js";
 
@@ -10,6 +10,9 @@ import { columnsOf, layoutOf, spanOf } from "./plotdata.js";
 const MOST_STRONG_LINES = 8;
 /** Half of a time label, less the room at the right of the plot. */
 const EDGE_PIXELS = 18;
+const DAY_MS = 86_400_000;
+/** Values that differ by less than this part of the largest are drawn on an axis that does not begin at 0. */
+const LEAST_SPREAD = 0.05;
 /** Shades under several lines would mix to grey. */
 const MOST_FILLED_LINES = 1;
 
@@ -33,6 +36,12 @@ export class Chart {
     this.#history = history;
     this.#onPointer = onPointer;
     new ResizeObserver(() => this.#resize()).observe(host);
+    document.addEventListener("pointerdown", (event) => {
+      if (host.contains(event.target) || this.#pointer === null) return;
+      this.#pointer = null;
+      this.read(null);
+      this.tellPointer();
+    });
   }
 
   /** Draws the newest state. `shown`: indices of the series; `window`: see `spanOf`. */
@@ -45,7 +54,7 @@ export class Chart {
     const bySize = [...shown].sort((a, b) => this.#history.totals[b] - this.#history.totals[a]);
     this.#strong = new Set(bySize.slice(0, MOST_STRONG_LINES));
     this.#span = spanOf(this.#history, layout, window, this.#size().width - 60);
-    const data = columnsOf(this.#history, layout);
+    const data = columnsOf(this.#history, layout, this.#span[0]);
     if (this.#plot && signature === this.#signature) {
       this.#plot.setData(data);
       return;
@@ -97,6 +106,7 @@ export class Chart {
     const size = this.#size();
     if (size.width === this.#plot.width && size.height === this.#plot.height) return;
     this.#span = spanOf(this.#history, this.#layout, this.#window, size.width - 60);
+    this.#plot.setData(columnsOf(this.#history, this.#layout, this.#span[0]), false);
     this.#plot.setSize(size);
   }
 
@@ -125,13 +135,14 @@ export class Chart {
         { stroke: text, font, grid: { show: false }, ticks: { show: false }, gap: 8, size: 36, space: 84,
           values: (u, ticks, axis, space, step) => this.#timeLabels(ticks, step) },
         { stroke: text, font, grid, ticks: { show: false }, gap: 8, size: yAxisWidth, space: 48,
-          values: (u, ticks) => ticks.map(kind === "share" ? (tick) => share(tick).replace(/[.,]0/, "") : shortNumber) },
+          values: (u, ticks) => (kind === "share" ? ticks.map((tick) => share(tick).replace(/[.,]0/, "")) : tickNumbers(ticks)) },
       ],
       series: [{}, ...order.map((series, place) => this.#seriesOptions(series, place))],
       bands: stacked && kind !== "bars"
         ? order.slice(1).map((_, i) => ({ series: [i + 1, i + 2] })) : [],
       hooks: {
-        draw: [(u) => this.#drawUnit(u, kind === "share" ? "" : unit, font), (u) => this.#drawEnds(u)],
+        // uPlot draws later than it is told to: only then does it know which time is under the pointer.
+        draw: [(u) => this.#drawUnit(u, kind === "share" ? "" : unit, font), (u) => this.#drawEnds(u), () => this.tellPointer()],
       },
     };
   }
@@ -140,7 +151,9 @@ export class Chart {
   #timeLabels(ticks, step) {
     const [from, to] = this.#span;
     const pixels = this.#size().width / (to - from);
-    const write = step < 60_000 ? time : timeOfDay;
+    const clock = step < 60_000 ? time : timeOfDay;
+    const isMidnight = (tick) => new Date(tick).getHours() === 0 && new Date(tick).getMinutes() === 0;
+    const write = (tick) => (step >= DAY_MS || (step >= 60_000 && isMidnight(tick)) ? date(tick) : clock(tick));
     return ticks.map((tick) => ((to - tick) * pixels < EDGE_PIXELS ? "" : write(tick)));
   }
 
@@ -184,9 +197,14 @@ export class Chart {
   }
 
   #rangeOf(least, most) {
-    if (this.#layout.kind === "share") return [0, 1];
-    const high = most > 0 ? most * 1.12 : 1;
-    return [least < 0 ? least * 1.12 : 0, Math.max(high, 1e-9)];
+    const { kind } = this.#layout;
+    if (kind === "share") return [0, 1];
+    const spread = most - least;
+    if (kind === "line" && spread > 0 && spread < LEAST_SPREAD * Math.max(Math.abs(least), Math.abs(most))) {
+      return [least - spread * 0.12, most + spread * 0.12];
+    }
+    const [low, high] = [Math.min(least ?? 0, 0) * 1.12, Math.max(most ?? 0, 0) * 1.12];
+    return low === 0 && high === 0 ? [0, 1] : [low, high];
   }
 
   #drawUnit(u, unit, font) {
@@ -227,8 +245,15 @@ export class Chart {
       this.#pointer = x;
       this.tellPointer();
     };
-    over.addEventListener("pointermove", (event) => point(event.clientX - over.getBoundingClientRect().left));
-    over.addEventListener("pointerleave", () => point(null));
+    const at = (event) => event.clientX - over.getBoundingClientRect().left;
+    // A finger reads where it taps and moves, and what it read stays when it is taken away.
+    const touched = (event) => {
+      point(at(event));
+      this.#plot.setCursor({ left: at(event), top: 1 });
+    };
+    over.addEventListener("pointerdown", (event) => event.pointerType === "mouse" || touched(event));
+    over.addEventListener("pointermove", (event) => (event.pointerType === "mouse" ? point(at(event)) : touched(event)));
+    over.addEventListener("pointerleave", (event) => event.pointerType !== "mouse" || point(null));
   }
 }
 

@@ -111,7 +111,8 @@ class Tile {
 }
 
 function sparkPaths(values) {
-  const most = Math.max(1e-9, ...values.map((value) => value ?? 0));
+  const least = Math.min(0, ...values.map((value) => value ?? 0));
+  const most = Math.max(least + Number.MIN_VALUE, ...values.map((value) => value ?? 0));
   const places = Math.max(values.length, FEWEST_SPARK_POINTS);
   const step = SPARK_WIDTH / (places - 1);
   const first = places - values.length;
@@ -122,7 +123,9 @@ function sparkPaths(values) {
   values.forEach((value, i) => {
     if (value === null) return;
     const isFirst = (values[i - 1] ?? null) === null;
-    const y = (SPARK_HEIGHT - 2 - (Math.max(value, 0) / most) * (SPARK_HEIGHT - 4)).toFixed(1);
+    // Divided before it is subtracted: the difference of two huge values is no number.
+    const part = most === least ? 0 : (value / 2 - least / 2) / (most / 2 - least / 2);
+    const y = (SPARK_HEIGHT - 2 - part * (SPARK_HEIGHT - 4)).toFixed(1);
     if (isFirst) start = place(i);
     line += `${isFirst ? "M" : "L"}${place(i)} ${y}`;
     area += isFirst ? `M${start} ${SPARK_HEIGHT}L${start} ${y}` : `L${place(i)} ${y}`;

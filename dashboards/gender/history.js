@@ -1,9 +1,9 @@
 // What the page knows: the points of one epoch, in the order of their time, each at most once.
 // The rules are those of docs/socketio.md ("What a client does"). Nothing here touches the document.
 
-/** Points kept at least; more when the chart's window needs them, up to MOST_POINTS. */
+/** Points kept at least; more when the chart's window needs them or the server has them, up to MOST_POINTS. */
 const LEAST_POINTS = 600;
-const MOST_POINTS = 7200;
+const MOST_POINTS = 100_000;
 
 export class History {
   epoch = null;
@@ -15,6 +15,8 @@ export class History {
   times = [];
   rows = [];
   totals = [];
+  /** True once a value below 0 has come. */
+  hasNegative = false;
   #limit = LEAST_POINTS;
   /** Median distance of the points held; null: to be found anew. */
   #median = null;
@@ -29,11 +31,13 @@ export class History {
       this.times = [];
       this.rows = [];
       this.totals = [];
+      this.hasNegative = false;
+      this.#limit = LEAST_POINTS;
       this.#median = null;
     }
     this.saidInterval = message.interval_ms > 0 ? message.interval_ms : null;
     const wanted = Math.ceil((message.page?.window_ms ?? 0) / (this.saidInterval ?? 1000));
-    this.#limit = Math.min(Math.max(wanted, LEAST_POINTS), MOST_POINTS);
+    this.#limit = Math.min(Math.max(wanted, message.points.length, this.#limit), MOST_POINTS);
     this.#extend(message.series);
     for (const point of message.points) {
       if (point.seq > this.lastSeq) {
@@ -72,7 +76,7 @@ export class History {
 
   /** Index of the point nearest to `time`; -1 when there is none. */
   nearest(time) {
-    const after = this.#firstFrom(time);
+    const after = this.firstFrom(time);
     if (after === 0) return this.times.length ? 0 : -1;
     if (after === this.times.length) return after - 1;
     return time - this.times[after - 1] <= this.times[after] - time ? after - 1 : after;
@@ -86,7 +90,7 @@ export class History {
 
   /** Puts a point in its place. One of the same time is the same window: its values change key by key. */
   #put({ t, v }) {
-    let at = this.#firstFrom(t);
+    let at = this.firstFrom(t);
     if (this.times[at] !== t) {
       this.#median = null;
       this.times.splice(at, 0, t);
@@ -97,6 +101,7 @@ export class History {
       const value = v[i];
       if (typeof value !== "number" || !Number.isFinite(value)) continue;
       this.totals[i] += value - (row[i] ?? 0);
+      this.hasNegative ||= value < 0;
       row[i] = value;
     }
     while (this.times.length > this.#limit) {
@@ -105,7 +110,8 @@ export class History {
     }
   }
 
-  #firstFrom(time) {
+  /** Index of the first point at or after `time`. */
+  firstFrom(time) {
     let low = 0;
     let high = this.times.length;
     if (high && this.times[high - 1] < time) return high;
@@ -118,7 +124,8 @@ export class History {
   }
 }
 
-function medianDistance(times) {
+function medianDistance(all) {
+  const times = all.slice(-LEAST_POINTS);
   const distances = times.slice(1).map((time, i) => time - times[i]).sort((a, b) => a - b);
   return distances[distances.length >> 1] ?? 1000;
 }

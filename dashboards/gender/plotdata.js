@@ -6,7 +6,7 @@ const MOST_GROUPED_BARS = 3;
 /** Above this many series, the largest lie at the bottom of a stack. */
 const MOST_IN_ORDER = 8;
 /** The narrowest span, in points: a fresh run fills it within seconds, and from then on it grows with the data. */
-const FIRST_SPAN_POINTS = 20;
+export const FIRST_SPAN_POINTS = 20;
 /** Pixels that a point of a line needs at least to be told from its neighbours. */
 const LEAST_PIXELS = 4;
 
@@ -21,14 +21,19 @@ export function layoutOf(kind, shown, totals) {
   return { kind, stacked, order: stacked ? order.reverse() : order };
 }
 
-/** Columns `[times, values of order[0], values of order[1], ...]`, with a row of nulls for each gap. */
-export function columnsOf(history, layout) {
+/**
+ * Columns `[times, values of order[0], values of order[1], ...]` of the points from time `from` on and the one before
+ * them, with a row of nulls for each gap.
+ */
+export function columnsOf(history, layout, from) {
   const { kind, stacked, order } = layout;
   const interval = history.interval;
   const times = [];
   const columns = order.map(() => []);
-  history.times.forEach((time, at) => {
-    if (history.gapBefore(at, interval)) {
+  const first = Math.max(history.firstFrom(from) - 1, 0);
+  for (let at = first; at < history.times.length; at += 1) {
+    const time = history.times[at];
+    if (at > first && history.gapBefore(at, interval)) {
       times.push(history.times[at - 1] + interval);
       for (const column of columns) column.push(null);
     }
@@ -36,7 +41,7 @@ export function columnsOf(history, layout) {
     const row = history.rows[at];
     if (stacked) pushStack(columns, order, row, kind === "share");
     else order.forEach((series, i) => columns[i].push(row[series]));
-  });
+  }
   return [times, ...columns];
 }
 
@@ -63,7 +68,9 @@ export function spanOf(history, layout, window, width) {
   const bars = layout.kind === "bars";
   const perPoint = !bars ? LEAST_PIXELS : layout.stacked ? 7 : 5 * layout.order.length + 4;
   const room = Math.max(1, Math.floor(width / perPoint)) * interval;
-  const wanted = window.exact && !bars ? window.ms : Math.min(window.ms, room);
-  const span = Math.min(wanted, Math.max(held, FIRST_SPAN_POINTS * interval));
+  const least = FIRST_SPAN_POINTS * interval;
+  const asked = window.exact ? window.ms : Math.max(window.ms, least);
+  const wanted = window.exact && !bars ? asked : Math.min(asked, room);
+  const span = Math.min(wanted, Math.max(held, least));
   return bars ? [last - span + interval / 2, last + interval / 2] : [last - span, last];
 }

@@ -7,6 +7,8 @@ import { colourOf, dashOf } from "./palette.js";
 
 const MOST_IN_ORDER = 6;
 const MOST_SLICES = 8;
+/** A longer figure is written short, or it would push the name out. */
+const LONGEST_FIGURE = 11;
 /** So few series leave room for a larger ring. */
 const FEW = 3;
 /** Middle and radius of the ring in its own units, and the room between two slices as a share of the whole. */
@@ -36,20 +38,25 @@ export class Shares {
     donutBox.append(this.#donut);
   }
 
-  /** `shown`: indices of all series that the page may show; `off`: a set of those taken out of the chart. */
+  /**
+   * `shown`: indices of all series that the page may show; `off`: a set of those taken out of the chart, which have
+   * no share. Where a total is negative there are no shares at all: parts of a whole are not below nothing.
+   */
   draw(shown, off, additive) {
     const { series, totals, rows } = this.#history;
     const newest = rows[rows.length - 1];
     const weight = additive ? (i) => totals[i] : (i) => newest?.[i] ?? 0;
     const order = shown.length <= MOST_IN_ORDER ? shown : [...shown].sort((a, b) => weight(b) - weight(a));
-    const sum = shown.reduce((all, i) => all + Math.max(totals[i], 0), 0);
-    this.#donutBox.hidden = !additive;
+    const on = order.filter((i) => !off.has(i));
+    const hasShares = additive && on.every((i) => totals[i] >= 0);
+    const sum = on.reduce((all, i) => all + totals[i], 0);
+    this.#donutBox.hidden = !hasShares;
     this.#donutBox.parentElement.toggleAttribute("data-few", shown.length <= FEW);
-    if (additive) this.#drawDonut(order, totals, sum);
+    if (hasShares) this.#drawDonut(on, totals, sum);
     const nodes = order.map((i) => {
       const row = this.#rowOf(i);
-      const part = sum > 0 ? Math.max(totals[i], 0) / sum : 0;
-      row.fill(series[i], i, additive ? totals[i] : newest?.[i], additive ? part : null, !off.has(i));
+      const part = hasShares && !off.has(i) ? totals[i] / (sum || 1) : null;
+      row.fill(series[i], i, additive ? totals[i] : newest?.[i], part, !off.has(i));
       return row.node;
     });
     nodes.forEach((node, place) => {
@@ -75,7 +82,7 @@ export class Shares {
     const bySize = [...order].sort((a, b) => totals[b] - totals[a]);
     const whole = bySize.length <= MOST_SLICES ? bySize : bySize.slice(0, MOST_SLICES - 1);
     const inRing = order.filter((i) => whole.includes(i));
-    const slices = inRing.map((i) => [Math.max(totals[i], 0), colourOf(series[i], i)]);
+    const slices = inRing.map((i) => [totals[i], colourOf(series[i], i)]);
     const named = slices.reduce((all, [size]) => all + size, 0);
     if (whole.length < order.length) slices.push([sum - named, ""]);
     while (this.#ring.children.length < slices.length) {
@@ -135,7 +142,9 @@ class Row {
     this.#mark.paint(colour, dashOf(i));
     setText(this.#name, name);
     this.#name.title = name;
-    setText(this.#value, number(value));
+    const figure = number(value);
+    setText(this.#value, figure.length > LONGEST_FIGURE ? shortNumber(value) : figure);
+    this.#value.title = figure;
     setText(this.#share, part === null ? "" : share(part));
     this.#track.hidden = part === null;
     this.#bar.style.backgroundColor = colour;

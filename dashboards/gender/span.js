@@ -2,6 +2,7 @@
 
 import { element, setText } from "./dom.js";
 import { duration } from "./format.js";
+import { FIRST_SPAN_POINTS } from "./plotdata.js";
 
 /** Spans offered, in windows. */
 const OFFERED_POINTS = [60, 120, 300, 600, 1800, 3600];
@@ -26,8 +27,10 @@ export class SpanPicker {
   }
 
   /** The span to show, as `spanOf` takes it; brings the list up to date with what is held. */
-  window(describedMs, history) {
+  window(saidMs, history) {
     const { times, interval } = history;
+    // A span that is shorter than a few windows would show none.
+    const describedMs = Math.max(saidMs, FIRST_SPAN_POINTS * interval);
     const held = times.length ? times[times.length - 1] - times[0] : 0;
     const enough = (ms, at, all) => at === 0 || all[at - 1] < held;
     const offered = OFFERED_POINTS.map((points) => points * interval).filter(enough);

@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_SECURITY_POLICY, HOST, HeaderName, ORIGIN, REFERRER_POLICY, VARY,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_SECURITY_POLICY, HOST, HeaderName,
+    ORIGIN, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
@@ -166,6 +166,9 @@ pub async fn layer(State(guard): State<Arc<Guard>>, request: Request, next: Next
         // Only an origin that passed the check gets here with anything worth reading.
         if response.status() != StatusCode::FORBIDDEN {
             response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            // The clients of Socket.IO 1 and 2 poll with credentials, and a browser then hides an answer without this.
+            // Nothing here looks at a cookie.
+            response.headers_mut().insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
         response.headers_mut().insert(VARY, HeaderValue::from_static("origin"));
     }

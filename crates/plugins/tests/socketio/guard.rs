@@ -50,6 +50,7 @@ async fn another_origin_is_refused_on_both_transports_and_another_host_everywher
     let friend = request(at, poll, "Origin: https://friend.example.com\r\n", "").await;
     assert_eq!(friend.status, 200);
     assert_eq!(friend.header("access-control-allow-origin"), Some("https://friend.example.com"));
+    assert_eq!(friend.header("access-control-allow-credentials"), Some("true"));
 
     for path in ["/", "/socket.io/?EIO=4&transport=polling"] {
         let rebound = format!(
