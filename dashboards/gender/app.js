@@ -18,7 +18,7 @@ const KINDS = { line: "Line", bars: "Bars", stacked: "Stacked", share: "Share" }
 const byId = (id) => document.getElementById(id);
 
 const history = new History();
-let page = { title: "", unit: "", chart: "line", window_ms: 300_000, additive: true };
+let page = { title: "", unit: "", chart: "line", window_ms: 300_000, additive: true, totals: true };
 /** The kind of chart that the reader chose; null: the one that the server names. */
 let chosenKind = null;
 /** Series that the reader took out of the chart. */
@@ -56,6 +56,7 @@ const kindButtons = Object.entries(KINDS).map(([kind, name]) => {
 const live = connect(history, takeToken(), {
   hello(message, isNew) {
     page = { additive: true, unit: "", window_ms: 300_000, ...message.page };
+    page.totals ??= page.additive;
     if (isNew) {
       off.clear();
       forgetPlaces();
@@ -118,7 +119,7 @@ function draw() {
   drawWords(kind);
   const inChart = shown.filter((i) => !off.has(i));
   figures.draw(inChart, unit, page.additive);
-  shares.draw(shown, off, page.additive);
+  shares.draw(shown, off, page.additive, page.totals);
   table.draw(shown, unit);
   if (!history.times.length) return;
   chart.draw(kind, inChart, span.window(page.window_ms, history), unit);
@@ -149,7 +150,7 @@ function drawWords(kind) {
   byId("subtitle").hidden = !page.subtitle;
   setText(byId("subtitle"), page.subtitle ?? "");
   setText(byId("chart-heading"), `Chart: ${page.title}`);
-  setText(byId("side-heading"), page.additive ? "Totals and shares" : "Now");
+  setText(byId("side-heading"), page.totals ? "Totals and shares" : page.additive ? "Shares now" : "Now");
   for (const button of kindButtons) {
     const { kind: own } = button.dataset;
     button.setAttribute("aria-pressed", String(own === kind));

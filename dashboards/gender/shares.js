@@ -23,6 +23,7 @@ export class Shares {
   #rows = new Map();
   #ring = svg("g", { class: "ring" });
   #total = svg("text", { class: "ring-total", x: MIDDLE, y: 62, "text-anchor": "middle" });
+  #word = svg("text", { class: "ring-word", x: MIDDLE, y: 77, "text-anchor": "middle" });
   #donut;
   #donutBox;
 
@@ -34,29 +35,32 @@ export class Shares {
     this.#donutBox = donutBox;
     this.#donut = svg("svg", { class: "donut", viewBox: "0 0 120 120", role: "img" },
       svg("circle", { class: "ring-track", cx: MIDDLE, cy: MIDDLE, r: RADIUS }), this.#ring, this.#total,
-      svg("text", { class: "ring-word", x: MIDDLE, y: 77, "text-anchor": "middle" }, "in all"));
+      this.#word);
     donutBox.append(this.#donut);
   }
 
   /**
    * `shown`: indices of all series that the page may show; `off`: a set of those taken out of the chart, which have
-   * no share. Where a total is negative there are no shares at all: parts of a whole are not below nothing.
+   * no share. Where a value is negative there are no shares at all: parts of a whole are not below nothing.
+   * `additive`: whether the values of a window add up; `hasTotals`: whether those of all windows do, else the newest
+   * window is shown.
    */
-  draw(shown, off, additive) {
+  draw(shown, off, additive, hasTotals) {
     const { series, totals, rows } = this.#history;
     const newest = rows[rows.length - 1];
-    const weight = additive ? (i) => totals[i] : (i) => newest?.[i] ?? 0;
-    const order = shown.length <= MOST_IN_ORDER ? shown : [...shown].sort((a, b) => weight(b) - weight(a));
+    const value = hasTotals ? (i) => totals[i] : (i) => newest?.[i];
+    const sizes = series.map((_, i) => value(i) ?? 0);
+    const order = shown.length <= MOST_IN_ORDER ? shown : [...shown].sort((a, b) => sizes[b] - sizes[a]);
     const on = order.filter((i) => !off.has(i));
-    const hasShares = additive && on.every((i) => totals[i] >= 0);
-    const sum = on.reduce((all, i) => all + totals[i], 0);
+    const hasShares = additive && on.every((i) => sizes[i] >= 0);
+    const sum = on.reduce((all, i) => all + sizes[i], 0);
     this.#donutBox.hidden = !hasShares;
     this.#donutBox.parentElement.toggleAttribute("data-few", shown.length <= FEW);
-    if (hasShares) this.#drawDonut(on, totals, sum);
+    if (hasShares) this.#drawDonut(on, sizes, sum, hasTotals ? "in all" : "now");
     const nodes = order.map((i) => {
       const row = this.#rowOf(i);
-      const part = hasShares && !off.has(i) ? totals[i] / (sum || 1) : null;
-      row.fill(series[i], i, additive ? totals[i] : newest?.[i], part, !off.has(i));
+      const part = hasShares && !off.has(i) ? sizes[i] / (sum || 1) : null;
+      row.fill(series[i], i, value(i), part, !off.has(i));
       return row.node;
     });
     nodes.forEach((node, place) => {
@@ -77,7 +81,7 @@ export class Shares {
     return this.#rows.get(i);
   }
 
-  #drawDonut(order, totals, sum) {
+  #drawDonut(order, totals, sum, word) {
     const { series } = this.#history;
     const bySize = [...order].sort((a, b) => totals[b] - totals[a]);
     const whole = bySize.length <= MOST_SLICES ? bySize : bySize.slice(0, MOST_SLICES - 1);
@@ -98,10 +102,11 @@ export class Shares {
       slice.style.stroke = colour;
       from += part;
     });
+    setText(this.#word, word);
     setText(this.#total, shortNumber(sum));
     this.#total.style.fontSize = this.#total.textContent.length > 5 ? "16.5px" : "";
     const told = bySize.slice(0, MOST_SLICES).map((i) => `${label(series[i])} ${share(sum > 0 ? totals[i] / sum : 0)}`);
-    this.#donut.setAttribute("aria-label", `${number(sum)} in all. ${told.join(", ")}`);
+    this.#donut.setAttribute("aria-label", `${number(sum)} ${word}. ${told.join(", ")}`);
   }
 }
 

@@ -135,3 +135,13 @@ browserTest("the page keeps as many windows as the server gives it", async (t) =
   await page.keyboard.press("Home");
   assert.match(await page.getAttribute("#chart", "aria-valuetext"), /: a 1,399$/);
 });
+
+browserTest("windows that overlap have shares of the newest, and no totals", async (t) => {
+  const server = await serve(t, { series: named("a", "b"), page: { totals: false } }, [[5, 3], [6, 2]]);
+  const page = await open(t, server.url);
+  await status(page, /^Live$/);
+  assert.deepEqual(await figures(page), [["a", "6"], ["b", "2"], ["All", "8"]]);
+  assert.deepEqual(await ranking(page), [["a", "6", "75.0%"], ["b", "2", "25.0%"]]);
+  assert.equal(await page.textContent("#side-heading"), "Shares now");
+  assert.deepEqual([await page.textContent(".ring-total"), await page.textContent(".ring-word")], ["8", "now"]);
+});

@@ -73,6 +73,7 @@ async fn serve(listen: &str, rate: u64, seconds: u64) {
             chart: Chart::Line,
             window_ms: 60_000,
             additive: true,
+            totals: true,
         },
         legacy_keys: vec!["0".into(), "1".into()],
     };

@@ -196,6 +196,8 @@ impl Planner<'_> {
             partitions,
             one_worker: false,
             origins: Vec::new(),
+            made_of: Vec::new(),
+            with: None,
         };
         let (retry, delivery) = (draft.source.retry, draft.delivery.clone());
         self.drafts[before].nodes.push(node);

@@ -8,6 +8,7 @@ mod cut;
 mod describe;
 mod explain;
 mod keyed;
+mod meaning;
 mod narrow;
 mod only;
 mod plan;

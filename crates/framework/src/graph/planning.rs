@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::connections::Connections;
 use super::explain::{Delivery, promise};
+use super::meaning;
 use super::narrow;
 use super::only::{self, Others};
 use super::plan::{ChainPlan, OnError, Outputs, Plan};
@@ -276,6 +277,7 @@ impl<'a> Planner<'a> {
         let (topics, sharing) =
             topics::join(&self.drafts, others, self.connections, &mut self.problems, &mut self.warnings);
         self.problems.extend(self.drafts.iter().filter_map(Draft::too_many_windows));
+        meaning::tell(&mut self.drafts, &others.drafts, self.connections, &mut self.problems);
         self.problems.extend(self.names_of_logs.clashes(&self.drafts, &self.document.connections));
         if !self.problems.is_empty() {
             return Err(self.problems);

@@ -55,6 +55,11 @@ pub(super) struct DraftNode {
     pub(super) one_worker: bool,
     /// For each field that comes in the field of the source that it is, unchanged: see [`Given::origins`].
     pub(super) origins: Vec<Option<Arc<str>>>,
+    /// Of a transform, for each column that goes on the one that it is, unchanged:
+    /// see [`BoundTransform::origins`](crate::plugin::BoundTransform::origins).
+    pub(super) made_of: Vec<Option<usize>>,
+    /// Of a sink of the plugin's own, what stands in its `with:`.
+    pub(super) with: Option<crate::config::Node>,
 }
 
 /// Each field of a source is itself.
@@ -197,6 +202,8 @@ impl Planner<'_> {
                 partitions: None,
                 one_worker: step.repartition.as_ref().is_some_and(|node| node.value == Value::Bool(false)),
                 origins: first.origins.clone(),
+                made_of: bound.made_of,
+                with: is_sink.then(|| step.with.clone()),
             });
             let index = draft.nodes.len() - 1;
             self.attach(parents, index);
@@ -226,8 +233,9 @@ impl Planner<'_> {
         let output = Input { schema: bound.schema, given_by };
         let output = attempt.output(&first.input, &bound.reads, output);
         let origin = |column: Option<usize>| first.origins.get(column?)?.clone();
-        let origins = bound.origins.into_iter().map(origin).collect();
-        Bound { body: Some((NodeBody::Transform(bound.body, promised), bound.reads)), output, origins }
+        let origins = bound.origins.iter().copied().map(origin).collect();
+        let body = Some((NodeBody::Transform(bound.body, promised), bound.reads));
+        Bound { body, output, origins, made_of: bound.origins }
     }
 
     fn window(&mut self, plugin: &Plugin, step: &StepDecl, first: &Given) -> Bound {
@@ -289,7 +297,7 @@ impl Planner<'_> {
         // The names of a result are known whatever comes in, but not all types.
         let output = if first.input.is_vague() { output.untyped() } else { output };
         let body = Some((NodeBody::Window(Box::new(operator)), Reads::Only(reads)));
-        Bound { body, output, origins: Vec::new() }
+        Bound { body, output, origins: Vec::new(), made_of: Vec::new() }
     }
 
     /// Of a window whose plugin nobody knows the framework's own settings are checked, as far as they stand
@@ -303,7 +311,12 @@ impl Planner<'_> {
     }
 
     fn sink(&mut self, plugin: &Plugin, step: &StepDecl, first: &Given) -> Bound {
-        let mut output = Bound { body: None, output: first.input.clone(), origins: first.origins.clone() };
+        let mut output = Bound {
+            body: None,
+            output: first.input.clone(),
+            origins: first.origins.clone(),
+            made_of: Vec::new(),
+        };
         let Build::Sink(build) = plugin.build else { return output };
         let attempt =
             self.attempt(&first.input, &step.with, |input, context| build(&step.with, input, context));
@@ -343,12 +356,14 @@ struct Bound {
     output: Input,
     /// See [`Given::origins`].
     origins: Vec<Option<Arc<str>>>,
+    /// See [`DraftNode::made_of`].
+    made_of: Vec<Option<usize>>,
 }
 
 impl Bound {
     /// Nobody knows what comes out of it.
     fn nothing(given_by: String) -> Self {
-        Self { body: None, output: Input::unknown(given_by), origins: Vec::new() }
+        Self { body: None, output: Input::unknown(given_by), origins: Vec::new(), made_of: Vec::new() }
     }
 }
 

@@ -69,6 +69,13 @@ pub trait Aggregate: Send + Sync {
         false
     }
 
+    /// For each of [`fields`](Self::fields), true where the values of sets of rows that have no row in common add up to
+    /// the value of all of them: a count or a sum, but no mean and no number of distinct values. A page adds up such
+    /// columns alone.
+    fn adds(&self) -> Vec<bool> {
+        vec![false; self.fields().len()]
+    }
+
     /// The version of what [`AggregateState::save`] writes: raise it where that changes, and what an older version of the
     /// program wrote is refused by name in place of being read as something else.
     fn version(&self) -> u32 {
@@ -126,6 +133,36 @@ pub trait AggregateState: Send {
 
     /// For `merge` and `remove`, to reach the other state's own type.
     fn as_any(&self) -> &dyn Any;
+}
+
+/// What planning knows of rows that are results of windows: [`Sink::told`](super::Sink::told).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResultMeaning {
+    /// The columns that tell the rows of one window apart: it has one row for each of their values.
+    pub keys: Vec<String>,
+    /// Such columns, by their names in the window, that are not among the columns any more: a window may have several
+    /// rows of one value of `keys`.
+    pub lost_keys: Vec<String>,
+    /// The columns whose values add up over the keys of a window.
+    pub over_keys: Vec<String>,
+    /// Those whose values add up over windows as well: windows do not overlap.
+    pub over_windows: Vec<String>,
+}
+
+impl ResultMeaning {
+    /// The same for columns under other names, each before and now; those that are not among them are gone.
+    #[must_use]
+    pub fn renamed(self, names: &[(String, String)]) -> Self {
+        let now = |name: &String| names.iter().find(|(before, _)| before == name).map(|(_, now)| now.clone());
+        let all = |columns: &[String]| columns.iter().filter_map(now).collect();
+        let lost = self.keys.iter().filter(|key| now(key).is_none()).cloned();
+        Self {
+            keys: all(&self.keys),
+            lost_keys: self.lost_keys.iter().cloned().chain(lost).collect(),
+            over_keys: all(&self.over_keys),
+            over_windows: all(&self.over_windows),
+        }
+    }
 }
 
 /// What a closed window yields.

@@ -55,6 +55,10 @@ pub trait Fold: Default + Clone + Serialize + DeserializeOwned + Send + Sync + '
     /// True where [`remove`](Self::remove) does what it says.
     const REMOVES: bool = false;
 
+    /// True where the results of sets of values that have no row in common add up to the result of all of them:
+    /// [`Aggregate::adds`].
+    const ADDS: bool = false;
+
     /// Takes a value in. Nulls are left out before.
     fn add(&mut self, value: <Self::Value as Value>::Of<'_>);
 
@@ -238,6 +242,10 @@ impl<F: Fold> Aggregate for Folded<F> {
 
     fn removes(&self) -> bool {
         F::REMOVES
+    }
+
+    fn adds(&self) -> Vec<bool> {
+        vec![F::ADDS]
     }
 }
 

@@ -53,6 +53,12 @@ pub trait Decoder: Send {
         Vec::new()
     }
 
+    /// For each column that stands in a record under a name, the column and that name; none where records have no
+    /// names. With [`Encoder::record_names`] it tells which column of a reader is which of a writer.
+    fn record_names(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
     /// The headers that it wants records with, by name: [`Records::headers`].
     fn headers(&self) -> Vec<String> {
         Vec::new()
@@ -104,6 +110,11 @@ pub trait Encoder: Send {
     /// several workers, would count a part at each.
     fn keyed_by(&self) -> Option<&str> {
         None
+    }
+
+    /// For each column that it writes under a name, the column and that name; none where records have no names.
+    fn record_names(&self) -> Vec<(String, String)> {
+        Vec::new()
     }
 
     /// True where each record is of one row ([`RecordMap::OneEach`]), so that it can have headers of its own, or no value.

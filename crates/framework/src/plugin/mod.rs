@@ -20,7 +20,9 @@ mod sink;
 mod source;
 mod transform;
 
-pub use aggregate::{Aggregate, AggregateState, BoundWindow, Groups, Results, Rows, WindowPlugin};
+pub use aggregate::{
+    Aggregate, AggregateState, BoundWindow, Groups, ResultMeaning, Results, Rows, WindowPlugin,
+};
 pub use connection::ConnectionPlugin;
 pub use event_time::{EventTime, Stamper};
 pub use format::{Decoded, Decoder, Encoded, Encoder, FormatPlugin, FormatSpec, RecordMap, RowMap};

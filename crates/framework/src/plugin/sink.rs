@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::{BindContext, Capability, Encoder, Input, Reads, Rejects};
+use super::{BindContext, Capability, Encoder, Input, Reads, Rejects, ResultMeaning};
 use crate::batch::Batch;
 use crate::clock::Clock;
 use crate::config::{Problem, Retention};
@@ -53,6 +53,15 @@ pub trait Sink: Send {
 
     /// Called once at the end of the run, after the last flush; must return within two seconds.
     async fn close(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Called once while planning with what is known of the rows that come in; `None` where that is nothing, such as
+    /// of a topic that another program writes.
+    ///
+    /// # Errors
+    /// A [`Problem`] where the sink cannot show such rows; it stands among the other problems of the file.
+    fn told(&mut self, _meaning: Option<&ResultMeaning>) -> Result<(), Problem> {
         Ok(())
     }
 

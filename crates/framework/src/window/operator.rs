@@ -18,7 +18,7 @@ use super::tally::{Counts, Tally};
 use crate::batch::{Batch, Partition, Times};
 use crate::clock::Millis;
 use crate::config::Problem;
-use crate::plugin::{Aggregate, Input, Rejects};
+use crate::plugin::{Aggregate, Input, Rejects, ResultMeaning};
 use crate::time::{NextMove, Watermark, WindowGrid, Word};
 
 /// Whether a call has given all that was due.
@@ -301,6 +301,24 @@ impl WindowOperator {
     /// updates are given.
     pub fn output_schema(&self) -> SchemaRef {
         self.schema.clone()
+    }
+
+    /// What its results mean to somebody who adds them up; `None` where a key has several rows in a result.
+    pub fn meaning(&self) -> Option<ResultMeaning> {
+        if !self.aggregate.one_row_per_key() {
+            return None;
+        }
+        let keys = match self.settings.key.as_slice() {
+            [_] => vec!["key".to_owned()],
+            several => several.to_vec(),
+        };
+        let fields = self.aggregate.fields();
+        let adds = self.aggregate.adds();
+        let columns = fields.iter().zip(adds).filter(|(_, adds)| *adds);
+        let over_keys: Vec<String> = columns.map(|(field, _)| field.name().clone()).collect();
+        let overlaps = matches!(self.settings.shape, Shape::Grid(grid) if grid.slide() < grid.size());
+        let over_windows = if overlaps { Vec::new() } else { over_keys.clone() };
+        Some(ResultMeaning { keys, lost_keys: Vec::new(), over_keys, over_windows })
     }
 
     /// Rows of `partition` will come; `restored` is what was committed for it.

@@ -107,13 +107,20 @@ impl FormatPlugin for Pairs {
                 "say so on both sides: `encode: {{ pairs: {{ count: {name}, type: {kind} }} }}`, and `format: {{ pairs: {{ type: {kind} }} }}` where it is read"
             )));
         }
-        Ok(Box::new(PairsEncoder { keys, counts, reads: Reads::Only(vec![self.key, self.count]) }))
+        let names = pair_names(&self.key, &self.count);
+        Ok(Box::new(PairsEncoder { keys, counts, names, reads: Reads::Only(vec![self.key, self.count]) }))
     }
+}
+
+/// The names that the two columns have for whoever compares a writer with a reader: both may call them anything.
+fn pair_names(key: &str, count: &str) -> Vec<(String, String)> {
+    vec![(key.to_owned(), "key".to_owned()), (count.to_owned(), "count".to_owned())]
 }
 
 struct PairsEncoder {
     keys: usize,
     counts: usize,
+    names: Vec<(String, String)>,
     reads: Reads,
 }
 
@@ -124,6 +131,11 @@ impl Encoder for PairsEncoder {
 
     fn writes_single_rows(&self) -> bool {
         false
+    }
+
+    /// A pair has a key and a count, whatever the columns are called.
+    fn record_names(&self) -> Vec<(String, String)> {
+        self.names.clone()
     }
 
     fn encode(&mut self, batch: &Batch, rejects: &mut Rejects) -> Result<Encoded> {
@@ -194,6 +206,11 @@ struct PairsDecoder {
 impl Decoder for PairsDecoder {
     fn schema(&self) -> SchemaRef {
         self.schema.clone()
+    }
+
+    fn record_names(&self) -> Vec<(String, String)> {
+        let [key, count] = self.schema.fields().as_ref() else { return Vec::new() };
+        pair_names(key.name(), count.name())
     }
 
     fn decode(&mut self, records: &Records, rejects: &mut Rejects) -> Result<Decoded> {

@@ -243,6 +243,10 @@ impl Decoder for RecordDecoder {
         other
     }
 
+    fn record_names(&self) -> Vec<(String, String)> {
+        self.values.record_names()
+    }
+
     fn headers(&self) -> Vec<String> {
         Self::headers(self)
     }

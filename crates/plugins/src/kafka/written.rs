@@ -106,6 +106,10 @@ impl Encoder for RecordEncoder {
         self.values.keyed_by()
     }
 
+    fn record_names(&self) -> Vec<(String, String)> {
+        self.values.record_names()
+    }
+
     fn encode(&mut self, batch: &Batch, rejects: &mut Rejects) -> Result<Encoded> {
         let mut encoded = self.values.encode(batch, rejects)?;
         if encoded.rows != RecordMap::OneEach {

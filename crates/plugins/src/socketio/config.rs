@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use pipectl_framework::config::{DurationText, Secret};
 use pipectl_framework::plugin::{BindContext, Problem};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::assets::{Assets, DEFAULT_PAGE};
 use super::guard::Guard;
@@ -33,9 +33,11 @@ pub struct SocketIoSink {
     /// The folder of the page, from the folder of the pipeline file; or the name of one in the program. Default: dashboards/gender,
     /// which draws whatever keys it is given.
     pub page: Option<String>,
-    /// The column with the key. Default: key.
-    #[serde(default = "default_key")]
-    pub key: String,
+    /// The column with the key of a line, or a list of columns: `key: [province, gender]` makes a line of each pair.
+    /// `[]` where a window has one row. Default: key; and none where the window before it counts without one.
+    #[serde(default, deserialize_with = "keys")]
+    #[schemars(with = "Option<Keys>")]
+    pub key: Option<Vec<String>>,
     /// The column with the number. Default: count.
     #[serde(default = "default_value")]
     pub value: String,
@@ -50,9 +52,10 @@ pub struct SocketIoSink {
     /// How values are drawn: `line`, `bars`, `stacked`, or `share` (stacked to 100 %). Default: line.
     #[serde(default)]
     pub chart: Chart,
-    /// False where adding values up means nothing (a rate, a mean): the page then shows no totals and no shares. Default: true.
-    #[serde(default = "yes")]
-    pub additive: bool,
+    /// Whether adding values up means something, so that the page may show totals and shares. Default: what is known
+    /// of the window: counts and sums add up, over windows that do not overlap; and false where another program
+    /// writes the topic.
+    pub additive: Option<bool>,
     /// What people read for a key, such as `{ "0": Women }`. These keys come first on the page, in this order.
     #[serde(default)]
     #[schemars(with = "std::collections::BTreeMap<String, String>")]
@@ -115,17 +118,26 @@ pub struct Legacy {
 fn default_listen() -> String {
     "127.0.0.1:5000".into()
 }
-fn default_key() -> String {
-    "key".into()
+/// One column, or a list.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected the name of a field, or a list of such names")]
+enum Keys {
+    One(String),
+    Several(Vec<String>),
 }
+
+fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    Ok(Some(match Keys::deserialize(deserializer)? {
+        Keys::One(column) => vec![column],
+        Keys::Several(columns) => columns,
+    }))
+}
+
 fn default_value() -> String {
     "count".into()
 }
 fn default_title() -> String {
     "Live".into()
-}
-fn yes() -> bool {
-    true
 }
 fn default_max_series() -> usize {
     100
@@ -187,7 +199,8 @@ impl SocketIoSink {
                 unit: self.unit,
                 chart: self.chart,
                 window_ms: self.window.millis(),
-                additive: self.additive,
+                additive: self.additive.unwrap_or(false),
+                totals: self.additive.unwrap_or(false),
             },
             legacy_keys: self.legacy.map(|legacy| legacy.keys).unwrap_or_default(),
         };

@@ -23,6 +23,7 @@ fn hub(history: usize) -> Hub {
                 chart: Chart::Line,
                 window_ms: 1,
                 additive: true,
+                totals: true,
             },
             legacy_keys: vec!["0".into(), "1".into()],
         },
@@ -240,7 +241,7 @@ fn hello_has_the_shape_of_the_contract() {
                 {"seq": 2, "t": 1_700_000_001_999_i64, "v": [7, null]},
             ],
             "age_ms": 140, "totals": [12, 2.5],
-            "page": {"title": "T", "unit": "", "chart": "line", "window_ms": 1, "additive": true},
+            "page": {"title": "T", "unit": "", "chart": "line", "window_ms": 1, "additive": true, "totals": true},
         })
     );
 }

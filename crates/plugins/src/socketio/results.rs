@@ -12,9 +12,12 @@ use pipectl_framework::plugin::{Batch, Input, Problem};
 pub const WINDOW_END: &str = "window_end";
 
 /// The columns of the input that the sink looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
-    key: usize,
+    /// Several make one key together; with none all rows are of one line.
+    keys: Vec<usize>,
+    /// The name of the only line.
+    name: String,
     value: usize,
     window_end: Option<usize>,
 }
@@ -24,15 +27,23 @@ impl Columns {
     ///
     /// # Errors
     /// Where a column is missing or of another type.
-    pub fn find(input: &Input, key: &str, value: &str) -> Result<Self, Problem> {
+    pub fn find(input: &Input, keys: &[String], value: &str) -> Result<Self, Problem> {
         let window_end = input.schema.index_of(WINDOW_END).ok().filter(|index| {
             let of = input.schema.field(*index).data_type();
             matches!(of, DataType::Int64 | DataType::Timestamp(TimeUnit::Millisecond, _))
         });
         Ok(Self {
-            key: input.text_column("key", key).map_err(|problem| {
-                problem.help("`key: FIELD` names the field of the lines; where it is not said, that is `key`")
-            })?,
+            keys: keys
+                .iter()
+                .map(|key| {
+                    input.text_column("key", key).map_err(|problem| {
+                        problem.help(
+                            "`key: FIELD` names the field of the lines; where it is not said, that is `key`",
+                        )
+                    })
+                })
+                .collect::<Result<_, _>>()?,
+            name: value.to_owned(),
             value: input.number_column("value", value).map_err(|problem| {
                 problem.help(
                     "`value: FIELD` names the field of the numbers; where it is not said, that is `count`",
@@ -44,8 +55,8 @@ impl Columns {
 
     /// The results in a batch, in its order: stretches of rows of one window, each with the window's event time (its
     /// last millisecond). Without a column that tells the window, rows with the same event time are of one.
-    pub fn results(self, batch: &Batch) -> Vec<(i64, Rows)> {
-        let Some(keys) = batch.column(self.key).as_string_opt::<i32>() else { return Vec::new() };
+    pub fn results(&self, batch: &Batch) -> Vec<(i64, Rows)> {
+        let Some(keys) = self.keys(batch) else { return Vec::new() };
         let Some(values) = Values::of(batch.column(self.value)) else { return Vec::new() };
         let ends = self.window_end.map(|index| batch.column(index));
         let time = |row: usize| match ends.and_then(|ends| integer(ends, row)) {
@@ -62,6 +73,28 @@ impl Columns {
             }
         }
         results
+    }
+}
+
+/// What stands between the parts of a key of several columns.
+const BETWEEN: &str = " / ";
+
+impl Columns {
+    /// The key of each row.
+    fn keys(&self, batch: &Batch) -> Option<StringArray> {
+        let columns: Option<Vec<&StringArray>> =
+            self.keys.iter().map(|index| batch.column(*index).as_string_opt::<i32>()).collect();
+        Some(match columns?.as_slice() {
+            [] => StringArray::from_iter_values(std::iter::repeat_n(&self.name, batch.rows())),
+            [only] => (*only).clone(),
+            several => {
+                let part = |column: &&StringArray, row| {
+                    if column.is_valid(row) { column.value(row).to_owned() } else { String::new() }
+                };
+                let key = |row| several.iter().map(|c| part(c, row)).collect::<Vec<_>>().join(BETWEEN);
+                (0..batch.rows()).map(|row| Some(key(row))).collect()
+            }
+        })
     }
 }
 
@@ -153,7 +186,7 @@ mod tests {
         let counts: ArrayRef = Arc::new(Int64Array::from(vec![Some(5), Some(7), None, Some(1)]));
         let keys = keys(&[Some("0"), Some("1"), Some("0"), None]);
         let (input, batch) = batch(vec![("key", keys), ("count", counts)], vec![999, 999, 1999, 999]);
-        let results = Columns::find(&input, "key", "count").unwrap().results(&batch);
+        let results = Columns::find(&input, &["key".to_owned()], "count").unwrap().results(&batch);
         assert_eq!(
             found(&results),
             [
@@ -174,7 +207,7 @@ mod tests {
         ] {
             let columns = vec![("key", names.clone()), ("share", shares.clone()), (WINDOW_END, ends)];
             let (input, batch) = batch(columns, vec![1, 2, 3]);
-            let results = Columns::find(&input, "key", "share").unwrap().results(&batch);
+            let results = Columns::find(&input, &["key".to_owned()], "share").unwrap().results(&batch);
             assert_eq!(
                 found(&results),
                 [(999, vec![("a", Some(0.5)), ("b", Some(0.25))]), (3, vec![("a", Some(1.0))])]
@@ -185,9 +218,9 @@ mod tests {
     #[test]
     fn a_missing_column_is_named() {
         let (input, _) = batch(vec![("key", keys(&[])), ("total", keys(&[]))], vec![]);
-        let problem = Columns::find(&input, "key", "count").unwrap_err();
+        let problem = Columns::find(&input, &["key".to_owned()], "count").unwrap_err();
         assert_eq!((problem.path.as_str(), problem.message.as_str()), ("value", "unknown field `count`"));
-        let problem = Columns::find(&input, "key", "total").unwrap_err();
+        let problem = Columns::find(&input, &["key".to_owned()], "total").unwrap_err();
         assert_eq!(problem.message, "field `total` is not a number");
     }
 }

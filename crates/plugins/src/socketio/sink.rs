@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use pipectl_framework::error::Result;
 use pipectl_framework::plugin::{
-    Batch, BindContext, BoundSink, Capability, Input, Problem, Reads, Sink, SinkBody, SinkContext, SinkPlugin,
+    Batch, BindContext, BoundSink, Capability, Input, Problem, Reads, ResultMeaning, Sink, SinkBody,
+    SinkContext, SinkPlugin,
 };
 use pipectl_framework::register;
 
@@ -11,6 +12,9 @@ use super::config::SocketIoSink;
 use super::hub::HubConfig;
 use super::results::{Columns, WINDOW_END};
 use super::server::{Server, ServerConfig};
+
+/// The column of the keys where the file names none.
+const DEFAULT_KEY: &str = "key";
 
 register!(sink: SocketIoSink);
 
@@ -29,15 +33,36 @@ impl SinkPlugin for SocketIoSink {
     const CAPABILITIES: &'static [Capability] = &[Capability::Idempotent, Capability::PerInstance];
 
     fn bind(self, input: &Input, context: &BindContext<'_>) -> Result<BoundSink, Problem> {
-        let columns = Columns::find(input, &self.key, &self.value)?;
-        let mut read = vec![self.key.clone(), self.value.clone()];
+        let (key, value, additive) = (self.key.clone(), self.value.clone(), self.additive);
+        let default = vec![DEFAULT_KEY.to_owned()];
+        let found = Columns::find(input, key.as_ref().unwrap_or(&default), &value);
+        // Without the column `key` there may be one line: that is known once it is known what is counted.
+        let (columns, without_key) = match found {
+            Err(problem) if key.is_none() && problem.path == "key" => match Columns::find(input, &[], &value)
+            {
+                Ok(columns) => (columns, Some(problem)),
+                Err(_) => return Err(problem),
+            },
+            found => (found?, None),
+        };
+        let keys = if without_key.is_some() { Vec::new() } else { key.unwrap_or(default) };
+        let mut read = [keys.clone(), vec![value.clone()]].concat();
         if input.schema.index_of(WINDOW_END).is_ok() {
             read.push(WINDOW_END.into());
         }
         let (server, hub) = self.resolve(context)?;
         Ok(BoundSink {
             reads: Reads::Only(read),
-            body: SinkBody::Custom(Box::new(Page { columns, server, hub, up: None })),
+            body: SinkBody::Custom(Box::new(Page {
+                columns,
+                keys,
+                value,
+                without_key,
+                additive,
+                server,
+                hub,
+                up: None,
+            })),
         })
     }
 }
@@ -45,6 +70,14 @@ impl SinkPlugin for SocketIoSink {
 /// Results to the page.
 struct Page {
     columns: Columns,
+    /// The names of the columns that make a line.
+    keys: Vec<String>,
+    /// The name of the column with the numbers.
+    value: String,
+    /// What is wrong where nobody says that a window has one row.
+    without_key: Option<Problem>,
+    /// What the file says of adding up.
+    additive: Option<bool>,
     server: ServerConfig,
     hub: HubConfig,
     up: Option<Server>,
@@ -58,6 +91,40 @@ impl Sink for Page {
             let figures = std::sync::Arc::clone(&context.figures);
             self.up = Some(Server::start(self.server.clone(), self.hub.clone(), figures).await?);
         }
+        Ok(())
+    }
+
+    fn told(&mut self, meaning: Option<&ResultMeaning>) -> Result<(), Problem> {
+        let Some(meaning) = meaning else {
+            return self.without_key.take().map_or(Ok(()), Err);
+        };
+        let apart = |key: &&String| !self.keys.contains(key);
+        let missing: Vec<&String> = meaning.keys.iter().filter(apart).collect();
+        let name = |names: &[&String]| {
+            names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ")
+        };
+        if let Some(lost) = meaning.lost_keys.first() {
+            return Err(Problem::new(
+                "key",
+                format!("a window has several rows for each line: one for each `{lost}`"),
+            )
+            .label(format!("`{lost}` is left out before"))
+            .help(format!("let `{lost}` come here, and name it: `key: [...]`; or count without it")));
+        }
+        if !missing.is_empty() {
+            let all: Vec<&str> = meaning.keys.iter().map(String::as_str).collect();
+            return Err(Problem::new(
+                "key",
+                format!("a window has several rows for each line: one for each {}", name(&missing)),
+            )
+            .help(format!("make a line of each: `key: [{}]`; or count by fewer fields", all.join(", "))));
+        }
+        let page = &mut self.hub.page;
+        let (over_keys, over_windows) =
+            (meaning.over_keys.contains(&self.value), meaning.over_windows.contains(&self.value));
+        page.additive = self.additive.unwrap_or(over_keys);
+        // Windows that overlap count a row several times, whatever the file says of the values.
+        page.totals = page.additive && (over_windows || !over_keys);
         Ok(())
     }
 

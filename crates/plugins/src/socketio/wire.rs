@@ -125,8 +125,10 @@ pub struct Page {
     pub chart: Chart,
     /// The time that the chart shows, in milliseconds.
     pub window_ms: i64,
-    /// False where adding values up means nothing (a rate, a mean).
+    /// False where adding up the values of one window means nothing (a rate, a mean).
     pub additive: bool,
+    /// False where adding up the values of several windows means nothing: they overlap, or are not additive.
+    pub totals: bool,
 }
 
 fn shared<S: Serializer>(point: &Arc<Point>, serializer: S) -> Result<S::Ok, S::Error> {

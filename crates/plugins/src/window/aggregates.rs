@@ -104,6 +104,10 @@ impl Aggregate for Several {
         self.0.iter().all(|part| part.only_counts())
     }
 
+    fn adds(&self) -> Vec<bool> {
+        self.0.iter().flat_map(|part| part.adds()).collect()
+    }
+
     fn version(&self) -> u32 {
         self.0.iter().fold(0, |all, part| all.wrapping_mul(31).wrapping_add(part.version()))
     }

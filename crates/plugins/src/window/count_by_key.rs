@@ -78,6 +78,10 @@ impl Aggregate for Count {
     fn only_counts(&self) -> bool {
         true
     }
+
+    fn adds(&self) -> Vec<bool> {
+        vec![true]
+    }
 }
 
 struct NoState;

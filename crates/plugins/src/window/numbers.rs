@@ -108,6 +108,7 @@ impl Fold for IntegerSum {
     type Value = i64;
     type Output = i64;
     const REMOVES: bool = true;
+    const ADDS: bool = true;
 
     fn add(&mut self, x: i64) {
         self.0 += i128::from(x);
@@ -140,6 +141,7 @@ impl Fold for FloatSum {
     type Value = f64;
     type Output = f64;
     const REMOVES: bool = true;
+    const ADDS: bool = true;
 
     fn add(&mut self, x: f64) {
         self.0.add(x);

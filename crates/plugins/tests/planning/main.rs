@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod keyed;
+mod meaning;
 mod mistakes;
 mod only;
 

@@ -39,6 +39,7 @@ pub(crate) fn hub_config() -> HubConfig {
             chart: Chart::Line,
             window_ms: 300_000,
             additive: true,
+            totals: true,
         },
         legacy_keys: vec!["0".into(), "1".into()],
     }

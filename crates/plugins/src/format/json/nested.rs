@@ -307,6 +307,11 @@ impl Decoder for NestedDecoder {
         self.elsewhere.clone()
     }
 
+    fn record_names(&self) -> Vec<(String, String)> {
+        let names = self.schema.fields().iter().map(|field| field.name().clone());
+        names.filter(|name| !self.elsewhere.contains(name)).map(|name| (name.clone(), name)).collect()
+    }
+
     fn decode(&mut self, records: &Records, rejects: &mut Rejects) -> Result<Decoded> {
         let mut columns: Vec<Column> =
             self.fields.iter().map(|field| Column::new(field.field_type, records.len())).collect();

@@ -112,6 +112,11 @@ impl Decoder for JsonDecoder {
         self.schema.clone()
     }
 
+    fn record_names(&self) -> Vec<(String, String)> {
+        let names = self.schema.fields().iter().map(|field| field.name().clone());
+        names.map(|name| (name.clone(), name)).collect()
+    }
+
     fn decode(&mut self, records: &Records, rejects: &mut Rejects) -> Result<Decoded> {
         let mut columns: Vec<Column> =
             self.fields.iter().map(|(_, t)| Column::new(*t, records.len())).collect();

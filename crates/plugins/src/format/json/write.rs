@@ -224,6 +224,10 @@ impl Encoder for JsonEncoder {
         self.writer.columns.iter().any(|c| c.name == key.name).then_some(key.name.as_str())
     }
 
+    fn record_names(&self) -> Vec<(String, String)> {
+        self.writer.columns.iter().map(|column| (column.name.clone(), column.name.clone())).collect()
+    }
+
     fn encode(&mut self, batch: &Batch, rejects: &mut Rejects) -> Result<Encoded> {
         let mut values = TextColumn::with_capacity(batch.rows(), batch.rows() * 64);
         let mut kept = Vec::new();

@@ -1,0 +1,169 @@
+//! What a sink is told of the rows that come in to it: which columns tell them apart, and which values add up.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use pipectl_framework::plugin::{
+    Batch, BindContext, BoundSink, Input, Problem, Result, ResultMeaning, Sink, SinkContext, SinkPlugin,
+};
+use pipectl_framework::register;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{KAFKA, planned};
+
+/// What each sink was told, by the name that its file gives it.
+static TOLD: Mutex<BTreeMap<String, Option<ResultMeaning>>> = Mutex::new(BTreeMap::new());
+
+/// Keeps what it is told.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Ear {
+    name: String,
+}
+
+register!(sink: Ear);
+
+impl SinkPlugin for Ear {
+    const NAME: &'static str = "ear";
+    const SUMMARY: &'static str = "keeps what it is told";
+    const EXAMPLE: &'static str = "- sink: ear\n  with: { name: a }\n";
+
+    fn bind(self, _: &Input, _: &BindContext<'_>) -> Result<BoundSink, Problem> {
+        Ok(BoundSink::custom(self))
+    }
+}
+
+#[async_trait]
+impl Sink for Ear {
+    fn told(&mut self, meaning: Option<&ResultMeaning>) -> Result<(), Problem> {
+        let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+        told.insert(self.name.clone(), meaning.cloned());
+        Ok(())
+    }
+
+    async fn open(&mut self, _: &SinkContext) -> Result<()> {
+        Ok(())
+    }
+
+    async fn write(&mut self, _: &Batch) -> Result<()> {
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What a sink behind these steps is told; `steps` stand behind a CSV file of the fields k, g and v.
+fn told(name: &str, steps: &str, more: &str) -> Option<ResultMeaning> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("rows.csv"), "k,g,v\na,b,1\n").unwrap();
+    let rows = folder.path().join("rows.csv");
+    let yaml = format!(
+        "  counts:
+    - source: csv
+      with: {{ path: {} }}
+    - transform: cast
+      with: {{ fields: {{ v: integer }} }}
+{steps}{more}",
+        rows.display()
+    )
+    .replace("EAR", &format!("    - sink: ear\n      with: {{ name: {name} }}\n"));
+    if let Err(problems) = planned(KAFKA, &yaml, &[]) {
+        panic!("{yaml}\n{problems}");
+    }
+    TOLD.lock().unwrap_or_else(PoisonError::into_inner).remove(name).expect("it was told")
+}
+
+fn meaning(keys: &[&str], lost: &[&str], over_keys: &[&str], over_windows: &[&str]) -> Option<ResultMeaning> {
+    let all = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    Some(ResultMeaning {
+        keys: all(keys),
+        lost_keys: all(lost),
+        over_keys: all(over_keys),
+        over_windows: all(over_windows),
+    })
+}
+
+fn window(kind: &str, with: &str) -> String {
+    format!("    - window: {kind}\n      with: {{ {with} }}\nEAR")
+}
+
+#[test]
+fn what_adds_up_depends_on_the_aggregate_and_on_whether_windows_overlap() {
+    let count: &[&str] = &["count"];
+    for (kind, with, expected) in [
+        ("count-by-key", "key: k, size: 1s", meaning(&["key"], &[], count, count)),
+        ("count-by-key", "key: k, gap: 1s", meaning(&["key"], &[], count, count)),
+        ("count-by-key", "key: k, size: 1s, lateness: 1m", meaning(&["key"], &[], count, count)),
+        ("count-by-key", "key: k, size: 10s, emit: updates", meaning(&["key"], &[], count, count)),
+        ("count-by-key", "key: k, size: 10s, slide: 1s", meaning(&["key"], &[], count, &[])),
+        ("count", "key: [k, g], size: 1s", meaning(&["k", "g"], &[], count, count)),
+        ("count", "size: 1s", meaning(&[], &[], count, count)),
+        ("sum", "key: k, size: 1s, field: v, as: total", meaning(&["key"], &[], &["total"], &["total"])),
+        ("avg", "key: k, size: 1s, field: v, as: mean", meaning(&["key"], &[], &[], &[])),
+        ("max", "key: k, size: 1s, field: v, as: most", meaning(&["key"], &[], &[], &[])),
+        ("count-distinct", "key: k, size: 1s, field: g", meaning(&["key"], &[], &[], &[])),
+        (
+            "aggregates",
+            "key: k, size: 1s, columns: { n: count, s: { sum: { field: v } }, a: { avg: { field: v } } }",
+            meaning(&["key"], &[], &["n", "s"], &["n", "s"]),
+        ),
+        ("top-k", "size: 1s, field: k, k: 3", None),
+    ] {
+        assert_eq!(told("windows", &window(kind, with), ""), expected, "{kind} {with}");
+    }
+    assert_eq!(told("windows", "EAR", ""), None, "rows are no results");
+}
+
+#[test]
+fn it_goes_through_transforms_under_their_names() {
+    let both = "    - window: count\n      with: { key: [k, g], size: 1s }\n";
+    let behind = |steps: &str| told("transforms", &format!("{both}{steps}EAR"), "");
+    let select = |what: &str| format!("    - transform: select\n      with: {{ {what} }}\n");
+    let renamed = select("fields: [g, k, count], rename: { k: place, count: n }");
+    assert_eq!(behind(&renamed), meaning(&["place", "g"], &[], &["n"], &["n"]));
+    let lost = select("fields: [k, count]");
+    assert_eq!(behind(&lost), meaning(&["k"], &["g"], &["count"], &["count"]));
+    // Of one value of `g` there is one row for each `k`.
+    let filter = "    - transform: filter\n      with: { field: g, in: [b] }\n";
+    assert_eq!(behind(&format!("{filter}{lost}")), meaning(&["k"], &[], &["count"], &["count"]));
+    // What is made of a value is not that value.
+    let cast = "    - transform: cast\n      with: { fields: { count: number } }\n";
+    assert_eq!(behind(cast), meaning(&["k", "g"], &[], &[], &[]));
+}
+
+#[test]
+fn it_goes_through_topics_of_the_file_and_no_further() {
+    let write = |encode: &str| {
+        format!(
+            "{}    - sink: kafka\n      with: {{ topic: results{encode} }}\n",
+            window("count-by-key", "key: k, size: 1s")
+        )
+    };
+    let read = |format: &str| {
+        format!("  page:\n    - source: kafka\n      with: {{ topic: results, format: {format} }}\nEAR")
+    };
+    let through =
+        |encode: &str, format: &str| told("topics", &write(encode).replace("EAR", ""), &read(format));
+    let json = "{ json: { fields: { key: text, count: integer } } }";
+    let pairs = "{ pairs: { key: who, count: n } }";
+    let count: &[&str] = &["count"];
+    assert_eq!(through("", json), meaning(&["key"], &[], count, count));
+    assert_eq!(through(", encode: pairs", pairs), meaning(&["who"], &[], &["n"], &["n"]));
+    let nested = "{ json: { fields: { key: text, n: { type: integer, path: '$.count' } } } }";
+    assert_eq!(through("", nested), meaning(&["key"], &[], &[], &[]));
+    let other = read(json).replace("topic: results", "topic: others");
+    assert_eq!(told("topics", "    - sink: stdout\n", &other), None);
+    // Two chains that write it and do not mean the same.
+    let second = "  means:
+    - from: counts.cast
+    - window: avg
+      with: { key: k, size: 1s, field: v, as: count }
+    - sink: kafka
+      with: { topic: results }
+";
+    assert_eq!(told("topics", &write("").replace("EAR", ""), &format!("{second}{}", read(json))), None);
+}
