@@ -90,6 +90,8 @@ export class History {
 
   /** Puts a point in its place. One of the same time is the same window: its values change key by key. */
   #put({ t, v }) {
+    // Of a window that has left, nobody here knows what is counted already.
+    if (this.times.length >= this.#limit && t < this.times[0]) return;
     let at = this.firstFrom(t);
     if (this.times[at] !== t) {
       this.#median = null;

@@ -108,6 +108,14 @@ test("time without points is a gap from one and a half intervals on; a silent se
   }
 });
 
+test("a window that has left the history is not counted again", () => {
+  const history = new History();
+  history.hello(hello({ series: GENDERS.slice(0, 1) }));
+  for (let seq = 1; seq <= 601; seq += 1) history.point({ seq, t: seq * 1000, v: [1] });
+  history.point({ seq: 602, t: 1000, v: [1] });
+  assert.deepEqual([history.totals[0], history.times.length, history.times[0]], [601, 600, 2000]);
+});
+
 test("the history is bounded, and the newest stay", () => {
   const history = new History();
   history.hello(hello());

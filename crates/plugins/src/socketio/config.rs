@@ -70,7 +70,8 @@ pub struct SocketIoSink {
     /// Keys that come first on the page, in this order, before those of `labels`.
     #[serde(default)]
     pub order: Vec<String>,
-    /// How many keys the page takes; the values of further ones are counted and not shown. Default: 100; at most 1000.
+    /// How many keys have a line of their own; further ones are one line more, which is their sum where values add up.
+    /// Default: 100; at most 1000.
     #[serde(default = "default_max_series")]
     pub max_series: usize,
     /// The time that the chart shows. Default: 5m.

@@ -1,10 +1,11 @@
 //! What the page knows: the history of results, their numbers, their totals. Pure; the server emits what it returns.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::series::{SeriesConfig, SeriesList};
+use super::series::{Place, SeriesConfig, SeriesList};
+use super::totals::Totals;
 use super::wire::{Hello, Number, PROTO, Page, Point, PointMessage, Series};
 
 /// What the configuration says of the history and the page.
@@ -44,6 +45,20 @@ impl LastValues {
     }
 }
 
+/// The values of keys without a line of their own, in one window.
+type Other = BTreeMap<u32, Number>;
+
+/// So many of these are kept.
+const MOST_OTHER_VALUES: usize = 1_000_000;
+
+/// Lays `values` over those of the same window that came before.
+pub(super) fn lay_over(values: &mut Vec<Option<Number>>, before: &[Option<Number>]) {
+    values.resize(values.len().max(before.len()), None);
+    for (value, before) in values.iter_mut().zip(before) {
+        *value = value.or(*before);
+    }
+}
+
 /// What a result is to be told to the clients.
 #[derive(Debug, Default)]
 pub struct Published {
@@ -57,16 +72,25 @@ pub struct Published {
 ///
 /// A result that comes again for a window in the history (the keys of another worker, a correction, a record that
 /// was read twice) is laid over the one that is there, key by key. If that changes anything, the merged point gets a new
-/// number and takes the place of the old one; if not, nothing is told. So every window stands in the history once.
+/// number and takes the place of the old one; if not, nothing is told. So every window stands in the history once. The
+/// history holds the windows of the greatest times; one that is older than all of them is only counted in the totals.
 #[derive(Debug)]
 pub struct Hub {
     epoch: String,
     config: HubConfig,
     series: SeriesList,
     points: VecDeque<Arc<Point>>,
+    /// The times of `points`.
+    times: BTreeSet<i64>,
     last_seq: u64,
     newest_t: i64,
-    totals: Vec<Number>,
+    totals: Totals,
+    /// The values of keys without a line of their own, by the time of their window: one that comes again takes the place of
+    /// its own earlier value in their sum.
+    others: BTreeMap<i64, Other>,
+    others_held: usize,
+    /// The greatest time of a window that is no longer in `others`.
+    others_dropped: Option<i64>,
     stored_at: Option<Duration>,
     legacy: LastValues,
 }
@@ -82,9 +106,13 @@ impl Hub {
             epoch: epoch.into(),
             series: SeriesList::new(config.series.clone()),
             points: VecDeque::with_capacity(config.history.min(4096)),
+            times: BTreeSet::new(),
             last_seq: 0,
             newest_t: i64::MIN,
-            totals: Vec::new(),
+            totals: Totals::default(),
+            others: BTreeMap::new(),
+            others_held: 0,
+            others_dropped: None,
             stored_at: None,
             legacy,
             config,
@@ -100,24 +128,29 @@ impl Hub {
         rows: impl IntoIterator<Item = (&'a str, Option<f64>)>,
         now: Duration,
     ) -> Published {
-        let known = self.series.list().len();
-        let mut values = vec![None; known];
+        let revision = self.series.revision();
+        let mut values = vec![None; self.series.list().len()];
+        let mut other = Other::new();
         for (key, value) in rows {
             let value = value.filter(|v| v.is_finite()).map(Number);
             if let Some(value) = value {
                 self.legacy.set(key, value);
             }
-            let Some(index) = self.series.index_of(key) else { continue };
-            if index >= values.len() {
-                values.resize(index + 1, None);
-            }
-            if value.is_some() {
-                values[index] = value;
+            match (self.series.place(key), value) {
+                (Place::Line(index), Some(_)) => {
+                    values.resize(values.len().max(index + 1), None);
+                    values[index] = value;
+                }
+                (Place::Other(id), Some(value)) => {
+                    other.insert(id, value);
+                }
+                _ => {}
             }
         }
-        let grew = self.series.list().len() > known;
+        values.resize(self.series.list().len(), None);
+        let grew = self.series.revision() != revision;
         let point = self
-            .store(t, values, now, grew)
+            .store(t, values, other, now, grew)
             .map(|point| PointMessage { point, series: grew.then(|| self.series.list().to_vec()) });
         Published { point, legacy: self.legacy.text() }
     }
@@ -126,43 +159,72 @@ impl Hub {
         &mut self,
         t: i64,
         mut values: Vec<Option<Number>>,
+        other: Other,
         now: Duration,
         grew: bool,
     ) -> Option<Arc<Point>> {
         // Most results are newer than all before; only others can have come before.
         let same = (t <= self.newest_t).then(|| self.points.iter().rposition(|p| p.t == t)).flatten();
+        self.sum_other(t, other, same.is_none(), &mut values);
+        let full = self.points.len() >= self.config.history.max(1);
+        if same.is_none() && full && self.times.first().is_some_and(|oldest| t < *oldest) {
+            self.totals.correct(t, values);
+            return None;
+        }
         if let Some(index) = same {
             let old = &self.points[index].v;
-            values.resize(values.len().max(old.len()), None);
-            for (value, before) in values.iter_mut().zip(old) {
-                *value = value.or(*before);
-            }
+            lay_over(&mut values, old);
             let unchanged = values.iter().enumerate().all(|(i, v)| *v == old.get(i).copied().flatten());
             if unchanged && !grew {
                 return None;
             }
             if let Some(replaced) = self.points.remove(index) {
-                self.add_to_totals(&replaced.v, -1.0);
+                self.totals.remove(&replaced.v);
             }
         }
-        self.add_to_totals(&values, 1.0);
+        self.totals.add(&values);
         self.last_seq += 1;
         self.newest_t = self.newest_t.max(t);
         self.stored_at = Some(now);
         let point = Arc::new(Point { seq: self.last_seq, t, v: values });
         while self.points.len() >= self.config.history.max(1) {
-            self.points.pop_front();
+            self.drop_oldest();
         }
+        self.times.insert(t);
         self.points.push_back(Arc::clone(&point));
         Some(point)
     }
 
-    fn add_to_totals(&mut self, values: &[Option<Number>], sign: f64) {
-        self.totals.resize(self.totals.len().max(values.len()), Number(0.0));
-        for (total, value) in self.totals.iter_mut().zip(values) {
-            if let Some(value) = value {
-                total.0 += sign * value.0;
-            }
+    /// Puts the sum of the keys without a line of their own in its place.
+    fn sum_other(&mut self, t: i64, other: Other, is_new: bool, values: &mut [Option<Number>]) {
+        let Some(index) = self.series.other() else { return };
+        if other.is_empty() || !self.config.page.additive {
+            return;
+        }
+        // Of a window whose keys are not known any more the sum stays as it was.
+        if !is_new && !self.others.contains_key(&t) && self.others_dropped.is_some_and(|last| t <= last) {
+            return;
+        }
+        let known = self.others.entry(t).or_default();
+        let before = known.len();
+        known.extend(other);
+        self.others_held += known.len() - before;
+        if let Some(value) = values.get_mut(index) {
+            *value = Some(Number(known.values().map(|value| value.0).sum()));
+        }
+        while self.others_held > MOST_OTHER_VALUES {
+            let Some((t, dropped)) = self.others.pop_first() else { break };
+            self.others_held -= dropped.len();
+            self.others_dropped = self.others_dropped.max(Some(t));
+        }
+    }
+
+    /// Drops the window of the smallest time.
+    fn drop_oldest(&mut self) {
+        let Some(oldest) = self.times.pop_first() else { return };
+        let index = self.points.iter().position(|point| point.t == oldest);
+        if let Some(dropped) = index.and_then(|index| self.points.remove(index)) {
+            self.totals.leaves(oldest, &dropped.v);
         }
     }
 
@@ -172,8 +234,7 @@ impl Hub {
         // A number that was never given out cannot be of this epoch, whatever the client says.
         let since = if held == Some(self.epoch.as_str()) && since <= self.last_seq { since } else { 0 };
         let first = self.points.partition_point(|p| p.seq <= since);
-        let mut totals = self.totals.clone();
-        totals.resize(self.series.list().len(), Number(0.0));
+        let totals = self.totals.of(self.series.list().len());
         Hello {
             proto: PROTO,
             epoch: self.epoch.clone(),
@@ -202,9 +263,9 @@ impl Hub {
         self.series.list()
     }
 
-    /// How many values were not shown: see [`SeriesList::refused`].
+    /// How many values were not shown or not counted: see [`SeriesList::refused`] and [`Totals::refused`].
     pub fn values_refused(&self) -> u64 {
-        self.series.refused()
+        self.series.refused() + self.totals.refused()
     }
 }
 

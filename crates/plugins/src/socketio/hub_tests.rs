@@ -179,6 +179,51 @@ proptest! {
     }
 
     #[test]
+    fn the_totals_count_each_window_once_also_after_it_has_left(results in results(), history in 1usize..6) {
+        let mut hub = hub(history);
+        let mut truth = Picture::new();
+        for result in &results {
+            publish(&mut hub, result);
+            apply(&mut truth, result);
+        }
+        let hello = hub.hello(None, 0, NOW);
+        for (series, total) in hello.series.iter().zip(&hello.totals) {
+            let sum: f64 = truth.values().filter_map(|w| w.get(&series.key)).sum();
+            prop_assert_eq!(*total, Number(sum));
+        }
+        // The history has the windows of the greatest times.
+        let mut held: Vec<i64> = hello.points.iter().map(|point| point.t).collect();
+        held.sort_unstable();
+        let newest: Vec<i64> = truth.keys().copied().rev().take(history).collect();
+        prop_assert!(held.iter().rev().eq(newest.iter()), "{held:?} {newest:?}");
+    }
+
+    /// However few lines there are, all values of a window are in it, each once.
+    #[test]
+    fn keys_beyond_the_most_are_the_rest(results in results(), max in 1usize..4) {
+        let config = HubConfig { series: SeriesConfig { max, ..SeriesConfig::default() }, ..hub(600).config };
+        let mut hub = Hub::new("e1", config);
+        let mut truth = Picture::new();
+        let mut page = NaivePage::default();
+        page.hello(&hub.hello(None, 0, NOW));
+        for result in &results {
+            if let Some(message) = publish(&mut hub, result).point {
+                prop_assert!(page.point(&message));
+            }
+            apply(&mut truth, result);
+        }
+        prop_assert!(page.keys.len() <= max + 1);
+        for (t, window) in &truth {
+            let all: f64 = window.values().sum();
+            let shown: f64 = page.picture[t].values().sum();
+            prop_assert_eq!(Number(shown), Number(all));
+        }
+        let totals: f64 = hub.hello(None, 0, NOW).totals.iter().map(|total| total.0).sum();
+        let all: f64 = truth.values().flat_map(BTreeMap::values).sum();
+        prop_assert_eq!(Number(totals), Number(all));
+    }
+
+    #[test]
     fn a_result_that_comes_twice_is_told_once(results in results()) {
         let mut hub = hub(600);
         for result in &results {

@@ -27,4 +27,5 @@ pub mod series;
 pub mod server;
 mod sink;
 pub mod stats;
+mod totals;
 pub mod wire;

@@ -9,6 +9,9 @@ use super::wire::Series;
 /// A key longer than this, in bytes, is not shown.
 const LONGEST_KEY: usize = 512;
 
+/// So many keys are told apart beyond those that have a line; the values of further ones are not shown.
+const MOST_OTHER: usize = 10_000;
+
 /// What the configuration says of the keys.
 #[derive(Debug, Clone, Default)]
 pub struct SeriesConfig {
@@ -20,7 +23,7 @@ pub struct SeriesConfig {
     pub leave_out: Vec<String>,
     /// Keys that come first, in this order; empty for the order of `labels`.
     pub order: Vec<String>,
-    /// At most so many series; the values of further keys are not shown.
+    /// At most so many lines; further keys are one more, which is their sum.
     pub max: usize,
 }
 
@@ -31,7 +34,23 @@ pub struct SeriesList {
     leave_out: HashSet<String>,
     list: Vec<Series>,
     index: HashMap<String, usize>,
+    /// The keys beyond the most, each with a number.
+    others: HashMap<String, u32>,
+    /// The place of the line that stands for them, once there is one: the last.
+    other: Option<usize>,
+    revision: u64,
     refused: u64,
+}
+
+/// Where a key is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// As a line of its own.
+    Line(usize),
+    /// In the line of all others, of which it has this number.
+    Other(u32),
+    /// Nowhere: it is left out, or there is no room.
+    Nowhere,
 }
 
 impl SeriesList {
@@ -41,13 +60,16 @@ impl SeriesList {
             leave_out: config.leave_out.iter().cloned().collect(),
             list: Vec::new(),
             index: HashMap::new(),
+            others: HashMap::new(),
+            other: None,
+            revision: 0,
             refused: 0,
             config,
         };
         let named: Vec<String> =
             series.config.order.iter().chain(series.config.labels.keys()).cloned().collect();
         for key in &named {
-            series.index_of(key);
+            series.place(key);
         }
         series
     }
@@ -57,28 +79,62 @@ impl SeriesList {
         &self.list
     }
 
-    /// How many values were not shown because there were too many keys, or a key was too long.
+    /// How many values were not shown because there were far too many keys, or a key was too long.
     pub fn refused(&self) -> u64 {
         self.refused
     }
 
-    /// The place of `key`, which becomes the last series where it is new; `None` where no further one is taken.
-    pub fn index_of(&mut self, key: &str) -> Option<usize> {
+    /// The place of `key`, which becomes the last series where it is new and there is room.
+    pub fn place(&mut self, key: &str) -> Place {
         if let Some(index) = self.index.get(key) {
-            return Some(*index);
+            return Place::Line(*index);
         }
-        if self.list.len() >= self.config.max || key.len() > LONGEST_KEY {
+        if self.other.is_none() && self.list.len() < self.config.max && key.len() <= LONGEST_KEY {
+            self.index.insert(key.to_owned(), self.list.len());
+            self.list.push(Series {
+                key: key.to_owned(),
+                label: self.config.labels.get(key).cloned().unwrap_or_else(|| key.to_owned()),
+                colour: self.config.colours.get(key).cloned(),
+                hidden: self.leave_out.contains(key),
+            });
+            self.revision += 1;
+            return Place::Line(self.list.len() - 1);
+        }
+        if let Some(id) = self.others.get(key) {
+            return Place::Other(*id);
+        }
+        if self.leave_out.contains(key) {
+            return Place::Nowhere;
+        }
+        if self.others.len() >= MOST_OTHER || key.len() > LONGEST_KEY {
             self.refused += 1;
-            return None;
+            return Place::Nowhere;
         }
-        self.index.insert(key.to_owned(), self.list.len());
-        self.list.push(Series {
-            key: key.to_owned(),
-            label: self.config.labels.get(key).cloned().unwrap_or_else(|| key.to_owned()),
-            colour: self.config.colours.get(key).cloned(),
-            hidden: self.leave_out.contains(key),
-        });
-        Some(self.list.len() - 1)
+        let id = self.others.len() as u32;
+        self.others.insert(key.to_owned(), id);
+        self.label_other();
+        Place::Other(id)
+    }
+
+    /// The place of the line that stands for all keys beyond the most.
+    pub fn other(&self) -> Option<usize> {
+        self.other
+    }
+
+    /// Rises with every change of the list.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn label_other(&mut self) {
+        let keys = self.others.len();
+        let label = format!("other ({keys} {})", if keys == 1 { "key" } else { "keys" });
+        let index = *self.other.get_or_insert(self.list.len());
+        match self.list.get_mut(index) {
+            Some(series) => series.label = label,
+            None => self.list.push(Series { key: "(other)".to_owned(), label, colour: None, hidden: false }),
+        }
+        self.revision += 1;
     }
 }
 
@@ -99,8 +155,8 @@ mod tests {
     #[test]
     fn named_keys_come_first_in_the_files_order() {
         let mut series = SeriesList::new(config());
-        assert_eq!(series.index_of("2"), Some(2));
-        assert_eq!(series.index_of("0"), Some(0));
+        assert_eq!(series.place("2"), Place::Line(2));
+        assert_eq!(series.place("0"), Place::Line(0));
         let seen: Vec<_> = series.list().iter().map(|s| (s.label.as_str(), s.hidden)).collect();
         assert_eq!(seen, [("Women", false), ("Men", false), ("2", true)]);
         assert_eq!(series.list()[1].colour.as_deref(), Some("teal"));
@@ -111,14 +167,13 @@ mod tests {
     }
 
     #[test]
-    fn keys_beyond_the_cap_and_endless_keys_are_counted_not_shown() {
+    fn keys_beyond_the_cap_are_one_line_and_endless_keys_are_counted() {
         let mut series = SeriesList::new(config());
-        assert_eq!(series.index_of(&"x".repeat(LONGEST_KEY + 1)), None);
-        assert_eq!(
-            (series.index_of("a"), series.index_of("b"), series.index_of("c")),
-            (Some(2), Some(3), None)
-        );
-        assert_eq!(series.index_of("a"), Some(2));
-        assert_eq!((series.list().len(), series.refused()), (4, 2));
+        assert_eq!(series.place(&"x".repeat(LONGEST_KEY + 1)), Place::Nowhere);
+        let places = ["a", "b", "c", "d", "c", "2", "a"].map(|key| series.place(key));
+        let (line, other) = (Place::Line, Place::Other);
+        assert_eq!(places, [line(2), line(3), other(0), other(1), other(0), Place::Nowhere, line(2)]);
+        let last = series.list().last().map(|series| series.label.as_str());
+        assert_eq!((last, series.other(), series.refused()), (Some("other (2 keys)"), Some(4), 1));
     }
 }

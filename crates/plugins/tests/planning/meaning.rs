@@ -74,17 +74,17 @@ fn told(name: &str, steps: &str, more: &str) -> Option<ResultMeaning> {
     if let Err(problems) = planned(KAFKA, &yaml, &[]) {
         panic!("{yaml}\n{problems}");
     }
-    TOLD.lock().unwrap_or_else(PoisonError::into_inner).remove(name).expect("it was told")
+    TOLD.lock().unwrap_or_else(PoisonError::into_inner).remove(name).unwrap()
 }
 
-fn meaning(keys: &[&str], lost: &[&str], over_keys: &[&str], over_windows: &[&str]) -> Option<ResultMeaning> {
+fn meaning(keys: &[&str], lost: &[&str], over_keys: &[&str], over_windows: &[&str]) -> ResultMeaning {
     let all = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    Some(ResultMeaning {
+    ResultMeaning {
         keys: all(keys),
         lost_keys: all(lost),
         over_keys: all(over_keys),
         over_windows: all(over_windows),
-    })
+    }
 }
 
 fn window(kind: &str, with: &str) -> String {
@@ -95,21 +95,25 @@ fn window(kind: &str, with: &str) -> String {
 fn what_adds_up_depends_on_the_aggregate_and_on_whether_windows_overlap() {
     let count: &[&str] = &["count"];
     for (kind, with, expected) in [
-        ("count-by-key", "key: k, size: 1s", meaning(&["key"], &[], count, count)),
-        ("count-by-key", "key: k, gap: 1s", meaning(&["key"], &[], count, count)),
-        ("count-by-key", "key: k, size: 1s, lateness: 1m", meaning(&["key"], &[], count, count)),
-        ("count-by-key", "key: k, size: 10s, emit: updates", meaning(&["key"], &[], count, count)),
-        ("count-by-key", "key: k, size: 10s, slide: 1s", meaning(&["key"], &[], count, &[])),
-        ("count", "key: [k, g], size: 1s", meaning(&["k", "g"], &[], count, count)),
-        ("count", "size: 1s", meaning(&[], &[], count, count)),
-        ("sum", "key: k, size: 1s, field: v, as: total", meaning(&["key"], &[], &["total"], &["total"])),
-        ("avg", "key: k, size: 1s, field: v, as: mean", meaning(&["key"], &[], &[], &[])),
-        ("max", "key: k, size: 1s, field: v, as: most", meaning(&["key"], &[], &[], &[])),
-        ("count-distinct", "key: k, size: 1s, field: g", meaning(&["key"], &[], &[], &[])),
+        ("count-by-key", "key: k, size: 1s", Some(meaning(&["key"], &[], count, count))),
+        ("count-by-key", "key: k, gap: 1s", Some(meaning(&["key"], &[], count, count))),
+        ("count-by-key", "key: k, size: 1s, lateness: 1m", Some(meaning(&["key"], &[], count, count))),
+        ("count-by-key", "key: k, size: 10s, emit: updates", Some(meaning(&["key"], &[], count, count))),
+        ("count-by-key", "key: k, size: 10s, slide: 1s", Some(meaning(&["key"], &[], count, &[]))),
+        ("count", "key: [k, g], size: 1s", Some(meaning(&["k", "g"], &[], count, count))),
+        ("count", "size: 1s", Some(meaning(&[], &[], count, count))),
+        (
+            "sum",
+            "key: k, size: 1s, field: v, as: total",
+            Some(meaning(&["key"], &[], &["total"], &["total"])),
+        ),
+        ("avg", "key: k, size: 1s, field: v, as: mean", Some(meaning(&["key"], &[], &[], &[]))),
+        ("max", "key: k, size: 1s, field: v, as: most", Some(meaning(&["key"], &[], &[], &[]))),
+        ("count-distinct", "key: k, size: 1s, field: g", Some(meaning(&["key"], &[], &[], &[]))),
         (
             "aggregates",
             "key: k, size: 1s, columns: { n: count, s: { sum: { field: v } }, a: { avg: { field: v } } }",
-            meaning(&["key"], &[], &["n", "s"], &["n", "s"]),
+            Some(meaning(&["key"], &[], &["n", "s"], &["n", "s"])),
         ),
         ("top-k", "size: 1s, field: k, k: 3", None),
     ] {
@@ -124,15 +128,15 @@ fn it_goes_through_transforms_under_their_names() {
     let behind = |steps: &str| told("transforms", &format!("{both}{steps}EAR"), "");
     let select = |what: &str| format!("    - transform: select\n      with: {{ {what} }}\n");
     let renamed = select("fields: [g, k, count], rename: { k: place, count: n }");
-    assert_eq!(behind(&renamed), meaning(&["place", "g"], &[], &["n"], &["n"]));
+    assert_eq!(behind(&renamed), Some(meaning(&["place", "g"], &[], &["n"], &["n"])));
     let lost = select("fields: [k, count]");
-    assert_eq!(behind(&lost), meaning(&["k"], &["g"], &["count"], &["count"]));
+    assert_eq!(behind(&lost), Some(meaning(&["k"], &["g"], &["count"], &["count"])));
     // Of one value of `g` there is one row for each `k`.
     let filter = "    - transform: filter\n      with: { field: g, in: [b] }\n";
-    assert_eq!(behind(&format!("{filter}{lost}")), meaning(&["k"], &[], &["count"], &["count"]));
+    assert_eq!(behind(&format!("{filter}{lost}")), Some(meaning(&["k"], &[], &["count"], &["count"])));
     // What is made of a value is not that value.
     let cast = "    - transform: cast\n      with: { fields: { count: number } }\n";
-    assert_eq!(behind(cast), meaning(&["k", "g"], &[], &[], &[]));
+    assert_eq!(behind(cast), Some(meaning(&["k", "g"], &[], &[], &[])));
 }
 
 #[test]
@@ -151,10 +155,10 @@ fn it_goes_through_topics_of_the_file_and_no_further() {
     let json = "{ json: { fields: { key: text, count: integer } } }";
     let pairs = "{ pairs: { key: who, count: n } }";
     let count: &[&str] = &["count"];
-    assert_eq!(through("", json), meaning(&["key"], &[], count, count));
-    assert_eq!(through(", encode: pairs", pairs), meaning(&["who"], &[], &["n"], &["n"]));
+    assert_eq!(through("", json), Some(meaning(&["key"], &[], count, count)));
+    assert_eq!(through(", encode: pairs", pairs), Some(meaning(&["who"], &[], &["n"], &["n"])));
     let nested = "{ json: { fields: { key: text, n: { type: integer, path: '$.count' } } } }";
-    assert_eq!(through("", nested), meaning(&["key"], &[], &[], &[]));
+    assert_eq!(through("", nested), Some(meaning(&["key"], &[], &[], &[])));
     let other = read(json).replace("topic: results", "topic: others");
     assert_eq!(told("topics", "    - sink: stdout\n", &other), None);
     // Two chains that write it and do not mean the same.
