@@ -127,6 +127,11 @@ function draw() {
   span.tell(chart.span);
 }
 
+function sideHeading() {
+  if (!mayStack()) return page.totals ? "Totals" : "Now";
+  return page.totals ? "Totals and shares" : "Shares now";
+}
+
 function kindNow() {
   const wanted = chosenKind ?? page.chart;
   const known = Object.hasOwn(KINDS, wanted) ? wanted : "line";
@@ -150,7 +155,7 @@ function drawWords(kind) {
   byId("subtitle").hidden = !page.subtitle;
   setText(byId("subtitle"), page.subtitle ?? "");
   setText(byId("chart-heading"), `Chart: ${page.title}`);
-  setText(byId("side-heading"), page.totals ? "Totals and shares" : page.additive ? "Shares now" : "Now");
+  setText(byId("side-heading"), sideHeading());
   for (const button of kindButtons) {
     const { kind: own } = button.dataset;
     button.setAttribute("aria-pressed", String(own === kind));

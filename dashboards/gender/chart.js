@@ -2,7 +2,7 @@
 /* global uPlot, devicePixelRatio */
 
 import { barPaths } from "./bars.js";
-import { date, share, tickNumbers, time, timeOfDay } from "./format.js";
+import { DAY_MS, date, share, tickNumbers, time, timeOfDay } from "./format.js";
 import { colourOf, dashOf, faded, themeColour } from "./palette.js";
 import { columnsOf, layoutOf, spanOf } from "./plotdata.js";
 
@@ -10,7 +10,6 @@ import { columnsOf, layoutOf, spanOf } from "./plotdata.js";
 const MOST_STRONG_LINES = 8;
 /** Half of a time label, less the room at the right of the plot. */
 const EDGE_PIXELS = 18;
-const DAY_MS = 86_400_000;
 /** Values that differ by less than this part of the largest are drawn on an axis that does not begin at 0. */
 const LEAST_SPREAD = 0.05;
 /** Shades under several lines would mix to grey. */
@@ -153,7 +152,9 @@ export class Chart {
     const pixels = this.#size().width / (to - from);
     const clock = step < 60_000 ? time : timeOfDay;
     const isMidnight = (tick) => new Date(tick).getHours() === 0 && new Date(tick).getMinutes() === 0;
-    const write = (tick) => (step >= DAY_MS || (step >= 60_000 && isMidnight(tick)) ? date(tick) : clock(tick));
+    // A day that ends at midnight is told by itself, not by the day that begins there.
+    const write = (tick) => (this.#interval >= DAY_MS && isMidnight(tick) ? date(tick - 1) : writeTick(tick));
+    const writeTick = (tick) => (step >= DAY_MS || (step >= 60_000 && isMidnight(tick)) ? date(tick) : clock(tick));
     return ticks.map((tick) => ((to - tick) * pixels < EDGE_PIXELS ? "" : write(tick)));
   }
 

@@ -112,7 +112,7 @@ class Tile {
 
 function sparkPaths(values) {
   const least = Math.min(0, ...values.map((value) => value ?? 0));
-  const most = Math.max(least + Number.MIN_VALUE, ...values.map((value) => value ?? 0));
+  const most = Math.max(0, ...values.map((value) => value ?? 0));
   const places = Math.max(values.length, FEWEST_SPARK_POINTS);
   const step = SPARK_WIDTH / (places - 1);
   const first = places - values.length;

@@ -11,6 +11,9 @@ const percent = new Intl.NumberFormat(undefined, { style: "percent", minimumFrac
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const hours = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const days = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const dayOfYear = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
+/** A day without a change of the clock. */
+export const DAY_MS = 86_400_000;
 const dated = new Intl.DateTimeFormat(undefined, {
   day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
 });
@@ -62,6 +65,13 @@ export function date(ms) {
 /** "3 Nov 2026, 12:03:05" for a time that is not of today, else "12:03:05". */
 export function fullTime(ms) {
   return new Date(ms).toDateString() === new Date().toDateString() ? clock.format(ms) : dated.format(ms);
+}
+
+/** As `fullTime`, for the end of a window; one of whole days that ends at midnight is told by its last day. */
+export function windowTime(ms, interval) {
+  const end = new Date(ms + 1);
+  const isMidnight = end.getHours() === 0 && end.getMinutes() === 0 && end.getSeconds() === 0;
+  return interval >= DAY_MS && isMidnight ? dayOfYear.format(ms) : fullTime(ms);
 }
 
 /** "8 s", "4 min", "2 h", "60 days": one unit, for an age or a span. */

@@ -1,7 +1,7 @@
 // Reading single points: by pointer or by arrow keys, in a box beside the cursor and as the chart's spoken value.
 
 import { element, swatch } from "./dom.js";
-import { fullTime, label, number, share } from "./format.js";
+import { label, number, share, windowTime } from "./format.js";
 import { colourOf, dashOf } from "./palette.js";
 
 const MOST_LINES = 9;
@@ -94,7 +94,7 @@ export class Reading {
     const parts = this.#ranked(row).slice(0, MOST_SPOKEN)
       .map((i) => `${label(this.#history.series[i])} ${number(row[i])}`);
     this.#host.setAttribute("aria-valuenow", String(at));
-    this.#host.setAttribute("aria-valuetext", `${fullTime(this.#history.times[at])}: ${parts.join(", ") || "no values"}`);
+    this.#host.setAttribute("aria-valuetext", `${windowTime(this.#history.times[at], this.#history.interval)}: ${parts.join(", ") || "no values"}`);
   }
 
   /** Shown series; the largest first where there are many, else in the order of the figures. */
@@ -106,9 +106,9 @@ export class Reading {
   #show(at, x, wanted) {
     const { times, rows, series, interval } = this.#history;
     const box = this.#box;
-    const lines = [element("p", "readout-time", fullTime(times[at]))];
+    const lines = [element("p", "readout-time", windowTime(times[at], interval))];
     if (Math.abs(wanted - times[at]) > 1.5 * interval) {
-      lines[0].textContent = fullTime(wanted);
+      lines[0].textContent = windowTime(wanted, interval);
       lines.push(element("p", "readout-more", "No data for this time"));
     } else {
       const row = rows[at];

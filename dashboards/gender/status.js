@@ -2,7 +2,7 @@
 // screen readers.
 
 import { setText } from "./dom.js";
-import { duration, fullTime, label, number } from "./format.js";
+import { duration, label, number, windowTime } from "./format.js";
 
 /** Points are late after three of their intervals, but never before three seconds. */
 const LATE_INTERVALS = 3;
@@ -86,12 +86,12 @@ export class Status {
   }
 
   #newest(shown, unit) {
-    const { times, rows, series, totals } = this.#history;
+    const { times, rows, series, totals, interval } = this.#history;
     const last = times.length - 1;
     if (last < 0) return "";
     const leading = [...shown].sort((a, b) => totals[b] - totals[a]).slice(0, MOST_SPOKEN);
     const values = leading.map((i) => `${label(series[i])} ${number(rows[last][i])}`);
-    return `${fullTime(times[last])}: ${values.join(", ")}${unit ? ` ${unit}` : ""}`;
+    return `${windowTime(times[last], interval)}: ${values.join(", ")}${unit ? ` ${unit}` : ""}`;
   }
 }
 

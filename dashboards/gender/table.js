@@ -2,7 +2,7 @@
 // It is filled only while it is open.
 
 import { element } from "./dom.js";
-import { fullTime, label, number } from "./format.js";
+import { label, number, windowTime } from "./format.js";
 
 const MOST_ROWS = 60;
 
@@ -22,14 +22,14 @@ export class DataTable {
   }
 
   draw(shown, unit) {
-    const { times, rows, series } = this.#history;
+    const { times, rows, series, interval } = this.#history;
     const count = Math.min(times.length, MOST_ROWS);
     this.#note.textContent = count ? `the newest ${count} windows${unit ? `, ${unit}` : ""}` : "";
     if (!this.#box.open || this.#isSelecting()) return;
     const head = element("tr", "", header("Time", "col"), ...shown.map((i) => header(label(series[i]), "col")));
     const lines = [];
     for (let i = times.length - 1; i >= times.length - count; i -= 1) {
-      lines.push(element("tr", "", header(fullTime(times[i]), "row"),
+      lines.push(element("tr", "", header(windowTime(times[i], interval), "row"),
         ...shown.map((at) => element("td", "", number(rows[i][at])))));
       if (i > times.length - count && this.#history.gapBefore(i)) lines.push(gapLine(shown.length + 1));
     }

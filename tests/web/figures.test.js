@@ -77,6 +77,9 @@ browserTest("windows of a day are told by dates, and several are in view", async
   const texts = await axisTexts(page);
   assert.ok(texts.filter((text) => /^\d+ (Sept?|Oct|Nov)$/.test(text)).length >= 3, texts.join(" "));
   assert.ok(!texts.includes("00:00"), texts.join(" "));
+  // The newest window is the 30th of October, which ends at midnight.
+  assert.deepEqual((await table(page))[0], ["30 Oct 2026", "159"]);
+  assert.ok(texts.some((text) => text.endsWith("Oct")) && !texts.includes("31 Oct"), texts.join(" "));
   const spans = await page.$$eval("#span option", (all) => all.map((node) => node.textContent));
   assert.ok(spans.every((text) => /^\d+ days$/.test(text)), spans.join(" "));
 });
