@@ -58,6 +58,11 @@ impl Sink for Ear {
 
 /// What a sink behind these steps is told; `steps` stand behind a CSV file of the fields k, g and v.
 fn told(name: &str, steps: &str, more: &str) -> Option<ResultMeaning> {
+    told_with(name, steps, more, &[])
+}
+
+/// The same where only these chains run.
+fn told_with(name: &str, steps: &str, more: &str, only: &[&str]) -> Option<ResultMeaning> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("rows.csv"), "k,g,v\na,b,1\n").unwrap();
     let rows = folder.path().join("rows.csv");
@@ -71,7 +76,7 @@ fn told(name: &str, steps: &str, more: &str) -> Option<ResultMeaning> {
         rows.display()
     )
     .replace("EAR", &format!("    - sink: ear\n      with: {{ name: {name} }}\n"));
-    if let Err(problems) = planned(KAFKA, &yaml, &[]) {
+    if let Err(problems) = planned(KAFKA, &yaml, only) {
         panic!("{yaml}\n{problems}");
     }
     TOLD.lock().unwrap_or_else(PoisonError::into_inner).remove(name).unwrap()
@@ -159,6 +164,9 @@ fn it_goes_through_topics_of_the_file_and_no_further() {
     assert_eq!(through(", encode: pairs", pairs), Some(meaning(&["who"], &[], &["n"], &["n"])));
     let nested = "{ json: { fields: { key: text, n: { type: integer, path: '$.count' } } } }";
     assert_eq!(through("", nested), Some(meaning(&["key"], &[], &[], &[])));
+    // A worker that runs the page alone knows it as well.
+    let alone = told_with("topics", &write("").replace("EAR", ""), &read(json), &["page"]);
+    assert_eq!(alone, Some(meaning(&["key"], &[], count, count)));
     let other = read(json).replace("topic: results", "topic: others");
     assert_eq!(told("topics", "    - sink: stdout\n", &other), None);
     // Two chains that write it and do not mean the same.
