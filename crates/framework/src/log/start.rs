@@ -13,10 +13,11 @@ pub enum Start {
     Earliest,
     /// At the end: only records written from now on.
     Latest,
-    /// At this offset, 0 or more; at the oldest record where it is older than that, and at the end where it is beyond it.
+    /// At this offset, 0 or more; at the oldest record where it is older than that, and at the end where it
+    /// is beyond it.
     Offset(i64),
-    /// At the first record with this timestamp or a later one, not before 1970; at the end where there is none. What comes behind that
-    /// record is given whatever its timestamp.
+    /// At the first record with this timestamp or a later one, not before 1970; at the end where there is
+    /// none. What comes behind that record is given whatever its timestamp.
     Time(Millis),
 }
 
@@ -33,7 +34,8 @@ impl Start {
         }
     }
 
-    /// Where a partition begins that has records from `low` up to `high`. `by_time` finds the first record of a time or later.
+    /// Where a partition begins that has records from `low` up to `high`. `by_time` finds the first record of
+    /// a time or later.
     pub fn offset(self, (low, high): (i64, i64), by_time: impl FnOnce(Millis) -> Option<i64>) -> i64 {
         match self {
             Self::Earliest => low,

@@ -1,8 +1,9 @@
 //! The first record of a time or later.
 //!
-//! The brokers know a place that is not behind it (KIP-79). It may be before it, as they count the marks that end transactions
-//! too, each with the time of its commit: in a topic of old times that was written in transactions, the first mark is what they
-//! find. So records are passed over from there on, before the chain is told where it begins.
+//! The brokers know a place that is not behind it (KIP-79). It may be before it, as they count the marks that
+//! end transactions too, each with the time of its commit: in a topic of old times that was written in
+//! transactions, the first mark is what they find. So records are passed over from there on, before the chain
+//! is told where it begins.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +22,8 @@ pub(super) struct Search {
 }
 
 impl Poller {
-    /// Looks where these partitions begin, and tells the chain of them then: at once, where nothing need be looked for.
+    /// Looks where these partitions begin, and tells the chain of them then: at once, where nothing need be
+    /// looked for.
     pub(super) fn search(&mut self, begins: Vec<Begin>) -> Result<()> {
         let number = |begin: &Begin| begin.assignment.partition.index as usize;
         let left: BTreeMap<usize, Millis> =
@@ -37,7 +39,8 @@ impl Poller {
         self.consumer.pause(&known).map_err(|e| error(&self.doing(), e))
     }
 
-    /// True where nothing is taken yet. The next record of a partition is at `offset`, or it has none where there is no offset.
+    /// True where nothing is taken yet. The next record of a partition is at `offset`, or it has none where
+    /// there is no offset.
     pub(super) fn searches(&mut self, index: usize, next: Option<(i64, Option<Millis>)>) -> bool {
         let Some(search) = &mut self.search else { return false };
         let (Some(since), Some(Some(part))) = (search.left.get(&index), self.parts.get_mut(index)) else {
