@@ -1,5 +1,6 @@
 //! What is said of records that are lost, and of topics that are not what they were.
 
+use pipectl_framework::batch::Partition;
 use pipectl_framework::log::{Gone, Start};
 
 /// Which records are lost.
@@ -42,16 +43,23 @@ pub(crate) const GROWN: &str = "a window by key that was open meanwhile may give
 
 /// Nothing is kept of how far a chain had come, and yet a topic that it writes has records.
 pub(crate) fn begins_anew(source: &str, start: Start, written: &str) -> String {
-    let from = match start {
-        Start::Earliest => "from its beginning",
-        Start::Latest => "from its end on",
-    };
     format!(
-        "nothing is kept of how far {source} was read, so it is read {from}; but topic `{written}`, which no other chain here writes, \
+        "nothing is kept of how far {source} was read, so it is read {start}; but topic `{written}`, which no other chain here writes, \
          has records already"
     )
 }
 
 /// What that means.
 pub(crate) const RENAMED: &str = "where the chain had another name, stop it, and say `was: NAME` beside its source; where its positions were \
-                                  deleted, it gives again what it gave before, or with `start: latest` leaves out what came since";
+                                  deleted, it gives again what it gave before, or with another \
+                                  `start:` than `earliest` leaves out what came before that";
+
+/// A partition does not have the offset at which a chain is to begin.
+pub(crate) fn starts_elsewhere(partition: &Partition, wanted: i64, at: i64) -> String {
+    let why = if at > wanted {
+        format!("its oldest record is at offset {at}")
+    } else {
+        format!("it ends at offset {at}")
+    };
+    format!("{partition} has no offset {wanted}, {why}: it is read from there on")
+}

@@ -86,6 +86,10 @@ pub(crate) fn tell(notice: &Notice, troubles: &mut Troubles, status: &Status, te
             let what = loss::begins_anew(source, *start, written);
             tracing::warn!(chain, source, written, help = loss::RENAMED, "{what}");
         }
+        Notice::StartsElsewhere { chain, partition, wanted, at } => {
+            let what = loss::starts_elsewhere(partition, *wanted, *at);
+            tracing::warn!(chain, partition = partition.to_string(), wanted, at, "{what}");
+        }
         Notice::StandsBy { chain } => tracing::info!(chain, "stands by: another worker runs this chain"),
         Notice::TakesOver { chain } => tracing::info!(chain, "runs here now"),
         Notice::Recovered { chain } => tracing::info!(chain, "works again"),
@@ -139,6 +143,9 @@ fn told(notice: &Notice, terminal: &Terminal) -> String {
         Notice::BeginsAnew { chain, source, start, written } => {
             let what = loss::begins_anew(source, *start, written);
             format!("warning: {chain}: {what}\n  = help: {}", loss::RENAMED)
+        }
+        Notice::StartsElsewhere { chain, partition, wanted, at } => {
+            format!("warning: {chain}: {}", loss::starts_elsewhere(partition, *wanted, *at))
         }
         Notice::StandsBy { chain } => format!("{chain}: stands by: another worker runs this chain"),
         Notice::TakesOver { chain } => format!("{chain}: runs here now"),

@@ -32,6 +32,24 @@ fn a_chain_that_is_told_to_deliver_at_least_once() {
 }
 
 #[test]
+fn where_a_topic_is_begun() {
+    for (start, expected) in [
+        ("latest", "Where nothing is committed yet it reads topic `sex` from its end on."),
+        ("{ offset: 5 }", "reads topic `sex` from offset 5 of each partition on."),
+        ("{ time: 2026-01-31T17:30:00+08:00 }", "the first record of 2026-01-31T09:30:00Z or later on."),
+        ("{ ago: 90m }", "from the first record of the last 90m on."),
+    ] {
+        let set = format!("pipelines.count-by-gender.0.with.start={start}");
+        let said = explain("pipeline.yaml", Some("kafka.example.com:9092"), &["--set", &set]);
+        assert!(said.contains(expected), "{start}: {said}");
+    }
+    let set = "pipelines.dashboard.0.with.start={ ago: 2m }";
+    let said = explain("pipeline.yaml", None, &["--set", set]);
+    let expected = "Each copy reads topic `result` from the first record of the last 2m on.";
+    assert!(said.contains(expected), "{said}");
+}
+
+#[test]
 fn the_examples() {
     for name in ["province-top5", "conversion-rate", "sessions"] {
         insta::assert_snapshot!(name, explain(&format!("examples/{name}.yaml"), None, &[]));

@@ -34,8 +34,13 @@ impl Node {
             let message = error.into_inner().to_string();
             let missing = quoted(&message, "missing field ").map(|(name, _)| name);
             let reported = missing.as_ref().is_some_and(|name| there.contains(&(path.clone(), name.clone())));
-            // What was put in may not be to the taste of a check of the whole.
-            if !(reported || filled && kind_of(&message).is_none()) {
+            // What was put in may not be to the taste of a check of the whole, nor a mapping that has nothing left.
+            let mut emptied = || {
+                let parts: Vec<&str> = parts(&path).collect();
+                let left = at(&mut json, &parts).and_then(|value| value.as_object());
+                left.is_some_and(serde_json::Map::is_empty) && there.iter().any(|(around, _)| *around == path)
+            };
+            if !(reported || kind_of(&message).is_none() && (filled || emptied())) {
                 problems.push(self.serde_error(&path, &message));
             }
             let goes_on = match (&missing, quoted(&message, "unknown field ")) {

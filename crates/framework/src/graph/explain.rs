@@ -84,6 +84,13 @@ fn explain_chain(plan: &Plan, chain: &ChainPlan) -> Explained {
     if let (Some(from), SourceBody::Log(source)) = (&chain.source.repartitioned, &chain.source.bound.body) {
         because.push(format!("Topic `{}` mixes the partitions of `{}`: each has a watermark of its own, and windows wait for the slowest.", source.topic, from.topic));
     }
+    if let SourceBody::Log(source) = &chain.source.bound.body
+        && let Some(start) = source.start
+    {
+        let begins =
+            if chain.per_instance { "Each copy reads" } else { "Where nothing is committed yet it reads" };
+        because.push(format!("{begins} topic `{}` {start}.", source.topic));
+    }
     if chain.kept_as != chain.name {
         because.push(format!("Its positions are kept under its earlier name, `{}`.", chain.kept_as));
     }

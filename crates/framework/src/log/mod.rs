@@ -17,6 +17,7 @@ pub mod conformance;
 pub mod memory;
 pub mod partitioner;
 mod refused;
+mod start;
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +37,7 @@ use crate::config::Retention;
 use crate::error::{Consequence, Error, Result};
 
 pub use self::refused::Refused;
+pub use self::start::Start;
 
 /// The timestamp of a record that has none.
 pub const NO_TIME: Millis = Millis::MIN;
@@ -188,19 +190,6 @@ pub enum ReadEvent {
     },
     /// Every partition is read to the offset where it ended when [`LogReader::bound`] was called. Nothing follows.
     End,
-}
-
-/// Where a reader starts in a partition for which nothing is committed.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Start {
-    /// At the oldest record that is there.
-    #[default]
-    Earliest,
-    /// At the end: only records written from now on.
-    Latest,
 }
 
 /// Who reads what.

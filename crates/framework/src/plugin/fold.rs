@@ -222,12 +222,25 @@ impl Output for String {
 
 /// An aggregate that gives each key the fold of column `input`, in a result column `name`.
 pub fn aggregate<F: Fold>(name: &str, input: usize) -> Box<dyn Aggregate> {
-    Box::new(Folded::<F> { name: name.to_owned(), input, fold: PhantomData })
+    Box::new(Folded::<F> {
+        name: name.to_owned(),
+        input,
+        about: format!("column `{name}`").into(),
+        fold: PhantomData,
+    })
+}
+
+/// The same; a result that cannot be represented is told with the name of `field`, which is that of column `input`.
+pub fn aggregate_of<F: Fold>(name: &str, input: usize, field: &str) -> Box<dyn Aggregate> {
+    let about = format!("column `{name}`, of field `{field}`").into();
+    Box::new(Folded::<F> { name: name.to_owned(), input, about, fold: PhantomData })
 }
 
 struct Folded<F> {
     name: String,
     input: usize,
+    /// What is said of a result that cannot be represented.
+    about: Arc<str>,
     fold: PhantomData<fn() -> F>,
 }
 
@@ -237,7 +250,12 @@ impl<F: Fold> Aggregate for Folded<F> {
     }
 
     fn state(&self) -> Box<dyn AggregateState> {
-        Box::new(Folds::<F> { input: self.input, values: Vec::new(), heap: 0 })
+        Box::new(Folds::<F> {
+            input: self.input,
+            about: Arc::clone(&self.about),
+            values: Vec::new(),
+            heap: 0,
+        })
     }
 
     fn removes(&self) -> bool {
@@ -251,6 +269,7 @@ impl<F: Fold> Aggregate for Folded<F> {
 
 struct Folds<F> {
     input: usize,
+    about: Arc<str>,
     values: Vec<F>,
     /// Bytes outside `values`, as far as they were looked at.
     heap: usize,
@@ -335,7 +354,7 @@ impl<F: Fold> AggregateState for Folds<F> {
     fn finish(&self, groups: &[u32], _rows: &[i64]) -> Result<Results> {
         let none = F::default();
         let values = groups.iter().map(|g| self.values.get(*g as usize).unwrap_or(&none).try_finish());
-        let values = values.collect::<Result<Vec<_>>>()?;
+        let values = values.collect::<Result<Vec<_>>>().map_err(|e| e.at(&self.about))?;
         Ok(Results::each(vec![F::Output::column(values.into_iter())]))
     }
 

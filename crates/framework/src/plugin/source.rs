@@ -11,8 +11,9 @@ use super::{BindContext, Capability, Decoder, Rejects};
 use crate::batch::{Batch, Partition};
 use crate::clock::{Clock, Millis};
 use crate::config::Problem;
+use crate::config::StartAt;
 use crate::error::Result;
-use crate::log::{Position, Start};
+use crate::log::Position;
 
 /// What a source has to tell.
 #[derive(Debug)]
@@ -132,7 +133,7 @@ pub struct LogSource {
     /// The topic.
     pub topic: String,
     /// Where to start without a committed position; `None` for the oldest record with a group, the end without one.
-    pub start: Option<Start>,
+    pub start: Option<StartAt>,
     /// The consumer group; `None` for one made from the pipeline's and the chain's name.
     pub group: Option<String>,
     /// The fields that other programs key its records by, where the file says so; empty where those have no key.

@@ -1,24 +1,25 @@
 //! One face for both kinds of source: a plugin's own reader, and a topic of a log.
 
+mod decode;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use arrow_buffer::ScalarBuffer;
 use arrow_schema::SchemaRef;
 
+use self::decode::decode;
 use super::channels::channel;
 use super::promises::Promiser;
-use super::rows::Extent;
 use super::{dead, untimed};
-use crate::batch::{AsRead, Batch, Origin, Partition};
+use crate::batch::{Batch, Partition};
+use crate::config::StartAt;
 use crate::error::{Consequence, Error, Result};
 use crate::graph::{ChainPlan, Piece, piece, time_of};
 use crate::log::{
     Assignment, Gone, Group, Log, LogReader, Membership, Position, ReadEvent, ReaderOptions, Records, Start,
 };
 use crate::plugin::{
-    Decoder, Held, LogSource, Progress, Rejects, RowMap, Source, SourceBody, SourceContext, SourceEvent,
-    SourceReject, Stamper,
+    Held, LogSource, Progress, Rejects, Source, SourceBody, SourceContext, SourceEvent, SourceReject, Stamper,
 };
 use crate::time::Word;
 
@@ -125,6 +126,8 @@ pub(crate) struct TopicInput {
     mixed: bool,
     /// True where a field says the time of a row, whatever that of its record is.
     stamped: bool,
+    /// Where its reader begins of which nothing is kept.
+    begins: Start,
     /// What the reader told while it was opened.
     first: Option<ReadEvent>,
     /// Without a group: where each partition stood by the last commit. Nothing else keeps it, so it is gone with the process.
@@ -163,6 +166,7 @@ impl Input {
                 pending: VecDeque::new(),
                 mixed,
                 stamped: stamper.is_some(),
+                begins: Start::Earliest,
                 first: None,
                 stood: HashMap::new(),
             }),
@@ -179,7 +183,7 @@ impl Input {
         match &self.reading {
             Reading::Custom(_) => false,
             Reading::Topic(topic) => {
-                topic.group.is_some() && matches!(topic.settings.start, None | Some(Start::Earliest))
+                topic.group.is_some() && matches!(topic.settings.start, None | Some(StartAt::Earliest))
             }
         }
     }
@@ -199,7 +203,8 @@ impl Input {
             Reading::Topic(topic) => {
                 topic.replay_until.clear();
                 topic.pending.clear();
-                let start = topic.start();
+                let start = Start::at(topic.start(), context.clock.now());
+                topic.begins = start;
                 let options = ReaderOptions {
                     topics: vec![topic.settings.topic.clone()],
                     partitions: None,
@@ -210,11 +215,11 @@ impl Input {
                     headers: topic.settings.decoder.headers(),
                 };
                 let reader = topic.reader.insert(topic.log.reader(options).await?);
-                // Without a group nothing keeps where it starts: whoever writes for it must not begin before that is settled.
+                // Whoever writes for it must not begin before it is settled where it starts, unless that is the oldest record.
                 topic.first = None;
-                if topic.group.is_none() {
+                if topic.group.is_none() || start != Start::Earliest {
                     let mut first = reader.next().await?;
-                    if let ReadEvent::Assigned(assignments) = &mut first {
+                    if let (ReadEvent::Assigned(assignments), None) = (&mut first, &topic.group) {
                         go_on(&mut **reader, &mut topic.stood, start, assignments).await?;
                     }
                     topic.first = Some(first);
@@ -276,7 +281,7 @@ impl Input {
     pub(crate) fn start(&self) -> Start {
         match &self.reading {
             Reading::Custom(_) => Start::Earliest,
-            Reading::Topic(topic) => topic.start(),
+            Reading::Topic(topic) => topic.begins,
         }
     }
 
@@ -427,8 +432,8 @@ impl CustomInput {
 
 impl TopicInput {
     /// Where it begins of which nothing is kept.
-    fn start(&self) -> Start {
-        let otherwise = if self.group.is_some() { Start::Earliest } else { Start::Latest };
+    fn start(&self) -> StartAt {
+        let otherwise = if self.group.is_some() { StartAt::Earliest } else { StartAt::Latest };
         self.settings.start.unwrap_or(otherwise)
     }
 
@@ -562,37 +567,6 @@ async fn go_on(
         }
     }
     Ok(())
-}
-
-fn decode(
-    (decoder, format): (&mut (dyn Decoder + 'static), Promiser<'_>),
-    rejects: &mut Rejects,
-    records: &Records,
-    replay: bool,
-) -> Result<InputEvent> {
-    rejects.clear();
-    let about = Extent::of(&records.partition, &records.offsets);
-    let decoded = format.guards_now(about, || decoder.decode(records, rejects))?;
-    format.gives(&decoder.schema(), &decoded.columns.schema())?;
-    format.decoded(records, decoded.columns.num_rows(), &decoded.rows, rejects)?;
-    let rejected = SourceReject::of_records(records, rejects);
-    let (times, offsets, read): (ScalarBuffer<i64>, ScalarBuffer<i64>, _) = match &decoded.rows {
-        RowMap::Same => (records.timestamps.clone(), records.offsets.clone(), None),
-        RowMap::Rows(rows) => (
-            rows.iter().map(|r| records.timestamps[*r as usize]).collect(),
-            rows.iter().map(|r| records.offsets[*r as usize]).collect(),
-            // A record that gives no row, or is rejected, has a time all the same.
-            Some(AsRead { times: records.timestamps.clone().into(), offsets: records.offsets.clone() }),
-        ),
-    };
-    let next = records.offsets.last().map_or(0, |last| last + 1);
-    let origin = Origin { partition: records.partition.clone(), offsets, replay };
-    let batch = Batch::new(decoded.columns, times.into(), origin)
-        .map_err(|e| Error::fatal("a format gave rows that do not match its records").caused_by(e))?
-        .of(read.map(Arc::new));
-    let position = Position { partition: records.partition.clone(), offset: next, metadata: String::new() };
-    let left_out = decoder.leaves_out(records);
-    Ok(InputEvent::Batch { batch, rejects: rejected, left_out, position })
 }
 
 #[cfg(test)]

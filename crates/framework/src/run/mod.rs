@@ -47,6 +47,7 @@ use tokio::task::JoinHandle;
 
 use self::rising::{AtLast, Rising};
 use self::watched::Watched;
+use crate::batch::Partition;
 use crate::clock::Clock;
 use crate::error::{Consequence, Error, Result};
 use crate::graph::{Plan, REPLAY_ROWS, REPLAY_TIME};
@@ -220,6 +221,17 @@ pub enum Notice {
         start: Start,
         /// The topic with the records.
         written: String,
+    },
+    /// A partition does not have the offset at which the file says that a chain begins.
+    StartsElsewhere {
+        /// The chain.
+        chain: String,
+        /// The partition.
+        partition: Partition,
+        /// The offset in the file.
+        wanted: i64,
+        /// Where it begins.
+        at: i64,
     },
     /// Another worker runs this chain; this one waits for its turn.
     StandsBy {

@@ -1,7 +1,7 @@
 //! The `kafka` source: the records of a topic, decoded by a format.
 
 use indexmap::IndexMap;
-use pipectl_framework::log::Start;
+use pipectl_framework::config::StartAt;
 use pipectl_framework::plugin::{
     BindContext, BoundSource, Capability, Decoder as _, FormatSpec, LogSource, Problem, SourceBody,
     SourcePlugin,
@@ -30,9 +30,10 @@ struct KafkaSource {
     #[serde(default, deserialize_with = "keyed_by")]
     #[schemars(with = "Option<Fields>")]
     keyed_by: Option<Vec<String>>,
-    /// Where to start while the group has no position: `earliest` or `latest`. Default: `earliest`, and `latest` for a chain whose
-    /// sink wants every row in every copy of the pipeline, such as a page.
-    start: Option<Start>,
+    /// Where to start while the group has no position: `earliest`, `latest`, `{ offset: N }` of each partition, or at the first record of
+    /// `{ time: 2026-01-31T09:30:00Z }` or later, or of the last `{ ago: 1h }`. Default: `earliest`, and `latest` for a chain whose sink
+    /// wants every row in every copy of the pipeline, such as a page.
+    start: Option<StartAt>,
     /// What becomes of a record without a value (a tombstone): `skip` leaves it out and counts it as filtered, `null` makes a row of it whose
     /// fields are null, `reject` leaves it to `on_error`. Default: as the format does; `text` gives a null, the others reject it.
     #[serde(default, deserialize_with = "on_tombstone")]
@@ -132,7 +133,7 @@ mod tests {
         let SourceBody::Log(log) = bound.body else { panic!("not a log") };
         assert_eq!(
             (log.topic.as_str(), log.connection.as_str(), log.start),
-            ("result", "kafka", Some(Start::Latest))
+            ("result", "kafka", Some(StartAt::Latest))
         );
         assert_eq!(bind(json!({ "topic": "t" })).unwrap().schema.field(0).name(), "value");
     }

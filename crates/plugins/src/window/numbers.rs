@@ -28,8 +28,8 @@ impl OfNumbers {
             input.number_column("field", &self.field).map_err(|problem| needs_cast(problem, &self.field))?;
         let name = self.r#as.as_deref().unwrap_or(name);
         let aggregate: Box<dyn Aggregate> = match input.schema.field(column).data_type() {
-            DataType::Int64 => fold::aggregate::<Integers>(name, column),
-            _ => fold::aggregate::<Floats>(name, column),
+            DataType::Int64 => fold::aggregate_of::<Integers>(name, column, &self.field),
+            _ => fold::aggregate_of::<Floats>(name, column, &self.field),
         };
         Ok(BoundWindow { reads: vec![self.field], aggregate })
     }
@@ -128,8 +128,11 @@ impl Fold for IntegerSum {
 
     fn try_finish(&self) -> Result<Option<i64>> {
         self.finish().map(Some).ok_or_else(|| {
-            Error::fatal(format!("a sum of {} is too large for an integer of 64 bits", self.0))
-                .remedy("make the field a number before, with `- transform: cast`: its sum has no such limit")
+            let end = if self.0 < 0 { "below the least" } else { "beyond the greatest" };
+            Error::fatal(format!("the sum {} is {end} integer of 64 bits", self.0)).remedy(
+                "make the field a `number` before, with `- transform: cast`: its sum has no such limit, and keeps about 17 digits; \
+                 the window is another one then, and `--reset-state` gives up what is kept of it",
+            )
         })
     }
 }

@@ -179,7 +179,17 @@ fn a_sum_beyond_64_bits_is_an_error_and_not_another_number() {
     let rows = [(None, Some(i64::MAX), None, None), (None, Some(1), None, None)];
     state.add(&batch(&rows), Groups { ids: &[0, 0], rows: Rows::From(0), count: 1 });
     let error = state.finish(&[0], &[2]).unwrap_err().to_string();
-    assert!(error.contains("9223372036854775808 is too large for an integer of 64 bits"), "{error}");
+    assert!(
+        error
+            .contains("column `sum`, of field `integer`: the sum 9223372036854775808 is beyond the greatest"),
+        "{error}"
+    );
+    // What is kept of it knows more than 64 bits, and so does who reads it.
+    let mut saved = Vec::new();
+    state.save(0, &mut saved);
+    let mut again = aggregate.state();
+    again.load(0, &saved).unwrap();
+    assert_eq!(again.finish(&[0], &[2]).unwrap_err().to_string(), error);
 }
 
 #[test]

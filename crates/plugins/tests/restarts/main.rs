@@ -11,6 +11,7 @@ mod job;
 mod renamed;
 #[path = "../support/job.rs"]
 mod run;
+mod starts;
 #[path = "../support/mod.rs"]
 mod support;
 

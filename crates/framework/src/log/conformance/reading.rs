@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow_array::{Array, BinaryArray};
 
 use super::{
-    Harness, PATIENCE, SILENCE, append, assigned, next, read, read_all, read_to_end, recent, rows, sorted,
-    texts,
+    Harness, PATIENCE, SILENCE, append, assigned, next, position, read, read_all, read_to_end, recent, rows,
+    sorted, texts,
 };
 use crate::batch::Partition;
 use crate::error::{Consequence, Result};
@@ -184,6 +184,107 @@ pub(super) async fn earliest_and_latest(h: Harness) -> Result<()> {
     let mut earliest = h.member(&topic, "earliest").await?;
     assert_eq!(texts(&read(&mut earliest, 3).await?), ["a-old", "alone", "in a group"]);
     earliest.close().await
+}
+
+pub(super) async fn a_start_at_an_offset(h: Harness) -> Result<()> {
+    let topic = h.topic("t", 1).await?;
+    h.write(&topic, &["a0", "a1", "a2"]).await?;
+    h.write(&topic, &["a3", "a4"]).await?;
+    let mut reader = h.reader(&topic).await?;
+    let all = read(&mut reader, 5).await?;
+    reader.close().await?;
+    for alone in [true, false] {
+        for (at, row) in all.iter().enumerate() {
+            let group = (!alone).then(|| Group::new(h.name(&format!("from-{at}"))));
+            let mut options = Harness::options(&topic, group);
+            options.start = Start::Offset(row.offset);
+            let mut reader = h.log.reader(options).await?;
+            assert_eq!(assigned(&mut reader).await?[0].start, row.offset);
+            assert_eq!(read(&mut reader, 5 - at).await?, all[at..], "from {}, alone: {alone}", row.offset);
+            reader.close().await?;
+        }
+    }
+    // Beyond the end is the end, and what is written then is read.
+    let mut options = Harness::options(&topic, Some(Group::new(h.name("beyond"))));
+    options.start = Start::Offset(i64::MAX);
+    let mut reader = h.log.reader(options).await?;
+    assert!(assigned(&mut reader).await?[0].start > all[4].offset);
+    h.write(&topic, &["a5"]).await?;
+    assert_eq!(texts(&read(&mut reader, 1).await?), ["a5"]);
+    reader.close().await
+}
+
+pub(super) async fn a_start_at_a_time(h: Harness) -> Result<()> {
+    let topic = h.topic("t", 2).await?;
+    let mut writer = h.writer("w").await?;
+    // Each partition is found by its own times, which need not rise; the second is all older.
+    for (partition, times) in [(0, [0, 10, 5]), (0, [20, 15, 30]), (1, [1, 2, 3])] {
+        let values = times.map(|time| format!("{partition}-{time}"));
+        writer
+            .append(Append {
+                topic: Arc::clone(&topic),
+                partition: Some(partition),
+                keys: None,
+                values: values.iter().map(|value| Some(value.as_bytes())).collect(),
+                headers: Vec::new(),
+                timestamps: times.iter().map(|time| recent() + time).collect(),
+            })
+            .await?;
+        writer.commit(None).await?;
+    }
+    // What was never committed is no record.
+    let mut aborted = append(&topic, &["a-no"]);
+    aborted.timestamps = vec![recent() + 40].into();
+    writer.append(aborted).await?;
+    writer.abort().await?;
+    writer.close().await?;
+    let cases: [(i64, &[&str]); 8] = [
+        (-1_000, &["0-0", "0-10", "0-15", "0-20", "0-30", "0-5", "1-1", "1-2", "1-3"]),
+        (1, &["0-10", "0-15", "0-20", "0-30", "0-5", "1-1", "1-2", "1-3"]),
+        (3, &["0-10", "0-15", "0-20", "0-30", "0-5", "1-3"]),
+        (10, &["0-10", "0-15", "0-20", "0-30", "0-5"]),
+        (11, &["0-15", "0-20", "0-30"]),
+        (21, &["0-30"]),
+        (31, &[]),
+        (3_600_000, &[]),
+    ];
+    for (after, expected) in cases {
+        for alone in [true, false] {
+            let group = (!alone).then(|| Group::new(h.name(&format!("after-{after}"))));
+            let mut options = Harness::options(&topic, group);
+            options.start = Start::Time(recent() + after);
+            let mut reader = h.log.reader(options).await?;
+            reader.bound().await?;
+            let rows = read_to_end(&mut reader).await?;
+            assert_eq!(sorted(&rows), expected, "{after}, alone: {alone}");
+            reader.close().await?;
+        }
+    }
+    // Later than all records is the end: whatever is written then is read, of any time.
+    let mut options = Harness::options(&topic, Some(Group::new(h.name("later"))));
+    options.start = Start::Time(recent() + 3_600_000);
+    let mut reader = h.log.reader(options).await?;
+    assigned(&mut reader).await?;
+    h.write(&topic, &["a-new"]).await?;
+    assert_eq!(texts(&read(&mut reader, 1).await?), ["a-new"]);
+    reader.close().await
+}
+
+pub(super) async fn what_is_committed_goes_before_any_start(h: Harness) -> Result<()> {
+    let topic = h.topic("t", 1).await?;
+    h.write(&topic, &["a0", "a1", "a2"]).await?;
+    let mut reader = h.member(&topic, "g").await?;
+    let all = read(&mut reader, 3).await?;
+    reader.commit(&[position(&topic, 0, all[1].offset, "")]).await?;
+    reader.close().await?;
+    for start in [Start::Latest, Start::Offset(0), Start::Offset(all[2].offset), Start::Time(0)] {
+        let mut options = Harness::options(&topic, Some(Group::new(h.name("g"))));
+        options.start = start;
+        let mut reader = h.log.reader(options).await?;
+        assert_eq!(texts(&read(&mut reader, 2).await?), ["a1", "a2"], "{start:?}");
+        reader.close().await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn seeking_reads_again(h: Harness) -> Result<()> {

@@ -13,7 +13,7 @@ use super::journal::{Change, Journal, KeptTopic};
 use super::storage::{PartitionLog, Segment, Topic};
 use crate::batch::Partition;
 use crate::error::{Error, Result};
-use crate::log::{Assignment, GroupPositions, MAX_METADATA, Membership, Position, Start, TopicSpec};
+use crate::log::{Assignment, GroupPositions, MAX_METADATA, Membership, Position, TopicSpec};
 
 /// The log's state, and the bell that rings when it has changed.
 #[derive(Debug)]
@@ -189,7 +189,7 @@ impl State {
                     if member.partitions.as_ref().is_some_and(|some| !some.contains(&(index as i32))) {
                         continue;
                     }
-                    let next = if member.start == Start::Latest { log.end() } else { log.start() };
+                    let next = log.begins(member.start);
                     let place = Place { topic: *topic, index: index as i32 };
                     let cursor = Cursor { next, started: next, hold: Hold::Given, told_caught_up: false };
                     member.cursors.insert(place, cursor);
@@ -280,12 +280,15 @@ impl State {
         }
         let Some(log) = self.log(place) else { return };
         let (start, end) = (log.start(), log.end());
+        let Some(id) = self.groups.get(name).and_then(|group| group.target.get(&place)).copied() else {
+            return;
+        };
+        let Some(member) = self.readers.get(&id) else { return };
+        let first = log.begins(member.start);
         let Some(group) = self.groups.get_mut(name) else { return };
-        let Some(id) = group.target.get(&place).copied() else { return };
-        let Some(member) = self.readers.get_mut(&id) else { return };
-        let first = if member.start == Start::Latest { end } else { start };
         group.started.entry(place).or_insert(first);
         group.holders.insert(place, id);
+        let Some(member) = self.readers.get_mut(&id) else { return };
         let next = group.low(place).clamp(start, end);
         let cursor = Cursor { next, started: next, hold: Hold::Given, told_caught_up: false };
         member.cursors.insert(place, cursor);

@@ -13,7 +13,7 @@ use crate::batch::Partition;
 use crate::clock::Millis;
 use crate::error::{Error, Result};
 use crate::log::partitioner::rows_by_partition;
-use crate::log::{Append, Records};
+use crate::log::{Append, Records, Start};
 
 /// What a record costs beside its key and value: a timestamp and two ends of bytes.
 const RECORD_BYTES: usize = 16;
@@ -226,6 +226,16 @@ impl PartitionLog {
     /// The batches, the oldest first.
     pub(super) fn segments(&self) -> impl DoubleEndedIterator<Item = &Segment> {
         self.stored.iter().map(|stored| &stored.segment)
+    }
+
+    /// Where a reader begins that says `start`.
+    pub(super) fn begins(&self, start: Start) -> i64 {
+        start.offset((self.start(), self.end), |time| {
+            self.stored.iter().find_map(|stored| {
+                let at = stored.segment.timestamps.iter().position(|timestamp| *timestamp >= time)?;
+                Some(stored.base + at as i64)
+            })
+        })
     }
 
     /// The bytes that are held.

@@ -22,7 +22,9 @@ impl Chain {
         }
         let anew = self.durable && self.input.in_group() && given.iter().all(|a| a.committed.is_none());
         // A partition that the group has not come to is nothing new where it has come to others.
-        if anew && self.input.lag() > 0 && self.input.is_new().await? {
+        // What it leaves out may be all that there is.
+        let leaves_out = self.input.start() != Start::Earliest;
+        if anew && (leaves_out || self.input.lag() > 0) && self.input.is_new().await? {
             let source = format!("topic `{}`", given[0].partition.source);
             self.begins_anew(source, self.input.start()).await;
         }

@@ -8,7 +8,7 @@ use super::waiting::Waiting;
 use super::{Chain, Notice};
 use crate::batch::Partition;
 use crate::error::{Error, Part, Result};
-use crate::log::{GroupPositions, Position};
+use crate::log::{GroupPositions, Position, Start};
 use crate::metrics::{Doing, StepMetrics};
 use crate::run::FailPoint;
 use crate::run::checkpoint::Checkpoint;
@@ -138,6 +138,37 @@ impl Chain {
         if self.backoff.failing() {
             self.backoff.reset();
             self.notify(Notice::Recovered { chain: self.name.clone() });
+        }
+        Ok(())
+    }
+
+    /// Keeps where partitions begin of which nothing was kept, before a record of them is read. A chain that begins at the oldest record
+    /// finds that again; any other beginning would be another one after a crash, and what was read since the first would be lost, or
+    /// read twice.
+    pub(super) async fn keep_beginnings(&mut self, begun: &[Partition]) -> Result<()> {
+        if !self.input.in_group() || self.input.start() == Start::Earliest {
+            return Ok(());
+        }
+        let mut positions = Vec::with_capacity(begun.len());
+        for partition in begun {
+            let Some(progressed) = self.positions.get(partition) else { continue };
+            let read = progressed.read.clone();
+            positions.push(if self.tree.has_windows() {
+                let metadata = self.tree.position(partition, read.offset, i64::MIN, true).text;
+                Position { metadata, ..read }
+            } else {
+                read
+            });
+        }
+        if positions.is_empty() {
+            return Ok(());
+        }
+        self.input.commit(&positions).await.map_err(|e| e.of(Part::Source))?;
+        for position in positions {
+            self.reached.insert(position.partition.clone(), position.offset);
+            if let Some(progressed) = self.positions.get_mut(&position.partition) {
+                progressed.committed = Some(position);
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::commit::Progressed;
 use super::{Chain, Notice};
 use crate::batch::Partition;
 use crate::error::{Error, Part, Result};
-use crate::log::{Assignment, Gone, Position};
+use crate::log::{Assignment, Gone, Position, Start};
 use crate::metrics::{State, StepMetrics};
 use crate::plugin::SourceReject;
 use crate::run::FailPoint;
@@ -132,6 +132,9 @@ impl Chain {
             .collect();
         let mut kept = self.kept(&wanted).await?;
         self.tell_of_windows(&matched);
+        let begun: Vec<Partition> =
+            assignments.iter().filter(|a| a.committed.is_none()).map(|a| a.partition.clone()).collect();
+        self.tell_of_offsets(&assignments);
         for (assignment, matched) in assignments.into_iter().zip(matched) {
             self.waiting.forget(std::slice::from_ref(&assignment.partition));
             // A plugin's source is announced anew after each failure; what it has committed stays known.
@@ -172,10 +175,20 @@ impl Chain {
             let progressed = Progressed { note, dealt_with, ..Progressed::new(read, committed) };
             self.positions.insert(assignment.partition, progressed);
         }
+        self.keep_beginnings(&begun).await?;
         // More workers than partitions: some have none.
         self.stands(if self.positions.is_empty() { State::StandsBy } else { State::Runs });
         FailPoint::Assigned.pass();
         Ok(())
+    }
+
+    /// Tells where reading does not begin at the offset that the file asks for, as the partition does not have it.
+    fn tell_of_offsets(&self, assignments: &[Assignment]) {
+        let Start::Offset(wanted) = self.input.start() else { return };
+        for assignment in assignments.iter().filter(|a| a.committed.is_none() && a.start != wanted) {
+            let (partition, at) = (assignment.partition.clone(), assignment.start);
+            self.notify(Notice::StartsElsewhere { chain: self.name.clone(), partition, wanted, at });
+        }
     }
 
     /// What was committed for a partition, for each window.

@@ -1,6 +1,7 @@
 //! A source with a rate, and what is read again.
 
 use super::*;
+use crate::batch::Origin;
 use crate::clock::Clock;
 use crate::plugin::SourceEvent;
 

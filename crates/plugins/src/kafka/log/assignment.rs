@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pipectl_framework::batch::Partition;
+use pipectl_framework::clock::Millis;
 use pipectl_framework::log::{Assignment, Gone, Position, Start};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -129,14 +130,40 @@ fn offsets<C: ConsumerContext>(
         list.add_partition_offset(topic, *partition, which)?;
     }
     let found = consumer.offsets_for_times(list, timeout)?;
-    let offset = |partition: &i32| {
-        let unknown = KafkaError::OffsetFetch(RDKafkaErrorCode::OffsetNotAvailable);
-        let element = found.find_partition(topic, *partition).ok_or_else(|| unknown.clone())?;
-        element.error()?;
-        match element.offset() {
-            Offset::Offset(offset) if offset >= 0 => Ok(offset),
-            _ => Err(unknown),
-        }
+    let offset = |partition: &i32| match told(&found, topic, *partition)? {
+        Offset::Offset(offset) if offset >= 0 => Ok(offset),
+        _ => Err(UNKNOWN),
+    };
+    partitions.iter().map(offset).collect()
+}
+
+const UNKNOWN: KafkaError = KafkaError::OffsetFetch(RDKafkaErrorCode::OffsetNotAvailable);
+
+/// What brokers told of a partition.
+fn told(found: &TopicPartitionList, topic: &str, partition: i32) -> KafkaResult<Offset> {
+    let element = found.find_partition(topic, partition).ok_or(UNKNOWN)?;
+    element.error()?;
+    Ok(element.offset())
+}
+
+/// Asks the brokers for the first record of each of these partitions that has this timestamp or a later one (KIP-79); `None` where
+/// there is none that a reader of committed records may read.
+fn of_time(
+    consumer: &BaseConsumer<ReadContext>,
+    topic: &str,
+    partitions: &[i32],
+    time: Millis,
+) -> KafkaResult<Vec<Option<i64>>> {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        // As an offset, as what is asked: a time before 1970 would be a word such as "the end".
+        list.add_partition_offset(topic, *partition, Offset::Offset(time.max(0)))?;
+    }
+    let found = consumer.offsets_for_times(list, TIMEOUT)?;
+    let offset = |partition: &i32| match told(&found, topic, *partition)? {
+        Offset::Offset(offset) if offset >= 0 => Ok(Some(offset)),
+        Offset::End => Ok(None),
+        _ => Err(UNKNOWN),
     };
     partitions.iter().map(offset).collect()
 }
@@ -187,6 +214,8 @@ pub(super) struct Begin {
     pub(super) end: i64,
     /// What was to be read, and is there no more.
     pub(super) gone: Option<Gone>,
+    /// It starts at the first record of this time or later, which is not before the start of the assignment.
+    pub(super) since: Option<Millis>,
 }
 
 /// Where reading of these partitions starts. The topic had `known` partitions when the reader was opened.
@@ -201,15 +230,30 @@ pub(super) fn starts(
     let indexes: Vec<i32> = partitions.iter().map(|partition| partition.index).collect();
     let bounds = bounds(consumer, topic, &indexes, TIMEOUT)?;
     let committed = if in_group { committed(consumer, partitions)? } else { vec![None; partitions.len()] };
-    let one = |((partition, bounds), committed): ((&Partition, (i64, i64)), Option<Position>)| {
-        let added = i64::from(partition.index) >= i64::from(known);
-        begin(partition, bounds, committed, if added { Start::Earliest } else { start })
+    let of_time = match start {
+        Start::Time(time) if committed.contains(&None) => of_time(consumer, topic, &indexes, time)?,
+        _ => vec![None; partitions.len()],
     };
-    Ok(partitions.iter().zip(bounds).zip(committed).map(one).collect())
+    let one =
+        |(((partition, bounds), committed), of_time): (((&Partition, _), Option<Position>), Option<i64>)| {
+            let added = i64::from(partition.index) >= i64::from(known);
+            let start = if added { Start::Earliest } else { start };
+            let since = match start {
+                Start::Time(time) => of_time.and(Some(time)).filter(|_| committed.is_none()),
+                _ => None,
+            };
+            Begin { since, ..begin(partition, bounds, committed, start.offset(bounds, |_| of_time)) }
+        };
+    Ok(partitions.iter().zip(bounds).zip(committed).zip(of_time).map(one).collect())
 }
 
-/// Where reading of a partition starts that has records from `low` up to `high`.
-fn begin(partition: &Partition, (low, high): (i64, i64), committed: Option<Position>, start: Start) -> Begin {
+/// Where reading of a partition starts that has records from `low` up to `high`: where nothing is committed, at `otherwise`.
+fn begin(
+    partition: &Partition,
+    (low, high): (i64, i64),
+    committed: Option<Position>,
+    otherwise: i64,
+) -> Begin {
     let (committed, start, from) = match committed {
         Some(position) if position.offset < low => {
             let from = position.offset;
@@ -221,11 +265,15 @@ fn begin(partition: &Partition, (low, high): (i64, i64), committed: Option<Posit
             let start = position.offset;
             (Some(position), start, None)
         }
-        None if start == Start::Latest => (None, high, None),
-        None => (None, low, None),
+        None => (None, otherwise, None),
     };
     let gone = from.map(|from| Gone { partition: partition.clone(), from, to: start });
-    Begin { assignment: Assignment { partition: partition.clone(), committed, start }, end: high, gone }
+    Begin {
+        assignment: Assignment { partition: partition.clone(), committed, start },
+        end: high,
+        gone,
+        since: None,
+    }
 }
 
 /// True for what brokers answer while they agree on a partition's leader, as they do about a new topic.
@@ -265,7 +313,7 @@ mod tests {
             offset,
             metadata: String::new(),
         });
-        let begin = begin(&partition, (10, 20), committed, start);
+        let begin = begin(&partition, (10, 20), committed, start.offset((10, 20), |_| None));
         let gone = begin.gone.map(|gone| (gone.from, gone.to));
         (begin.assignment.start, begin.assignment.committed.is_some(), gone)
     }
@@ -278,5 +326,8 @@ mod tests {
         assert_eq!(begun(Some(21), Start::Latest), (10, false, Some((21, 10))));
         assert_eq!(begun(None, Start::Latest), (20, false, None));
         assert_eq!(begun(None, Start::Earliest), (10, false, None));
+        assert_eq!(begun(None, Start::Offset(15)), (15, false, None));
+        assert_eq!(begun(Some(12), Start::Offset(15)), (12, true, None));
+        assert_eq!(begun(Some(21), Start::Offset(15)), (10, false, Some((21, 10))));
     }
 }

@@ -6,6 +6,7 @@
 mod ends;
 mod growth;
 mod overtaken;
+mod search;
 pub(super) mod strangers;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use tokio::sync::oneshot;
 
 use self::ends::{Bound, Reach};
 use self::growth::Growth;
+use self::search::Search;
 pub(super) use self::strangers::KnownGroups;
 use super::assignment::{Begin, ReadContext, Rebalance, Standing, TIMEOUT, passes, settling, starts};
 use super::columns::Columns;
@@ -117,6 +119,8 @@ struct Poller {
     growth: Growth,
     /// Since when it is not known that all members of the group read the same topics, and count them alike.
     strange: Option<Instant>,
+    /// What the chain will be told of once it is known where it begins.
+    search: Option<Search>,
     /// When to look what a reader can go on with that found its offset gone.
     overtaken: Option<Instant>,
 }
@@ -151,6 +155,7 @@ pub(super) fn run(
         reach: Reach::new(),
         growth,
         strange: None,
+        search: None,
         overtaken: None,
     };
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
@@ -285,9 +290,11 @@ impl Poller {
     }
 
     fn take(&mut self, message: &BorrowedMessage<'_>) {
-        let index = message.partition() as usize;
+        let (index, offset) = (message.partition() as usize, message.offset());
+        if self.searches(index, Some((offset, message.timestamp().to_millis()))) {
+            return;
+        }
         let Some(Some(part)) = self.parts.get_mut(index) else { return };
-        let offset = message.offset();
         // What is below was taken already: a partition that was paused is fetched again.
         if self.releasing.is_some() || part.done || offset < part.next {
             return;
@@ -317,6 +324,9 @@ impl Poller {
 
     fn reached_end(&mut self, partition: i32) {
         let index = partition as usize;
+        if self.searches(index, None) {
+            return;
+        }
         self.hand_on(index);
         let Some(Some(part)) = self.parts.get_mut(index) else { return };
         if self.releasing.is_some() || part.done {
@@ -346,7 +356,8 @@ impl Poller {
     }
 
     fn check_end(&mut self) {
-        let settled = self.assigned && self.releasing.is_none() && self.given.is_none();
+        let settled =
+            self.assigned && self.releasing.is_none() && self.given.is_none() && self.search.is_none();
         if self.bound.is_some() && settled && !self.ended && self.parts.iter().flatten().all(|p| p.done) {
             self.ended = true;
             self.handoff.push(Item::End { from: self.setup.number });
@@ -451,9 +462,9 @@ impl Poller {
         self.consumer.assign(&list)?;
         self.parts.clear();
         self.assigned = true;
-        self.begin(begins);
-        self.notice_growth(indexes);
-        self.finish_bounded();
+        if let Err(failed) = self.search(begins) {
+            self.fail(failed);
+        }
         Ok(())
     }
 
@@ -465,10 +476,9 @@ impl Poller {
         starts(&self.consumer, topic, &partitions, in_group, start, self.growth.known)
     }
 
-    /// Tells the chain of partitions that it has from now on.
-    fn begin(&mut self, begins: Vec<Begin>) {
-        let (mut assigned, mut all_gone) = (Vec::with_capacity(begins.len()), Vec::new());
-        for Begin { assignment, end, gone } in begins {
+    /// Holds partitions from now on.
+    fn take_up(&mut self, begins: &[Begin]) {
+        for Begin { assignment, .. } in begins {
             let index = assignment.partition.index as usize;
             self.parts.resize_with(self.parts.len().max(index + 1), || None);
             self.parts[index] = Some(Part {
@@ -478,6 +488,14 @@ impl Poller {
                 at_end: false,
                 done: false,
             });
+        }
+    }
+
+    /// Tells the chain of partitions that it has from now on.
+    fn tell(&mut self, begins: Vec<Begin>) {
+        let (mut assigned, mut all_gone) = (Vec::with_capacity(begins.len()), Vec::new());
+        let given: Vec<i32> = begins.iter().map(|begin| begin.assignment.partition.index).collect();
+        for Begin { assignment, end, gone, .. } in begins {
             assigned.push((assignment, end));
             all_gone.extend(gone);
         }
@@ -486,11 +504,13 @@ impl Poller {
         if !all_gone.is_empty() {
             self.handoff.push(Item::Gone { gone: all_gone });
         }
+        self.notice_growth(&given);
+        self.finish_bounded();
     }
 
     fn revoke(&mut self, lost: bool) {
         let partitions = self.held();
-        if self.given.take().is_some() || partitions.is_empty() {
+        if self.given.take().is_some() || self.search.is_some() || partitions.is_empty() {
             // The chain has not heard of these.
             self.let_go();
             return;
@@ -514,7 +534,7 @@ impl Poller {
         self.assigned = false;
         self.ended = false;
         self.paused = false;
-        self.overtaken = None;
+        (self.search, self.overtaken) = (None, None);
         self.reach = Reach::new();
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arrow_array::{Array, BinaryArray};
 use pipectl_framework::clock::Clock;
+use pipectl_framework::config::StartAt;
 use pipectl_framework::graph::{Delivery, NodeBody, Plan, explain};
 use pipectl_framework::log::memory::MemoryLog;
 use pipectl_framework::log::{Append, Log, ReadEvent, ReaderOptions, Start, TopicSpec, WriterOptions};
@@ -136,7 +137,7 @@ pub(crate) async fn run(stage: &Stage, chain: &Facts, input: Input<'_>, zeros: b
     }
     for chain in &mut plan.chains {
         if let SourceBody::Log(source) = &mut chain.source.bound.body {
-            source.start = Some(Start::Earliest);
+            source.start = Some(StartAt::Earliest);
         }
     }
     let seen = Seen::default();

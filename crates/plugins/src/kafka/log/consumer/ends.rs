@@ -91,7 +91,7 @@ impl Poller {
 
     /// Finishes the partitions that are at their bound already.
     pub(super) fn finish_bounded(&mut self) {
-        let Some(bound) = &self.bound else { return };
+        let Some(bound) = self.bound.as_ref().filter(|_| self.search.is_none()) else { return };
         let at = |p: &Part| bound.ends.get(p.partition.index as usize).is_none_or(|end| p.next >= *end);
         let finished: Vec<usize> = self
             .parts

@@ -42,6 +42,7 @@ impl Poller {
         if self.setup.in_group
             || self.setup.partitions.is_some()
             || !self.assigned
+            || self.search.is_some()
             || self.growth.looked.elapsed() < self.growth.every
         {
             return;
@@ -83,14 +84,11 @@ impl Poller {
 
     /// Reads the new partitions beside those that it has.
     fn take_in(&mut self, before: u32, now: u32) -> Result<(), KafkaError> {
-        let topic = Arc::clone(&self.setup.topic);
         let added: Vec<i32> = (before.cast_signed()..now.cast_signed()).collect();
         let begins = self.starts_of(&added)?;
         self.assign_again(&begins)?;
-        self.begin(begins);
-        self.growth.known = now;
-        self.handoff.push(Item::Grown { topic, before, now });
-        self.finish_bounded();
+        self.take_up(&begins);
+        self.tell(begins);
         Ok(())
     }
 }
