@@ -7,6 +7,7 @@
 //! | `catch_up` | a stop while one row has made millions of results due |
 //! | `changed_file` | files that are not what they were at the last commit; on Kafka with `PIPECTL_TEST_KAFKA`, and on the log on disk |
 //! | `connection` | addresses where no Kafka answers; needs none |
+//! | `followed` | files that are followed: kills, rotations, what is lost |
 //! | `missing` | topics that are not there, or not any more; needs `PIPECTL_TEST_KAFKA` |
 //! | `no_time` | records without a timestamp; needs `PIPECTL_TEST_KAFKA` |
 //! | `ids` | a transactional id or a group that somebody else uses; needs `PIPECTL_TEST_KAFKA` |
@@ -33,6 +34,7 @@ mod catch_up;
 mod changed_file;
 mod cluster;
 mod connection;
+mod followed;
 mod half_row;
 mod ids;
 mod lost;

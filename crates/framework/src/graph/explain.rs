@@ -120,6 +120,12 @@ fn explain_chain(plan: &Plan, chain: &ChainPlan) -> Explained {
             )
         }
     }));
+    if matches!(chain.source.bound.body, SourceBody::Custom(..)) && !chain.source.bound.bounded {
+        because.push(format!(
+            "`{}` has no end of its own: the chain goes on until the run is stopped.",
+            chain.source.id
+        ));
+    }
     because.push(workers(plan, chain));
     let mut steps = vec![(chain.source.id.clone(), fields(&chain.source.bound.schema))];
     steps.extend(chain.nodes.iter().map(|node| (node.id.clone(), fields(&node.input))));

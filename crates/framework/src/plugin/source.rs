@@ -108,6 +108,13 @@ pub trait Source: Send {
         Ok(())
     }
 
+    /// Called with each position that this source has given, right before it is committed, which may be long
+    /// after. What the source has learnt since can be put into its metadata: which file came behind the one of
+    /// the position, for example. The offset stays. Must be cheap.
+    fn renew(&self, position: Position) -> Position {
+        position
+    }
+
     /// The records that were found at the end of the data and not given, as they are not whole. Asked when
     /// the run ends: each is told and counts as held, and a later run is to give it.
     fn held(&self) -> Vec<Held> {

@@ -351,6 +351,14 @@ impl Input {
         }
     }
 
+    /// A position that is to be committed, as it is told now.
+    pub(crate) fn renew(&self, position: Position) -> Position {
+        match &self.reading {
+            Reading::Custom(custom) => custom.source.renew(position),
+            Reading::Topic(_) => position,
+        }
+    }
+
     /// The records of a plugin's source that are not whole.
     pub(crate) fn held(&self) -> Vec<Held> {
         match &self.reading {

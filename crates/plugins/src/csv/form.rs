@@ -50,6 +50,10 @@ impl Form for CsvForm {
         let Dialect { syntax, max_line, .. } = self.dialect;
         let expected = Expected { syntax, guessed: false, skip_lines: self.skip_lines, max_line };
         let head = read_head(file, expected).map_err(|e| Error::fatal(format!("{name}: {e}")))?;
+        // It may be in the middle of being written.
+        if self.header.is_some() && !head.whole {
+            return Ok(Beginning { rows: head.behind, whole: false });
+        }
         let named = head.delimiter.is_some_and(|named| named != char::from(syntax.delimiter));
         if named || (self.header.is_some() && self.header != head.cells) {
             let first = &*self.dialect.name;

@@ -87,6 +87,10 @@ struct Csv {
     /// Whether to begin again at the end, for ever. Default: false. Under `--once` the file is read once all the same.
     #[serde(default)]
     repeat: bool,
+    /// Whether to go on with what is written to the file later: it grows, is renamed while another one takes its name, or
+    /// is cut short and begins anew. Default: false. Under `--once` it is read to its present end.
+    #[serde(default)]
+    follow: bool,
     /// What becomes of a last line without its end: `wait`, it is read by a later run once it has one, or `row`, it is a row
     /// like any other. Default: `wait` where the run keeps the file's position, and `row` elsewhere.
     last_line: Option<LastLine>,
@@ -117,9 +121,9 @@ impl SourcePlugin for Csv {
                 format!("at most {MOST_SKIPPED} lines can be passed over"),
             ));
         }
-        let Self { compression, encoding, rate, speed, repeat, last_line, max_line, .. } = self;
+        let Self { compression, encoding, rate, speed, repeat, last_line, max_line, follow, .. } = self;
         let path = self.path.clone();
-        let common = Common { path, compression, encoding, rate, speed, repeat, last_line, max_line };
+        let common = Common { path, compression, encoding, rate, speed, repeat, last_line, max_line, follow };
         let opening = common.check(context)?;
         let Self { quote, escape, comment, trim, skip_lines, .. } = self;
         let characters = Characters { quote, escape, comment, trim };
@@ -253,6 +257,8 @@ fn show(cells: &[Vec<u8>]) -> String {
 
 #[cfg(test)]
 mod dialect_tests;
+#[cfg(test)]
+mod followed_tests;
 #[cfg(test)]
 mod several_tests;
 #[cfg(test)]

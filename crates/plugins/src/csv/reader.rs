@@ -367,6 +367,14 @@ impl Records for Reader<Input> {
         self.buffer.input()
     }
 
+    fn input_mut(&mut self) -> &mut Input {
+        self.buffer.input_mut()
+    }
+
+    fn into_input(self) -> Input {
+        self.buffer.into_input()
+    }
+
     fn seek(&mut self, at: Place) -> io::Result<()> {
         Reader::seek(self, at)
     }

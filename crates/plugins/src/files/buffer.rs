@@ -51,6 +51,16 @@ impl<R: Read + Seek> Buffer<R> {
         &self.input
     }
 
+    /// The same, to look at it again.
+    pub(crate) fn input_mut(&mut self) -> &mut R {
+        &mut self.input
+    }
+
+    /// The same, where nothing more is to be read.
+    pub(crate) fn into_input(self) -> R {
+        self.input
+    }
+
     /// The bytes of memory that are held.
     #[cfg(test)]
     pub(crate) fn memory(&self) -> usize {

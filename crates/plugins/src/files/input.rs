@@ -60,6 +60,22 @@ impl Input {
         }
     }
 
+    /// The file, where it is read as it stands on the disk.
+    pub(super) fn plain(&self) -> Option<&WatchedFile> {
+        match self {
+            Self::Plain(file) => Some(file),
+            Self::Decoded(_) => None,
+        }
+    }
+
+    /// The same, to look at it again.
+    pub(super) fn plain_mut(&mut self) -> Option<&mut WatchedFile> {
+        match self {
+            Self::Plain(file) => Some(file),
+            Self::Decoded(_) => None,
+        }
+    }
+
     /// A mark of what stands right before the byte `before`, where it can be had without reading everything
     /// before it.
     pub(crate) fn tail(&self, before: u64) -> io::Result<Option<u64>> {

@@ -16,6 +16,7 @@
 //! | [`finder`] | the files that a path, a pattern or a list leads to |
 //! | [`course`] | in which order several files are read, and how far each is |
 //! | [`reading`] | one file while it is read |
+//! | [`followed`], [`trail`] | a file that goes on, and the files that it was before it was rotated |
 //! | [`source`] | pace, stamps and positions: what the runner sees |
 
 mod buffer;
@@ -23,12 +24,14 @@ mod common;
 mod course;
 mod encoding;
 mod finder;
+mod followed;
 mod input;
 mod packed;
 mod position;
 mod reading;
 mod records;
 mod source;
+mod trail;
 mod watched;
 
 pub(crate) use buffer::{BATCH_BYTES, Buffer};

@@ -14,8 +14,8 @@ const VERSION: u8 = 1;
 /// A place in a file, with marks of what the file was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
-    byte: u64,
-    line: u64,
+    pub(super) byte: u64,
+    pub(super) line: u64,
     /// How many of the file's first bytes tell it from others, and their hash.
     head: usize,
     hash: String,
@@ -91,7 +91,8 @@ pub(super) fn write(mark: Mark, time: Option<Millis>) -> io::Result<String> {
 pub(super) fn read(metadata: &str) -> Result<(Mark, Option<Millis>), String> {
     let metadata: Metadata = serde_json::from_str(metadata).map_err(|e| unreadable(&e, metadata))?;
     match metadata.v {
-        VERSION => Ok((metadata.mark, metadata.time)),
+        // Of a file that was followed: the place in it is meant where it is the same file still.
+        VERSION | super::trail::VERSION => Ok((metadata.mark, metadata.time)),
         other => Err(of_version(other, VERSION)),
     }
 }

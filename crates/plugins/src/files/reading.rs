@@ -47,7 +47,24 @@ impl<R: Records> Reading<R> {
         let name = origin.name.clone();
         let cannot = |e: io::Error| Error::fatal(format!("{name}: {e}"));
         let mut file = Input::open(origin).map_err(cannot)?;
-        let Beginning { rows, whole } = form.begin(&mut file, &name)?;
+        let beginning = form.begin(&mut file, &name)?;
+        Self::of(form, (file, beginning), name, mark, row, last_line)
+    }
+
+    /// The same of a file that is open, and whose beginning was looked at.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(super) fn of<F: Form<Records = R>>(
+        form: &F,
+        (mut file, beginning): (Input, Beginning),
+        name: Arc<str>,
+        mark: Option<&Mark>,
+        row: u64,
+        last_line: LastLine,
+    ) -> Result<Self> {
+        let cannot = |e: io::Error| Error::fatal(format!("{name}: {e}"));
+        let Beginning { rows, whole } = beginning;
         let body = Place { row, ..rows };
         let place = match mark {
             None => body,

@@ -52,6 +52,12 @@ pub(crate) trait Records: Debug + Send {
     /// What is read from.
     fn input(&self) -> &Input;
 
+    /// The same, to look at it again.
+    fn input_mut(&mut self) -> &mut Input;
+
+    /// The same, where nothing more is to be read.
+    fn into_input(self) -> Input;
+
     /// Goes on at `at`.
     fn seek(&mut self, at: Place) -> io::Result<()>;
 

@@ -6,6 +6,7 @@ use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_buffer::ScalarBuffer;
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
+use pipectl_framework::batch::Times;
 use pipectl_framework::clock::Millis;
 use pipectl_framework::log::Position;
 use pipectl_framework::plugin::{
@@ -117,6 +118,25 @@ impl<R: Records> Opened<R> {
     }
 }
 
+/// Rows of these times as an event, with the position behind them.
+pub(super) fn event<F: Form>(
+    schema: &SchemaRef,
+    rows: Rows,
+    times: impl Into<Times>,
+    position: Position,
+) -> Result<SourceEvent> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.numbers.len()));
+    let origin = pipectl_framework::plugin::Origin {
+        partition: position.partition.clone(),
+        offsets: ScalarBuffer::from(rows.numbers),
+        replay: false,
+    };
+    let batch = RecordBatch::try_new_with_options(schema.clone(), rows.columns, &options)
+        .and_then(|columns| Batch::new(columns, times.into(), origin))
+        .map_err(|e| Error::fatal(format!("the {} source built a broken batch", F::NAME)).caused_by(e))?;
+    Ok(SourceEvent::Batch { batch, rejects: rows.rejects, position })
+}
+
 impl<F: Form> FileSource<F> {
     pub(crate) fn new(settings: Settings, form: F, replay: Replay) -> Self {
         let (partition, schema) = (Partition::new(settings.name.clone(), 0), form.schema());
@@ -213,7 +233,8 @@ impl<F: Form> FileSource<F> {
         for reject in &mut rows.rejects {
             reject.time = Some(self.replay.stamp(reject.offset as u64, now));
         }
-        let times = rows.numbers.iter().map(|row| self.replay.stamp(*row as u64, now)).collect();
+        let times: ScalarBuffer<Millis> =
+            rows.numbers.iter().map(|row| self.replay.stamp(*row as u64, now)).collect();
         let row = opened.row();
         let last = row.checked_sub(1).filter(|_| self.replay.stamps());
         let time = last.map(|row| self.replay.stamp(row, now));
@@ -222,16 +243,7 @@ impl<F: Form> FileSource<F> {
             offset: row as i64,
             metadata: opened.metadata(time)?,
         };
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.numbers.len()));
-        let origin = pipectl_framework::plugin::Origin {
-            partition: self.partition.clone(),
-            offsets: ScalarBuffer::from(rows.numbers),
-            replay: false,
-        };
-        let batch = RecordBatch::try_new_with_options(self.schema.clone(), rows.columns, &options)
-            .and_then(|columns| Batch::new(columns, times, origin))
-            .map_err(|e| Error::fatal(format!("the {} source built a broken batch", F::NAME)).caused_by(e))?;
-        Ok(SourceEvent::Batch { batch, rejects: rows.rejects, position })
+        event::<F>(&self.schema, rows, times, position)
     }
 
     /// The position, without a row.

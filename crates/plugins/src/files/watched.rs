@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pipectl_framework::hash::fnv1a;
+use serde::{Deserialize, Serialize};
 
 /// How much of a file's beginning tells it from others.
 const HEAD_BYTES: usize = 1024;
@@ -88,6 +89,20 @@ pub(crate) struct WatchedFile {
     len: u64,
     /// The byte behind which nothing is read.
     to: u64,
+    /// Whoever reads it looks by himself whether it is still what it was.
+    followed: bool,
+}
+
+/// What tells a file from others while it is there, whatever its name and its content: its device and its
+/// number on that. Another file may have it once this one is gone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Id(u64, u64);
+
+impl Id {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        let (device, number) = identity(metadata);
+        Self(device, number)
+    }
 }
 
 impl WatchedFile {
@@ -97,7 +112,32 @@ impl WatchedFile {
         let len = file.metadata()?.len();
         let head = Head::read(&mut file)?;
         file.seek(SeekFrom::Start(0))?;
-        Ok(Self { file, path, name, head, at: 0, len, to: to.unwrap_or(u64::MAX) })
+        Ok(Self { file, path, name, head, at: 0, len, to: to.unwrap_or(u64::MAX), followed: false })
+    }
+
+    /// From now on reading fails neither where it is cut short nor where another file has taken its path.
+    pub(super) fn follow(&mut self) {
+        self.followed = true;
+    }
+
+    /// What the file is now.
+    pub(super) fn metadata(&self) -> io::Result<Metadata> {
+        self.file.metadata()
+    }
+
+    /// The byte up to which it was read.
+    pub(super) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Takes its length and its beginning as they are now.
+    pub(super) fn look_again(&mut self) -> io::Result<()> {
+        self.len = self.file.metadata()?.len();
+        self.file.seek(SeekFrom::Start(0))?;
+        let head = Head::read(&mut self.file);
+        self.file.seek(SeekFrom::Start(self.at))?;
+        self.head = head?;
+        Ok(())
     }
 
     /// Its length in bytes when last looked at, as far as it is read.
@@ -156,6 +196,10 @@ impl Read for WatchedFile {
         let read = self.file.read(buffer)?;
         let metadata = self.file.metadata()?;
         self.at += read as u64;
+        if self.followed {
+            self.len = metadata.len();
+            return Ok(read);
+        }
         if metadata.len() < self.len.max(self.at) {
             return Err(self.cut_short(metadata.len()));
         }
@@ -174,6 +218,18 @@ impl Seek for WatchedFile {
     }
 }
 
+/// True where the file has no name any more.
+#[cfg(unix)]
+pub(super) fn has_no_name(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    metadata.nlink() == 0
+}
+
+#[cfg(not(unix))]
+pub(super) fn has_no_name(_: &Metadata) -> bool {
+    false
+}
+
 #[cfg(unix)]
 fn identity(metadata: &Metadata) -> (u64, u64) {
     use std::os::unix::fs::MetadataExt;
@@ -181,7 +237,9 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
 }
 
 #[cfg(not(unix))]
-fn identity(_: &Metadata) {}
+fn identity(_: &Metadata) -> (u64, u64) {
+    (0, 0)
+}
 
 #[cfg(test)]
 mod tests {

@@ -63,6 +63,10 @@ struct Jsonl {
     /// the same.
     #[serde(default)]
     repeat: bool,
+    /// Whether to go on with what is written to the file later: it grows, is renamed while another one takes
+    /// its name, or is cut short and begins anew. Default: false. Under `--once` it is read to its present end.
+    #[serde(default)]
+    follow: bool,
     /// What becomes of a last line without its end: `wait`, it is read by a later run once it has one, or
     /// `row`, it is a row like any other. Default: `wait` where the run keeps the file's position, and `row`
     /// elsewhere.
@@ -91,8 +95,8 @@ impl SourcePlugin for Jsonl {
             return Err(Problem::new("fields", "at least one field is needed")
                 .help("name the fields with their types: `fields: { user_id: integer, gender: text }`"));
         }
-        let Self { path, compression, encoding, rate, speed, repeat, last_line, max_line, .. } = self;
-        let common = Common { path, compression, encoding, rate, speed, repeat, last_line, max_line };
+        let Self { path, compression, encoding, rate, speed, repeat, last_line, max_line, follow, .. } = self;
+        let common = Common { path, compression, encoding, rate, speed, repeat, last_line, max_line, follow };
         let opening = common.check(context)?;
         opening.look(|mut file| first_line(&mut file))?;
         let json = Json::of_fields(self.fields);

@@ -175,6 +175,14 @@ impl Records for Reader<Input> {
         self.buffer.input()
     }
 
+    fn input_mut(&mut self) -> &mut Input {
+        self.buffer.input_mut()
+    }
+
+    fn into_input(self) -> Input {
+        self.buffer.into_input()
+    }
+
     fn seek(&mut self, at: Place) -> io::Result<()> {
         self.buffer.seek(at)
     }

@@ -200,6 +200,7 @@ impl Chain {
                 // been dealt with.
                 None
             };
+            let position = position.map(|position| self.input.renew(position));
             positions.extend(position.filter(|p| spoke || progressed.committed.as_ref() != Some(p)));
         }
         if left_out > 0 && self.left_out.replace(left_out).is_none() {

@@ -1,0 +1,622 @@
+//! A file that goes on: it grows, is renamed while another one takes its name, or is cut short and begins
+//! anew.
+//!
+//! Rows are given once they are whole. At the end of what is there the file is looked at every [`POLL`]. One
+//! that was renamed is read on through its open descriptor until nothing has come for [`SETTLED`], as its
+//! writer may not have gone over to the new one yet. What cannot be read any more is told, by name, with how
+//! much it was.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io::{Seek, SeekFrom};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use async_trait::async_trait;
+use pipectl_framework::log::Position;
+use pipectl_framework::plugin::{Error, Held, Partition, Result, Source, SourceContext, SourceEvent};
+
+use super::input::{Input, Origin};
+use super::position::Mark;
+use super::reading::{Reading, failed};
+use super::records::{Beginning, Form, LastLine, Place, Records, Rows};
+use super::source::event;
+use super::trail::{self, Found, Generation};
+use super::watched::{Id, has_no_name};
+
+/// How often a file is looked at, at whose end the source is.
+const POLL: Duration = Duration::from_millis(200);
+/// For how long a file that was renamed must not have grown before the next one is read.
+const SETTLED: Duration = Duration::from_secs(5);
+/// The most places that are told as held at the end of a run.
+const MOST_HELD: usize = 100;
+
+/// A source of the rows of a file that goes on.
+#[derive(Debug)]
+pub(super) struct FollowedSource<F: Form> {
+    origin: Origin,
+    form: F,
+    partition: Partition,
+    schema: SchemaRef,
+    opened: Option<Opened<F::Records>>,
+}
+
+/// The source while it is open.
+#[derive(Debug)]
+struct Opened<R> {
+    context: SourceContext,
+    now: Option<Now<R>>,
+    /// The files that come next, as far as they are known.
+    ahead: VecDeque<Ahead>,
+    /// The files that were read, and stand in positions that may be committed still.
+    past: VecDeque<Generation>,
+    /// The file that was left last, under its name.
+    left: Option<(Input, Arc<str>)>,
+    /// The number of the next row, and that of the next file.
+    row: u64,
+    number: u64,
+    /// When the files are to be looked at again.
+    look_at: Option<Duration>,
+    /// The files behind the last one that is known may have come and gone since the position was committed.
+    resumed: bool,
+    /// The runner knows that nothing more is there.
+    caught_up: bool,
+    /// The position is to be told, though no row has come: rows before it are lost.
+    tells: bool,
+    held: Vec<Held>,
+}
+
+/// The file that is read.
+#[derive(Debug)]
+struct Now<R> {
+    reading: Reading<R>,
+    /// Its mark is the place behind the last rows that were given.
+    generation: Generation,
+    /// From when on a file that was renamed is at its end, unless it grows.
+    settles_at: Duration,
+    /// When it was last changed, by the file system.
+    changed: Option<SystemTime>,
+}
+
+/// A file that comes next.
+#[derive(Debug)]
+struct Ahead {
+    generation: Generation,
+    /// `None` where it is still to be found.
+    found: Option<(Input, Arc<str>)>,
+    settles_at: Duration,
+}
+
+/// What there is to do next.
+enum Next {
+    /// To read.
+    Read,
+    /// Nothing, for now.
+    Wait,
+    End,
+}
+
+impl<R: Records> Opened<R> {
+    fn elapsed(&self) -> Duration {
+        self.context.clock.elapsed()
+    }
+
+    /// The ids of all files that are known but `of`.
+    fn others(&self, of: u64) -> BTreeSet<Id> {
+        let now = self.now.as_ref().map(|now| &now.generation);
+        let known = self.past.iter().chain(now).chain(self.ahead.iter().map(|ahead| &ahead.generation));
+        known.filter(|known| known.number != of).filter_map(|known| known.id).collect()
+    }
+
+    /// Adds the file that is at the path, where it is another one than the last that is known.
+    fn discover(&mut self, origin: &Origin) -> Result<()> {
+        let now = self.now.as_ref().map(|now| &now.generation);
+        let last = self.ahead.back().map(|ahead| &ahead.generation).or(now);
+        if last.is_some_and(|last| last.id.is_some() && last.id == trail::id_at_path(origin)) {
+            return Ok(());
+        }
+        let Some(Found { input, name, id }) = trail::at_path(origin) else { return Ok(()) };
+        let place = Place { byte: 0, row: 0, line: 1 };
+        let mark = Mark::of(&input, place).map_err(failed)?;
+        let len = input.len().unwrap_or_default();
+        let generation = Generation { number: self.number, row: None, id: Some(id), mark, len, given: false };
+        self.number += 1;
+        let settles_at = self.elapsed() + SETTLED;
+        // Its writer may write to the old one still.
+        if let Some(now) = &mut self.now {
+            now.settles_at = settles_at;
+        }
+        self.ahead.push_back(Ahead { generation, found: Some((input, name)), settles_at });
+        Ok(())
+    }
+
+    /// How many records of the file that is read may be given: those of one that was left before are known.
+    fn most(&self) -> usize {
+        let end = self.ahead.front().and_then(|ahead| ahead.generation.row);
+        let room = end.map_or(u64::MAX, |end| end.saturating_sub(self.row));
+        self.context.batch_rows.min(usize::try_from(room).unwrap_or(usize::MAX))
+    }
+
+    /// True where there is something in the next files, and the one that is read may go on still.
+    fn has_unread(&self) -> bool {
+        let len = |ahead: &Ahead| Some(ahead.found.as_ref()?.0.plain()?.metadata().ok()?.len());
+        self.now.is_some() && self.ahead.iter().any(|ahead| len(ahead).is_none_or(|len| len > 0))
+    }
+
+    /// Where the file that was read is gone, and the one in its place has all that was read of it: an editor
+    /// or a copying program has written it anew, and it goes on.
+    fn copy_at_path(&mut self) -> Option<(Generation, Found)> {
+        let now = self.now.as_ref().filter(|now| now.generation.given)?;
+        let gone =
+            now.reading.records.input().plain()?.metadata().is_ok_and(|metadata| has_no_name(&metadata));
+        let next = self.ahead.front_mut().filter(|ahead| gone && ahead.generation.row.is_none())?;
+        let (input, _) = next.found.as_mut()?;
+        input.plain_mut()?.look_again().ok()?;
+        now.generation.mark.find(input, 0).ok()?;
+        let (input, name) = next.found.take()?;
+        let (id, now) = (next.generation.id?, self.now.take()?);
+        self.ahead.pop_front();
+        Some((now.generation, Found { input, name, id }))
+    }
+
+    /// Lets a file go that is at its end, or cannot be read any more.
+    fn leave(&mut self) {
+        let Some(Now { reading, mut generation, .. }) = self.now.take() else { return };
+        let input = reading.records.input();
+        generation.len = input.len().unwrap_or(generation.mark.byte);
+        if let Some(why) = reading.records.held() {
+            let Place { line, byte, .. } = reading.records.place();
+            let place = format!("{}:{line}", reading.name);
+            let bytes = generation.len.saturating_sub(byte);
+            let why = format!("{why}, and the file was rotated: its {bytes} bytes are no row");
+            let remedy = "rotate the file between two lines".to_owned();
+            tracing::warn!(help = remedy, "{place}: {why}");
+            if self.held.len() < MOST_HELD {
+                self.held.push(Held { place, why, remedy });
+            }
+        }
+        self.past.push_back(generation);
+        let Reading { records, name, .. } = reading;
+        self.left = Some((records.into_input(), name));
+    }
+
+    /// Tells where the file that was left last has grown nevertheless.
+    fn look_back(&mut self) {
+        let Some((input, name)) = &self.left else { return };
+        let Some(metadata) = input.plain().and_then(|file| file.metadata().ok()) else { return };
+        let more = metadata.len().saturating_sub(input.len().unwrap_or(u64::MAX));
+        if more > 0 {
+            tracing::warn!(
+                help = "let the writer go over to the new file within seconds",
+                "{name} was rotated, and {more} bytes were written to the old file more than {SETTLED:?} after: \
+                 they are not read"
+            );
+            self.left = None;
+        }
+    }
+}
+
+impl<R: Records> Now<R> {
+    /// True where what stands before the place behind the last rows is what stood there.
+    fn is_same(&mut self) -> bool {
+        let input = self.reading.records.input_mut();
+        let seen = input.plain_mut().is_none_or(|file| file.look_again().is_ok());
+        self.generation.len = input.len().unwrap_or(self.generation.len);
+        seen && self.generation.mark.find(input, 0).is_ok()
+    }
+
+    /// True where it is not what it was when it was read to its end.
+    fn has_changed(&mut self) -> bool {
+        let Some(file) = self.reading.records.input().plain() else { return false };
+        let Ok(metadata) = file.metadata() else { return false };
+        let modified = metadata.modified().ok();
+        let before = std::mem::replace(&mut self.changed, modified);
+        metadata.len() != file.at() || before.is_some_and(|before| Some(before) != modified)
+    }
+}
+
+/// When a file is settled that was changed so long ago.
+fn settles_at(now: Duration, input: &Input) -> Duration {
+    let metadata = input.plain().and_then(|file| file.metadata().ok());
+    let modified = metadata.and_then(|metadata| metadata.modified().ok());
+    let age = modified.and_then(|modified| modified.elapsed().ok()).unwrap_or_default();
+    now + SETTLED.saturating_sub(age)
+}
+
+impl<F: Form> FollowedSource<F> {
+    /// Follows the file at `origin`; `name` is the source's.
+    pub(super) fn new(origin: Origin, name: Arc<str>, form: F) -> Self {
+        let (partition, schema) = (Partition::new(name, 0), form.schema());
+        Self { origin, form, partition, schema, opened: None }
+    }
+
+    pub(super) fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    /// Goes on in a file that was found.
+    fn go_on(&self, opened: &mut Opened<F::Records>, generation: Generation, found: Found) -> Result<()> {
+        let Found { mut input, name, id } = found;
+        let settles_at = settles_at(opened.elapsed(), &input);
+        input.seek(SeekFrom::Start(0)).map_err(failed)?;
+        let beginning = self.form.begin(&mut input, &name)?;
+        let (mark, row) = (&generation.mark, opened.row);
+        let reading = Reading::of(&self.form, (input, beginning), name, Some(mark), row, LastLine::Wait)?;
+        let generation = Generation { id: Some(id), ..generation };
+        opened.now = Some(Now { reading, generation, settles_at, changed: None });
+        opened.discover(&self.origin)?;
+        if let Some(now) = &mut opened.now {
+            now.settles_at = settles_at;
+        }
+        Ok(())
+    }
+
+    /// Says that a file cannot be read any more.
+    fn lost(&self, generation: &Generation, what: &str, help: &'static str) {
+        let (name, line, unread) = (&self.origin.name, generation.mark.line, generation.unread());
+        let seen = match unread {
+            0 => "none of it was seen".to_owned(),
+            unread => format!("{unread} bytes of it were seen"),
+        };
+        tracing::warn!(help, "{name} {what}; what was written there from line {line} on is lost: {seen}");
+    }
+
+    /// Names files that seem to have come and gone between the file that is read and the next one, while
+    /// nobody looked: nothing tells for certain that they belong here.
+    fn tell_unseen(&self, opened: &Opened<F::Records>) {
+        let file = opened.now.as_ref().and_then(|now| now.reading.records.input().plain());
+        let Some(since) = file.and_then(|file| file.metadata().ok()?.modified().ok()) else { return };
+        for (name, bytes) in trail::unseen(&self.origin, &opened.others(u64::MAX), since) {
+            tracing::warn!(
+                help = "read it by a chain of its own, or rotate no oftener than the run is started again",
+                "{} was rotated more than once while it was not read: {name} with {bytes} bytes seems to be \
+                 of it, and is not read",
+                self.origin.name
+            );
+        }
+    }
+
+    /// The file that is read was cut short, or has other rows before the place to go on: it begins anew.
+    fn begins_anew(&self, opened: &mut Opened<F::Records>) -> Result<()> {
+        let Some(now) = opened.now.take() else { return Ok(()) };
+        let generation = now.generation;
+        let (name, line) = (&now.reading.name, generation.mark.line);
+        match trail::find(&self.origin, &generation, &opened.others(generation.number)) {
+            Some(found) => {
+                tracing::warn!(
+                    "{name} was cut short or rewritten behind line {line}: what stood there is read from {}, \
+                     then the file from its beginning",
+                    found.name
+                );
+                self.go_on(opened, generation, found)?;
+                // It was copied before.
+                if let Some(now) = &mut opened.now {
+                    now.settles_at = Duration::ZERO;
+                }
+                Ok(())
+            }
+            None => {
+                self.lost(
+                    &generation,
+                    "was cut short or rewritten: it is read from its beginning",
+                    "keep the copy in the same folder, uncompressed at first, or rotate by renaming",
+                );
+                opened.past.push_back(generation);
+                Ok(())
+            }
+        }
+    }
+
+    /// What to do at the end of what is there.
+    fn at_end(&self, opened: &mut Opened<F::Records>) -> Result<Next> {
+        let over = opened.most() == 0;
+        let at = opened.elapsed();
+        let Some(now) = &mut opened.now else { return Ok(Next::Read) };
+        if !over && now.has_changed() {
+            if !now.is_same() {
+                self.begins_anew(opened)?;
+                return Ok(Next::Read);
+            }
+            if now.reading.is_over() {
+                let Some(Now { reading, generation, .. }) = opened.now.take() else { return Ok(Next::Read) };
+                // It ended in a line that was given without its end.
+                let id = generation.id.or_else(|| trail::id_at_path(&self.origin)).unwrap_or_default();
+                let found = Found { input: reading.records.into_input(), name: reading.name, id };
+                self.go_on(opened, generation, found)?;
+                return Ok(Next::Wait);
+            }
+            let more = now.reading.records.input().plain().is_some_and(|file| file.at() < now.generation.len);
+            let place = now.reading.records.place();
+            now.reading.records.seek(place).map_err(failed)?;
+            now.settles_at = at + SETTLED;
+            if more {
+                return Ok(Next::Read);
+            }
+        }
+        opened.discover(&self.origin)?;
+        let Some(now) = &opened.now else { return Ok(Next::Read) };
+        let packed = now.reading.records.input().plain().is_none();
+        if opened.ahead.is_empty() {
+            opened.resumed = false;
+            return Ok(if opened.context.once { Next::End } else { Next::Wait });
+        }
+        if over || packed || opened.context.once || at >= now.settles_at {
+            if opened.ahead.iter().all(|ahead| ahead.generation.row.is_none())
+                && std::mem::take(&mut opened.resumed)
+            {
+                self.tell_unseen(opened);
+            }
+            match opened.copy_at_path() {
+                Some((generation, found)) => self.go_on(opened, generation, found)?,
+                None => opened.leave(),
+            }
+            return Ok(Next::Read);
+        }
+        Ok(Next::Wait)
+    }
+
+    /// Begins with the next file.
+    fn begin(&self, opened: &mut Opened<F::Records>) -> Result<Next> {
+        opened.discover(&self.origin)?;
+        let wait = if opened.context.once { Next::End } else { Next::Wait };
+        let Some(Ahead { mut generation, found, mut settles_at }) = opened.ahead.pop_front() else {
+            return Ok(wait);
+        };
+        let row = generation.row.unwrap_or(opened.row);
+        if row > opened.row {
+            opened.tells = true;
+            let (name, lacking) = (&self.origin.name, row - opened.row);
+            tracing::warn!(
+                help = ROTATED,
+                "{lacking} rows of what {name} was cannot be read again: windows that were open lack them"
+            );
+        }
+        opened.row = row;
+        let over = opened.ahead.front().and_then(|ahead| ahead.generation.row).is_some_and(|end| end <= row);
+        if over {
+            opened.past.push_back(generation);
+            return Ok(Next::Read);
+        }
+        let others = opened.others(generation.number);
+        let found = found.or_else(|| {
+            let found = trail::find(&self.origin, &generation, &others)?;
+            generation.id = Some(found.id);
+            Some((found.input, found.name))
+        });
+        let Some((mut input, name)) = found else {
+            self.lost(&generation, "was rotated, and is found neither there nor beside", ROTATED);
+            opened.past.push_back(generation);
+            return Ok(Next::Read);
+        };
+        let before = generation.len;
+        if let Some(file) = input.plain_mut() {
+            file.look_again().map_err(failed)?;
+        }
+        generation.len = input.len().unwrap_or(before);
+        let at = opened.elapsed();
+        if generation.len != before {
+            settles_at = at + SETTLED;
+        }
+        // Nobody writes to it any more.
+        let settled = opened.context.once || (!opened.ahead.is_empty() && at >= settles_at);
+        let begun = match generation.len {
+            0 if input.plain().is_some() => None,
+            _ => {
+                input.seek(SeekFrom::Start(0)).map_err(failed)?;
+                match self.form.begin(&mut input, &name) {
+                    Ok(beginning) if beginning.whole => Some(beginning),
+                    Err(error) if opened.context.once || at >= settles_at => return Err(error),
+                    // It may be in the middle of being written.
+                    Ok(_) | Err(_) => None,
+                }
+            }
+        };
+        let Some(beginning) = begun else {
+            if settled && generation.len > 0 {
+                self.lost(&generation, "was rotated before its header had an end", "write the header whole");
+            }
+            if settled && !opened.ahead.is_empty() {
+                opened.past.push_back(generation);
+                return Ok(Next::Read);
+            }
+            opened.ahead.push_front(Ahead { generation, found: Some((input, name)), settles_at });
+            return Ok(wait);
+        };
+        let reading = self.reading((input, beginning), name, row)?;
+        generation.row = Some(row);
+        generation.mark = Mark::of(reading.records.input(), reading.records.place()).map_err(failed)?;
+        let settles_at = at + SETTLED;
+        opened.now = Some(Now { reading, generation, settles_at, changed: None });
+        Ok(Next::Read)
+    }
+
+    fn reading(&self, begun: (Input, Beginning), name: Arc<str>, row: u64) -> Result<Reading<F::Records>> {
+        Reading::of(&self.form, begun, name, None, row, LastLine::Wait)
+    }
+
+    /// Takes up the files of a position.
+    fn resume(&self, opened: &mut Opened<F::Records>, metadata: &str) -> Result<()> {
+        let (now, then) = trail::read(metadata, &self.origin.name)?;
+        opened.number = then.last().unwrap_or(&now).number + 1;
+        let next = then.first().and_then(|next| next.row);
+        let settles_at = opened.elapsed() + SETTLED;
+        opened.ahead =
+            then.into_iter().map(|generation| Ahead { generation, found: None, settles_at }).collect();
+        if next.is_some_and(|next| next <= opened.row) {
+            opened.past.push_back(now);
+            return Ok(());
+        }
+        match trail::find(&self.origin, &now, &opened.others(now.number)) {
+            Some(found) => self.go_on(opened, now, found),
+            None => {
+                self.lost(
+                    &now,
+                    "is not the file that was read up to now, which is found under no other name",
+                    ROTATED,
+                );
+                opened.past.push_back(now);
+                Ok(())
+            }
+        }
+    }
+
+    /// Rows with the position behind them.
+    fn event(&self, opened: &Opened<F::Records>, mut rows: Rows) -> Result<SourceEvent> {
+        let now = opened.context.clock.now();
+        for reject in &mut rows.rejects {
+            reject.time = Some(now);
+        }
+        let times = vec![now; rows.numbers.len()];
+        let metadata = match &opened.now {
+            Some(now) => trail::write(&now.generation, Vec::new())?,
+            None => String::new(),
+        };
+        let position = Position { partition: self.partition.clone(), offset: opened.row as i64, metadata };
+        event::<F>(&self.schema, rows, times, position)
+    }
+
+    /// The position, without a row.
+    fn nothing(&self, opened: &Opened<F::Records>) -> Result<SourceEvent> {
+        let columns = RecordBatch::new_empty(self.schema.clone()).columns().to_vec();
+        self.event(opened, Rows { columns, numbers: Vec::new(), rejects: Vec::new() })
+    }
+
+    /// Reads what is there.
+    fn read(&mut self) -> Result<Option<Rows>> {
+        let Some(opened) = &mut self.opened else { return Ok(None) };
+        let most = opened.most();
+        let Some(now) = opened.now.as_mut().filter(|now| most > 0 && !now.reading.is_over()) else {
+            return Ok(None);
+        };
+        let (rows, _) = now.reading.records.read(most).map_err(failed)?;
+        if rows.numbers.is_empty() && rows.rejects.is_empty() {
+            return Ok(None);
+        }
+        // What was read is from this file only where it still is what it was.
+        let place = now.reading.records.place();
+        if now.is_same()
+            && let Ok(mark) = Mark::of(now.reading.records.input(), place)
+        {
+            (now.generation.mark, now.generation.given) = (mark, true);
+            opened.row = place.row;
+            return Ok(Some(rows));
+        }
+        if let Some(mut opened) = self.opened.take() {
+            let done = self.begins_anew(&mut opened);
+            self.opened = Some(opened);
+            done?;
+        }
+        Ok(None)
+    }
+}
+
+const ROTATED: &str =
+    "keep rotated files in the same folder until they are read; a file that is compressed is found too";
+
+#[async_trait]
+impl<F: Form> Source for FollowedSource<F> {
+    async fn open(&mut self, context: &SourceContext, position: Option<&Position>) -> Result<()> {
+        self.opened = None;
+        let mut opened = Opened {
+            context: context.clone(),
+            now: None,
+            ahead: VecDeque::new(),
+            past: VecDeque::new(),
+            left: None,
+            row: position.map_or(0, |position| u64::try_from(position.offset).unwrap_or_default()),
+            number: 0,
+            look_at: None,
+            resumed: position.is_some(),
+            caught_up: false,
+            tells: false,
+            held: Vec::new(),
+        };
+        if let Some(position) = position {
+            self.resume(&mut opened, &position.metadata)?;
+        }
+        self.opened = Some(opened);
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<SourceEvent> {
+        // A full-speed reader never waits for anything: let the other tasks of this thread run.
+        tokio::task::yield_now().await;
+        loop {
+            let rows = self.read()?;
+            let Some(mut opened) = self.opened.take() else {
+                return Err(Error::fatal(format!("the {} source was read before it was opened", F::NAME)));
+            };
+            let what = self.after(&mut opened, rows);
+            let look_at = opened.look_at;
+            let clock = opened.context.clock.clone();
+            self.opened = Some(opened);
+            if let Some(event) = what? {
+                return Ok(event);
+            }
+            if let Some(at) = look_at {
+                clock.sleep_until(at).await;
+            }
+        }
+    }
+
+    async fn commit(&mut self, position: &Position) -> Result<()> {
+        if let (Some(opened), Ok((now, _))) = (&mut self.opened, trail::read(&position.metadata, "")) {
+            opened.past.retain(|past| past.number >= now.number);
+        }
+        Ok(())
+    }
+
+    fn renew(&self, position: Position) -> Position {
+        let Some(opened) = &self.opened else { return position };
+        let now = opened.now.as_ref().map(|now| &now.generation);
+        let ahead = opened.ahead.iter().map(|ahead| &ahead.generation);
+        trail::renew(position, opened.past.iter().chain(now).chain(ahead))
+    }
+
+    fn held(&self) -> Vec<Held> {
+        let Some(opened) = &self.opened else { return Vec::new() };
+        let now = opened.now.as_ref().and_then(|now| now.reading.held());
+        let now = now
+            .map(|held| Held { remedy: "nothing where somebody writes the file still".to_owned(), ..held });
+        opened.held.iter().cloned().chain(now).collect()
+    }
+
+    fn narrow(&mut self, columns: &[String]) -> Option<SchemaRef> {
+        self.schema = self.form.narrow(columns)?;
+        Some(self.schema.clone())
+    }
+}
+
+impl<F: Form> FollowedSource<F> {
+    /// What to tell once `rows` were read; nothing where there is more to do, at the time to look again.
+    fn after(&self, opened: &mut Opened<F::Records>, rows: Option<Rows>) -> Result<Option<SourceEvent>> {
+        if let Some(rows) = rows {
+            (opened.caught_up, opened.look_at) = (false, None);
+            return self.event(opened, rows).map(Some);
+        }
+        if opened.look_at.is_some_and(|at| opened.elapsed() < at) {
+            return Ok(None);
+        }
+        opened.look_at = None;
+        opened.look_back();
+        let next = if opened.now.is_some() { self.at_end(opened)? } else { self.begin(opened)? };
+        match next {
+            Next::Read if opened.now.is_some() && std::mem::take(&mut opened.tells) => {
+                self.nothing(opened).map(Some)
+            }
+            Next::Read => Ok(None),
+            Next::End => Ok(Some(SourceEvent::End)),
+            Next::Wait => {
+                opened.look_at = Some(opened.elapsed() + POLL);
+                if opened.has_unread() {
+                    // Time must not go on before these rows, which are given once the old file is settled.
+                    let told = !std::mem::replace(&mut opened.caught_up, false);
+                    return if told { Ok(None) } else { self.nothing(opened).map(Some) };
+                }
+                let known = std::mem::replace(&mut opened.caught_up, true);
+                Ok((!known).then_some(SourceEvent::CaughtUp))
+            }
+        }
+    }
+}
