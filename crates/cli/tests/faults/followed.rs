@@ -130,6 +130,9 @@ fn a_followed_file_is_read_once_through_kills_and_rotations() {
     let seed = std::env::var("PIPECTL_FOLLOW_SEED").map_or(1, |seed| seed.parse().unwrap());
     let pipeline = Pipeline::new(YAML);
     let mut writer = Writer::new(&pipeline, seed);
+    // What nobody has seen yet cannot be known when it is rotated.
+    writer.write_for(200);
+    assert_eq!(pipeline.once().code, Some(0));
     for round in 0..rounds {
         // One rotation at any moment, before, while and after the program runs and is killed.
         let mut left = true;
