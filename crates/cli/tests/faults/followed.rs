@@ -102,7 +102,8 @@ impl Writer {
             self.finish_line();
             self.file = OpenOptions::new().append(true).create(true).open(&self.path).unwrap();
         }
-        self.rest.push_str("id,key,t\n");
+        // Planning reads the header, so a start wants it whole.
+        self.file.write_all(b"id,key,t\n").unwrap();
     }
 }
 
