@@ -26,6 +26,7 @@ mod encoding;
 mod finder;
 mod followed;
 mod input;
+mod known;
 mod packed;
 mod position;
 mod reading;
