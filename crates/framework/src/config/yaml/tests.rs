@@ -54,6 +54,23 @@ fn the_shipped_files_and_odd_ones_give_the_same_tree_in_both_parsers() {
     }
 }
 
+/// Keys are names here, as they are written: `{1: x}` has the key `1`, which is a number for `serde_yaml`.
+fn with_text_keys(value: serde_yaml::Value) -> serde_yaml::Value {
+    use serde_yaml::Value;
+    let text = |key: Value| match key {
+        Value::Number(number) => Value::String(number.to_string()),
+        Value::Bool(truth) => Value::String(truth.to_string()),
+        other => other,
+    };
+    match value {
+        Value::Mapping(entries) => Value::Mapping(
+            entries.into_iter().map(|(key, value)| (text(key), with_text_keys(value))).collect(),
+        ),
+        Value::Sequence(items) => Value::Sequence(items.into_iter().map(with_text_keys).collect()),
+        other => other,
+    }
+}
+
 proptest! {
     #[test]
     fn any_text_is_parsed_or_refused(text in "\\PC{0,60}") {
@@ -67,7 +84,7 @@ proptest! {
         let ours = parse(&SourceFile::new("t.yaml", text.clone()));
         let theirs = serde_yaml::from_str::<serde_yaml::Value>(&text);
         if let (Ok(ours), Ok(theirs)) = (&ours, &theirs) {
-            prop_assert_eq!(&plain(ours), theirs);
+            prop_assert_eq!(plain(ours), with_text_keys(theirs.clone()));
         }
     }
 

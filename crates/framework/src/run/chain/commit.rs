@@ -25,13 +25,49 @@ pub(super) struct Progressed {
     /// A plugin's source cannot be asked for the position of a row in the middle: those after each batch since the oldest open
     /// pane, to choose from.
     pub(super) history: VecDeque<Position>,
+    /// So many batches apart they are, but for the newest.
+    pub(super) apart: u64,
+    /// How many batches came since the last that stays.
+    pub(super) since: u64,
     /// The offset before which all rows had been dealt with before a restart.
     pub(super) dealt_with: i64,
 }
 
+/// The most positions that are kept of a partition.
+const MOST_KEPT: usize = 1024;
+
 impl Progressed {
     pub(super) fn new(read: Position, committed: Option<Position>) -> Self {
-        Self { read, committed, note: None, history: VecDeque::new(), dealt_with: i64::MIN }
+        Self {
+            read,
+            committed,
+            note: None,
+            history: VecDeque::new(),
+            apart: 1,
+            since: 0,
+            dealt_with: i64::MIN,
+        }
+    }
+
+    /// Keeps a position to choose from: the newest, and of those before it at most [`MOST_KEPT`], evenly apart. A
+    /// window of a day would keep a day of them; so after a restart a little more is read again.
+    pub(super) fn remember(&mut self, position: Position) {
+        if self.history.is_empty() {
+            (self.apart, self.since) = (1, 0);
+        }
+        if self.since > 0 {
+            self.history.pop_back();
+        }
+        if self.history.len() >= MOST_KEPT {
+            let mut stays = false;
+            self.history.retain(|_| {
+                stays = !stays;
+                stays
+            });
+            self.apart *= 2;
+        }
+        self.history.push_back(position);
+        self.since = (self.since + 1) % self.apart;
     }
 
     /// The last position that has no row of an open pane before it.
@@ -272,5 +308,24 @@ impl Chain {
         self.checkpoint.restore(self.steps.iter());
         self.dirty = false;
         self.tree.refuse(self.writers.take_refused())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_positions_are_kept_however_long_a_window_is_open_and_one_before_its_first_row() {
+        let at = |offset| Position { partition: Partition::new("rows", 0), offset, metadata: String::new() };
+        let mut progressed = Progressed::new(at(0), Some(at(0)));
+        for offset in 1..=100_000 {
+            progressed.remember(at(offset));
+            assert!(progressed.history.len() <= MOST_KEPT);
+        }
+        assert_eq!(progressed.history.back().map(|last| last.offset), Some(100_000));
+        let before = progressed.before(60_000).map(|position| position.offset);
+        assert!(before.is_some_and(|before| (59_000..=60_000).contains(&before)), "{before:?}");
+        assert_eq!(progressed.before(100_000).map(|position| position.offset), Some(100_000));
     }
 }

@@ -73,7 +73,7 @@ impl Chain {
                     Extent::Beginning => progressed.read = position,
                     Extent::Whole => {
                         if windowed {
-                            progressed.history.push_back(position.clone());
+                            progressed.remember(position.clone());
                         }
                         progressed.read = position;
                     }
