@@ -165,6 +165,22 @@ proptest! {
 }
 
 #[test]
+fn both_zeros_are_one_value() {
+    let rows: Vec<Row> = [0.0, -0.0, 1.0, -0.0, 0.0].map(|number| (None, None, Some(number), None)).to_vec();
+    let one = |name: &str, settings: Value| result(name, &settings, &rows);
+    for approximate in [false, true] {
+        let settings = json!({ "field": "number", "approximate": approximate });
+        assert_eq!(one("count-distinct", settings)[0]["distinct"], json!(2), "approximate: {approximate}");
+    }
+    let most = &one("top-k", json!({ "field": "number", "k": 2 }))[0];
+    assert_eq!((&most["number"], &most["count"]), (&json!("0"), &json!(4)), "{most}");
+    for zero in [0.0, -0.0] {
+        let share = &one("rate", json!({ "of": { "field": "number", "equals": zero } }))[0];
+        assert_eq!(share["rate"], json!(0.8), "equals: {zero}");
+    }
+}
+
+#[test]
 fn an_estimate_of_many_is_near() {
     let rows: Vec<Row> = (0..100_000).map(|i| (Some(format!("user-{i}")), None, None, None)).collect();
     let given = result("count-distinct", &json!({ "field": "text", "approximate": true }), &rows);
