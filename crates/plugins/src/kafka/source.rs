@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::record::{Metadata, OnTombstone, RecordDecoder};
 use super::{check_topic, connection};
+use crate::names;
 
 /// The records of a topic.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -27,8 +28,8 @@ struct KafkaSource {
     group: Option<String>,
     /// The field, or the list of fields, that another program keys the records by: all records of one value are in one partition. `[]` where records have no
     /// key. A topic that this file writes needs none.
-    #[serde(default, deserialize_with = "keyed_by")]
-    #[schemars(with = "Option<Fields>")]
+    #[serde(default, deserialize_with = "names::given")]
+    #[schemars(with = "Option<names::Fields>")]
     keyed_by: Option<Vec<String>>,
     /// Where to start while the group has no position: `earliest`, `latest`, `{ offset: N }` of each partition, or at the first record of
     /// `{ time: 2026-01-31T09:30:00Z }` or later, or of the last `{ ago: 1h }`. Default: `earliest`, and `latest` for a chain whose sink
@@ -47,21 +48,6 @@ struct KafkaSource {
     /// The name under `connections:`. Default: `kafka`.
     #[serde(default = "connection")]
     connection: String,
-}
-
-/// One field, or a list.
-#[derive(Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected the name of a field, or a list of such names")]
-enum Fields {
-    One(String),
-    Several(Vec<String>),
-}
-
-fn keyed_by<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
-    Ok(Some(match Fields::deserialize(deserializer)? {
-        Fields::One(field) => vec![field],
-        Fields::Several(fields) => fields,
-    }))
 }
 
 /// `null` as YAML has it is the word, not a setting that is left out.

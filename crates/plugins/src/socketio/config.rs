@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use pipectl_framework::config::{DurationText, Secret};
 use pipectl_framework::plugin::{BindContext, Problem};
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::assets::{Assets, DEFAULT_PAGE};
 use super::guard::Guard;
@@ -14,6 +14,7 @@ use super::hub::HubConfig;
 use super::series::SeriesConfig;
 use super::server::ServerConfig;
 use super::wire::{Chart, Page};
+use crate::names;
 
 /// The longest history, in points.
 const MOST_HISTORY: usize = 100_000;
@@ -35,8 +36,8 @@ pub struct SocketIoSink {
     pub page: Option<String>,
     /// The column with the key of a line, or a list of columns: `key: [province, gender]` makes a line of each pair.
     /// `[]` where a window has one row. Default: key; and none where the window before it counts without one.
-    #[serde(default, deserialize_with = "keys")]
-    #[schemars(with = "Option<Keys>")]
+    #[serde(default, deserialize_with = "names::given")]
+    #[schemars(with = "Option<names::Fields>")]
     pub key: Option<Vec<String>>,
     /// The column with the number. Default: count.
     #[serde(default = "default_value")]
@@ -118,20 +119,6 @@ pub struct Legacy {
 
 fn default_listen() -> String {
     "127.0.0.1:5000".into()
-}
-/// One column, or a list.
-#[derive(Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected the name of a field, or a list of such names")]
-enum Keys {
-    One(String),
-    Several(Vec<String>),
-}
-
-fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
-    Ok(Some(match Keys::deserialize(deserializer)? {
-        Keys::One(column) => vec![column],
-        Keys::Several(columns) => columns,
-    }))
 }
 
 fn default_value() -> String {
