@@ -105,15 +105,6 @@ impl RecordDecoder {
         Ok(Self { values, on_tombstone, metadata, schema })
     }
 
-    /// The headers that a reader must give, in the order of their columns.
-    pub(super) fn headers(&self) -> Vec<String> {
-        let header = |column: &Column| match &column.what {
-            Metadata::Header(name) => Some(name.clone()),
-            _ => None,
-        };
-        self.metadata.iter().filter_map(header).collect()
-    }
-
     /// The names of the columns that are filled from this.
     pub(super) fn columns_of(&self, what: &Metadata) -> Vec<String> {
         self.metadata.iter().filter(|column| column.what == *what).map(|column| column.name.clone()).collect()
@@ -247,8 +238,13 @@ impl Decoder for RecordDecoder {
         self.values.record_names()
     }
 
+    /// In the order of their columns.
     fn headers(&self) -> Vec<String> {
-        Self::headers(self)
+        let header = |column: &Column| match &column.what {
+            Metadata::Header(name) => Some(name.clone()),
+            _ => None,
+        };
+        self.metadata.iter().filter_map(header).collect()
     }
 
     fn leaves_out(&self, records: &Records) -> usize {
