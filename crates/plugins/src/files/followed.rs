@@ -23,7 +23,7 @@ use super::position::Mark;
 use super::reading::{Reading, failed};
 use super::records::{Beginning, Form, LastLine, Records, Rows};
 use super::source::event;
-use super::trail::{self, Found, Generation};
+use super::trail::{self, Found, Generation, Reached};
 
 /// How often a file is looked at, at whose end the source is.
 const POLL: Duration = Duration::from_millis(200);
@@ -77,7 +77,7 @@ impl<F: Form> FollowedSource<F> {
 
     /// Says that a file cannot be read any more.
     fn lost(&self, generation: &Generation, what: &str, help: &'static str) {
-        let (name, line, unread) = (&self.origin.name, generation.mark.line, generation.unread());
+        let (name, line, unread) = (&self.origin.name, generation.read_to().line, generation.unread());
         let seen = match unread {
             0 => "none of it was seen".to_owned(),
             unread => format!("{unread} bytes of it were seen"),
@@ -104,7 +104,7 @@ impl<F: Form> FollowedSource<F> {
     fn begins_anew(&self, opened: &mut Opened<F::Records>) -> Result<()> {
         let Some(now) = opened.now.take() else { return Ok(()) };
         let generation = now.generation;
-        let (name, line) = (&now.reading.name, generation.mark.line);
+        let (name, line) = (&now.reading.name, generation.read_to().line);
         match trail::find(&self.origin, &generation, &opened.others(generation.number)) {
             Some(found) => {
                 tracing::warn!(
@@ -186,7 +186,7 @@ impl<F: Form> FollowedSource<F> {
         let Some(Ahead { mut generation, found, mut settles_at }) = opened.ahead.pop_front() else {
             return Ok(wait);
         };
-        let row = generation.row.unwrap_or(opened.row);
+        let row = generation.row.unwrap_or(opened.row.max(opened.reached));
         if row > opened.row {
             opened.tells = true;
             let (name, lacking) = (&self.origin.name, row - opened.row);
@@ -260,7 +260,13 @@ impl<F: Form> FollowedSource<F> {
 
     /// Takes up the files of a position.
     fn resume(&self, opened: &mut Opened<F::Records>, metadata: &str) -> Result<()> {
-        let (now, then) = trail::read(metadata, &self.origin.name)?;
+        let (mut now, then) = trail::read(metadata, &self.origin.name)?;
+        if now.given {
+            let at = Reached { row: opened.row, mark: now.mark.clone() };
+            now.reached.get_or_insert(at);
+        }
+        let reached = then.iter().chain([&now]).filter_map(|known| Some(known.reached.as_ref()?.row));
+        opened.reached = reached.max().unwrap_or(0).max(opened.row);
         opened.number = then.last().unwrap_or(&now).number + 1;
         let next = then.first().and_then(|next| next.row);
         let settles_at = opened.elapsed() + SETTLED;
@@ -321,8 +327,9 @@ impl<F: Form> FollowedSource<F> {
         if now.is_same()
             && let Ok(mark) = Mark::of(now.reading.records.input(), place)
         {
-            (now.generation.mark, now.generation.given) = (mark, true);
+            now.generation.give(place.row, mark);
             opened.row = place.row;
+            opened.reached = opened.reached.max(place.row);
             return Ok(Some(rows));
         }
         if let Some(mut opened) = self.opened.take() {
@@ -349,10 +356,12 @@ impl<F: Form> Source for FollowedSource<F> {
             left: None,
             row: position.map_or(0, |position| u64::try_from(position.offset).unwrap_or_default()),
             number: 0,
+            reached: 0,
             look_at: None,
             resumed: position.is_some(),
             caught_up: false,
-            tells: false,
+            // A window that holds the first row is to find a position before it.
+            tells: position.is_none(),
             held: Vec::new(),
         };
         if let Some(position) = position {

@@ -33,6 +33,8 @@ pub(super) struct Opened<R> {
     /// The number of the next row, and that of the next file.
     pub(super) row: u64,
     pub(super) number: u64,
+    /// The number behind the last row that was ever given: no other row gets one before it.
+    pub(super) reached: u64,
     /// When the files are to be looked at again.
     pub(super) look_at: Option<Duration>,
     /// The files behind the last one that is known may have come and gone since the position was committed.
@@ -88,7 +90,15 @@ impl<R: Records> Opened<R> {
         let place = Place { byte: 0, row: 0, line: 1 };
         let mark = Mark::of(&input, place).map_err(failed)?;
         let len = input.len().unwrap_or_default();
-        let generation = Generation { number: self.number, row: None, id: Some(id), mark, len, given: false };
+        let generation = Generation {
+            number: self.number,
+            row: None,
+            id: Some(id),
+            mark,
+            reached: None,
+            len,
+            given: false,
+        };
         self.number += 1;
         let settles_at = self.elapsed() + SETTLED;
         // Its writer may write to the old one still.
@@ -121,7 +131,7 @@ impl<R: Records> Opened<R> {
         let next = self.ahead.front_mut().filter(|ahead| gone && ahead.generation.row.is_none())?;
         let (input, _) = next.found.as_mut()?;
         input.plain_mut()?.look_again().ok()?;
-        now.generation.mark.find(input, 0).ok()?;
+        now.generation.is(input).then_some(())?;
         let (input, name) = next.found.take()?;
         let (id, now) = (next.generation.id?, self.now.take()?);
         self.ahead.pop_front();
@@ -171,7 +181,7 @@ impl<R: Records> Now<R> {
         let input = self.reading.records.input_mut();
         let seen = input.plain_mut().is_none_or(|file| file.look_again().is_ok());
         self.generation.len = input.len().unwrap_or(self.generation.len);
-        seen && self.generation.mark.find(input, 0).is_ok()
+        seen && self.generation.is(input)
     }
 
     /// True where it is not what it was when it was read to its end.

@@ -36,8 +36,11 @@ pub(super) struct Generation {
     pub(super) row: Option<u64>,
     /// Positions of files that were not followed have none.
     pub(super) id: Option<Id>,
-    /// How far it was read.
+    /// Where to go on in it.
     pub(super) mark: Mark,
+    /// How far it was ever read, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) reached: Option<Reached>,
     /// Its length in bytes when last looked at.
     pub(super) len: u64,
     /// True where a record of it was given: files that begin alike, as with a header, are no other than this
@@ -45,10 +48,38 @@ pub(super) struct Generation {
     pub(super) given: bool,
 }
 
+/// The place behind the last record of a file that was ever given. A window that is open wants records from
+/// before it again: they are read from a file that has them all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Reached {
+    /// The number of the row behind it.
+    pub(super) row: u64,
+    pub(super) mark: Mark,
+}
+
 impl Generation {
+    /// How far it was read: from there on it has what nobody has seen.
+    pub(super) fn read_to(&self) -> &Mark {
+        self.reached.as_ref().map_or(&self.mark, |reached| &reached.mark)
+    }
+
     /// How many bytes of it were seen and not read.
     pub(super) fn unread(&self) -> u64 {
-        self.len.saturating_sub(self.mark.byte)
+        self.len.saturating_sub(self.read_to().byte)
+    }
+
+    /// Records up to `row` were given, which is at `mark`.
+    pub(super) fn give(&mut self, row: u64, mark: Mark) {
+        self.given = true;
+        if self.reached.as_ref().is_none_or(|reached| reached.row <= row) {
+            self.reached = Some(Reached { row, mark: mark.clone() });
+        }
+        self.mark = mark;
+    }
+
+    /// True where `input` has all that was read of it.
+    pub(super) fn is(&self, input: &Input) -> bool {
+        self.mark.find(input, 0).is_ok() && self.read_to().find(input, 0).is_ok()
     }
 }
 
@@ -64,6 +95,8 @@ struct Kept {
     first: Option<u64>,
     #[serde(default)]
     id: Option<Id>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reached: Option<Reached>,
     #[serde(default)]
     len: u64,
     #[serde(default = "yes")]
@@ -83,8 +116,9 @@ fn yes() -> bool {
 /// # Errors
 /// Where it cannot be written.
 pub(super) fn write(now: &Generation, then: Vec<Generation>) -> Result<String> {
-    let Generation { number, row, id, mark, len, given } = now.clone();
-    serde_json::to_string(&Kept { v: VERSION, mark, number, first: row, id, len, given, then })
+    let Generation { number, row, id, mark, reached, len, given } = now.clone();
+    let reached = reached.filter(|reached| reached.mark != mark);
+    serde_json::to_string(&Kept { v: VERSION, mark, number, first: row, id, reached, len, given, then })
         .map_err(|e| Error::fatal("a position could not be written").caused_by(e))
 }
 
@@ -94,19 +128,22 @@ pub(super) fn write(now: &Generation, then: Vec<Generation>) -> Result<String> {
 /// Where its metadata cannot be read.
 pub(super) fn read(metadata: &str, name: &str) -> Result<(Generation, Vec<Generation>)> {
     let kept: Kept = serde_json::from_str(metadata).map_err(|e| changed(name, &unreadable(&e, metadata)))?;
-    let Kept { v: VERSION | NOT_FOLLOWED, mark, number, first: row, id, len, given, then } = kept else {
+    let Kept { v: VERSION | NOT_FOLLOWED, mark, number, first: row, id, reached, len, given, then } = kept
+    else {
         return Err(changed(name, &of_version(kept.v, VERSION)));
     };
-    Ok((Generation { number, row, id, mark, len, given }, then))
+    Ok((Generation { number, row, id, mark, reached, len, given }, then))
 }
 
-/// A position with all that is known of the files behind its own: `later` gives those of a number.
+/// A position with all that is `known` of its own file and those behind it.
 pub(super) fn renew<'a>(position: Position, known: impl Iterator<Item = &'a Generation>) -> Position {
     let Ok((mut now, _)) = read(&position.metadata, "") else { return position };
     let mut then = Vec::new();
     for generation in known {
         match generation.number {
-            number if number == now.number => now.len = generation.len,
+            number if number == now.number => {
+                now = Generation { row: now.row, mark: now.mark, ..generation.clone() };
+            }
             number if number > now.number => then.push(generation.clone()),
             _ => {}
         }
@@ -151,7 +188,7 @@ pub(super) fn id_at_path(origin: &Origin) -> Option<Id> {
 /// that has the same id comes first; then one with the same content, which is none of the `others`, and of
 /// several the one that was written last.
 pub(super) fn find(origin: &Origin, wanted: &Generation, others: &BTreeSet<Id>) -> Option<Found> {
-    let fits = |found: &Found| wanted.mark.find(&found.input, 0).is_ok();
+    let fits = |found: &Found| wanted.is(&found.input);
     let here = || at_path(origin).filter(fits);
     let same = |id: Id| wanted.id == Some(id);
     if id_at_path(origin).is_some_and(same)
