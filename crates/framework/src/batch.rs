@@ -241,6 +241,12 @@ impl Batch {
         }
     }
 
+    /// The same of the rows that have an offset of their own: what was read through a channel has rows that are in another partition,
+    /// or nowhere.
+    pub(crate) fn read_here(&self) -> (&Times, &ScalarBuffer<i64>) {
+        if self.has_channel() { (&self.times, &self.origin.offsets) } else { self.read() }
+    }
+
     /// Says that a step has made these rows of those.
     #[must_use]
     pub(crate) fn made_of(self, before: &Self) -> Self {

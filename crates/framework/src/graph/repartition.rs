@@ -1,7 +1,8 @@
 //! The records of a repartition topic: rows with where they came from, and words about time.
 //!
 //! A value begins with a byte that says what it is. A row: [`ROW`], four bytes that name the fields, the number of the partition that it came
-//! from, its time, then the fields. Words: [`WORDS`], then for each partition of the source its number, the greatest time read and for how long it has
+//! from, the greatest time that was read there before it (the least number where none was), its time, then the fields.
+//! Rows of an earlier version, [`PLAIN_ROW`], do not have the greatest time. Words: [`WORDS`], then for each partition of the source its number, the greatest time read and for how long it has
 //! been idle. All numbers are little-endian.
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
 use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, Schema, SchemaRef, TimeUnit};
 
-use crate::batch::Batch;
+use crate::batch::{AsRead, Batch, Partition};
 use crate::clock::Millis;
 use crate::error::{Error, Result};
 use crate::hash::fnv1a;
@@ -26,10 +27,9 @@ use crate::time::Word;
 /// The name of the form, where a format's name is asked for.
 pub(crate) const FORMAT: &str = "repartition";
 
-const ROW: u8 = 1;
+const PLAIN_ROW: u8 = 1;
 const WORDS: u8 = 2;
-/// The bytes of a row before its fields.
-const HEAD: usize = 1 + 4 + 4 + 8;
+const ROW: u8 = 3;
 /// The bytes of a word: number, flags, time, idle.
 const WORD: usize = 4 + 1 + 8 + 8;
 
@@ -101,15 +101,15 @@ impl Repartition {
         self.partitions = partitions;
     }
 
-    /// The records of a batch, written `now`. The row's own time stands in the value: a log may delete
+    /// The records of a batch, written `now`; `before` is for each row the greatest time that was read before it. The row's own time stands in the value: a log may delete
     /// records of an old time at once, and refuse those of a time before 1970 or far ahead.
-    pub(crate) fn rows(&self, batch: &Batch, now: Millis) -> Result<Append> {
+    pub(crate) fn rows(&self, batch: &Batch, before: &[Millis], now: Millis) -> Result<Append> {
         let columns: Vec<&ArrayRef> = self.columns.iter().map(|index| batch.column(*index)).collect();
         let key: Vec<&ArrayRef> = self.key.iter().map(|index| batch.column(*index)).collect();
         let origin = batch.origin().partition.index.to_le_bytes();
         let (mut keys, mut values) = (BinaryBuilder::new(), BinaryBuilder::new());
         let mut bytes = Vec::new();
-        for (row, time) in batch.times().iter().enumerate() {
+        for (row, (time, before)) in batch.times().iter().zip(before).enumerate() {
             bytes.clear();
             for (index, column) in key.iter().enumerate() {
                 if index > 0 {
@@ -122,6 +122,7 @@ impl Repartition {
             bytes.push(ROW);
             bytes.extend(self.fields);
             bytes.extend(origin);
+            bytes.extend(before.to_le_bytes());
             bytes.extend(time.to_le_bytes());
             for column in &columns {
                 put(&mut bytes, column, row)?;
@@ -206,9 +207,7 @@ pub(crate) fn piece(records: &Records, index: usize) -> Result<Piece> {
     let value = if records.values.is_null(index) { &[][..] } else { records.values.value(index) };
     let mut rest = Rest(value);
     let piece = match rest.take::<1>() {
-        Some([ROW]) => {
-            rest.take::<4>().and_then(|_| rest.take()).map(|origin| Piece::Row(i32::from_le_bytes(origin)))
-        }
+        Some([ROW | PLAIN_ROW]) => Head::of(value).map(|(head, _)| Piece::Row(head.origin)),
         Some([WORDS]) if rest.0.len() % WORD == 0 => {
             let mut words = Vec::new();
             while let (Some(origin), Some([flags]), Some(greatest), Some(idle)) =
@@ -263,9 +262,59 @@ impl Unpack {
     }
 }
 
-/// The time of a row, as its writer knew it.
-pub(crate) fn time_of(value: &[u8]) -> Option<i64> {
-    Some(i64::from_le_bytes(*value.get(HEAD - 8..HEAD)?.first_chunk()?))
+/// What stands in a row before its fields.
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    fields: [u8; 4],
+    origin: i32,
+    before: Option<Millis>,
+    time: Millis,
+}
+
+impl Head {
+    /// The head of a row, and the bytes of its fields.
+    fn of(value: &[u8]) -> Option<(Self, Rest<'_>)> {
+        let mut rest = Rest(value);
+        let [kind] = rest.take()?;
+        let (fields, origin) = (rest.take()?, i32::from_le_bytes(rest.take()?));
+        let before = match kind {
+            ROW => Some(i64::from_le_bytes(rest.take()?)).filter(|before| *before != Millis::MIN),
+            PLAIN_ROW => None,
+            _ => return None,
+        };
+        let time = i64::from_le_bytes(rest.take()?);
+        Some((Self { fields, origin, before, time }, rest))
+    }
+}
+
+/// The rows of a batch with the times that their writer gave them, come through `channel`. What moved time before each of them
+/// counts as read before it.
+///
+/// # Errors
+/// `Fatal` where the batch has another number of rows than there are records.
+pub(crate) fn timed(batch: Batch, records: &Records, channel: Partition) -> Result<Batch> {
+    let mut times = Vec::with_capacity(records.len());
+    let (mut read, mut at) = (Vec::with_capacity(records.len() + 1), Vec::with_capacity(records.len() + 1));
+    let mut greatest = Millis::MIN;
+    for (value, offset) in records.values.iter().zip(&records.offsets) {
+        let head = value.and_then(Head::of).map(|(head, _)| head);
+        let (before, time) = head.map_or((None, 0), |head| (head.before, head.time));
+        if let Some(before) = before.filter(|before| *before > greatest) {
+            read.push(before);
+            at.push(*offset);
+            greatest = before;
+        }
+        read.push(time);
+        at.push(*offset);
+        greatest = greatest.max(time);
+        times.push(time);
+    }
+    let more = read.len() > times.len();
+    let as_read = more.then(|| Arc::new(AsRead { times: read.into(), offsets: at.into() }));
+    let batch = batch
+        .with_times(times.into())
+        .map_err(|e| Error::fatal("rows do not match their times").caused_by(e))?;
+    Ok(batch.through(Some(channel)).of(as_read))
 }
 
 impl Decoder for Unpack {
@@ -278,10 +327,9 @@ impl Decoder for Unpack {
             self.schema.fields().iter().map(|field| make_builder(field.data_type(), records.len())).collect();
         for row in 0..records.len() {
             let value = records.values.value(row);
-            if value.get(1..5) != Some(&self.fields[..]) {
+            let Some((_, mut rest)) = Head::of(value).filter(|(head, _)| head.fields == self.fields) else {
                 return Err(foreign(records, row, "has other fields than the file asks for now"));
-            }
-            let mut rest = Rest(value.get(HEAD..).unwrap_or_default());
+            };
             for (builder, field) in builders.iter_mut().zip(self.schema.fields()) {
                 get(&mut rest, builder.as_mut(), field.data_type())
                     .ok_or_else(|| foreign(records, row, "breaks off"))?;

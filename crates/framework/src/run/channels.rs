@@ -130,10 +130,12 @@ impl Tree {
         writers: &mut Writers,
     ) -> Result<()> {
         let batch = rows.batch();
-        let NodeBody::Repartition(connection, repartition, _) = &self.nodes[index].body else {
+        let NodeBody::Repartition(connection, repartition, speaker) = &self.nodes[index].body else {
             return Ok(());
         };
-        writers.append(*connection, repartition.rows(batch, self.clock.now())?).await?;
+        let now = self.clock.now();
+        let records = repartition.rows(batch, &speaker.before(batch, now), now)?;
+        writers.append(*connection, records).await?;
         self.wrote = true;
         StepMetrics::add(&self.metrics[index].in_flight, batch.rows() as u64);
         Ok(())

@@ -14,7 +14,7 @@ use super::{dead, untimed};
 use crate::batch::{Batch, Partition};
 use crate::config::StartAt;
 use crate::error::{Consequence, Error, Result};
-use crate::graph::{ChainPlan, Piece, piece, time_of};
+use crate::graph::{ChainPlan, Piece, piece, timed};
 use crate::log::{
     Assignment, Gone, Group, Log, LogReader, Membership, Position, ReadEvent, ReaderOptions, Records, Start,
 };
@@ -515,12 +515,8 @@ impl TopicInput {
                 let InputEvent::Batch { batch, rejects, left_out, position } = event else {
                     return Ok(event);
                 };
-                let times = records.values.iter().map(|value| value.and_then(time_of).unwrap_or_default());
-                let batch = batch
-                    .with_times(times.collect())
-                    .map_err(|e| Error::fatal("rows do not match their times").caused_by(e))?;
-                let through = channel(&records.partition, origin);
-                Ok(InputEvent::Batch { batch: batch.through(Some(through)), rejects, left_out, position })
+                let batch = timed(batch, &records, channel(&records.partition, origin))?;
+                Ok(InputEvent::Batch { batch, rejects, left_out, position })
             }
         }
     }

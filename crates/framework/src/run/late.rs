@@ -8,14 +8,14 @@ use crate::batch::Batch;
 use crate::clock::Millis;
 use crate::config::DurationText;
 use crate::graph::NodeBody;
-use crate::window::{Lateness, Row};
+use crate::window::{Lateness, Mover, Row};
 
 /// How many of the rows that make others late are told of a step before it goes quiet.
 const TOLD: usize = 5;
 
-/// What was told of a step: the rows that moved time, or `None` for the clock.
+/// What was told of a step: what moved time.
 #[derive(Debug, Default)]
-pub(super) struct Told(Vec<Option<Row>>);
+pub(super) struct Told(Vec<Mover>);
 
 impl Tree {
     /// Rows of `late`, a part of the batch `pushed`, came too late for the window at `index`.
@@ -24,7 +24,7 @@ impl Tree {
         let NodeBody::Window(window) = &self.nodes[index].body else { return };
         let Some(lateness) = window.lateness(late, pushed, wall) else { return };
         self.metrics[index].late_by.fetch_max(lateness.needed.max(0) as u64, Relaxed);
-        let ahead = lateness.moved_by.as_ref().is_some_and(|mover| mover.time > wall);
+        let ahead = matches!(&lateness.moved_by, Mover::Row(mover) if mover.time > wall);
         // Who reads them knows of them; a row ahead of the clock is told in any case.
         let is_read = !self.nodes[index].outputs.late.is_empty();
         let told = &mut self.told_late[index].0;
@@ -44,7 +44,7 @@ fn words(lateness: &Lateness, wall: Millis) -> (String, String) {
     let waits = format!("`out_of_orderness: {wait}` waits for such rows");
     let what = format!("{} came too late for its window", shown(row));
     match moved_by {
-        Some(mover) if mover.time > wall => {
+        Mover::Row(mover) if mover.time > wall => {
             let ahead = DurationText::at_least(mover.time - wall);
             let what = format!("{what}: {}, {ahead} ahead of the clock, had moved time on", shown(mover));
             let help = format!(
@@ -52,8 +52,15 @@ fn words(lateness: &Lateness, wall: Millis) -> (String, String) {
             );
             (what, help)
         }
-        Some(mover) => (format!("{what}: {} had moved time on", shown(mover)), waits),
-        None => {
+        Mover::Row(mover) => (format!("{what}: {} had moved time on", shown(mover)), waits),
+        Mover::Elsewhere(time) => {
+            let what = format!(
+                "{what}: a row of {}, of the same partition of the source, had moved time on; it was left out, or has another key",
+                said(*time)
+            );
+            (what, waits)
+        }
+        Mover::Clock => {
             let what =
                 format!("{what}: time had gone on with the clock, as nothing came for as long as `idle`");
             (what, format!("a greater `idle` of the window lets time stand longer; {waits}"))
@@ -77,9 +84,10 @@ mod tests {
         let lateness = |moved_by, needed| Lateness { row: row(12, 1_767_225_600_000), moved_by, needed };
         let wall = 1_767_225_660_000;
         let said: String = [
-            lateness(Some(row(3, 1_767_232_800_000)), 7_199_001),
-            lateness(Some(row(3, 1_767_225_610_000)), 5_001),
-            lateness(None, 1_500),
+            lateness(Mover::Row(row(3, 1_767_232_800_000)), 7_199_001),
+            lateness(Mover::Row(row(3, 1_767_225_610_000)), 5_001),
+            lateness(Mover::Elsewhere(1_767_225_610_000), 5_001),
+            lateness(Mover::Clock, 1_500),
         ]
         .iter()
         .map(|lateness| words(lateness, wall))

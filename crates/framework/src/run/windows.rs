@@ -96,18 +96,18 @@ impl Tree {
         }
     }
 
-    /// A batch with rows of these times has been pushed.
+    /// A batch with rows of these times has been pushed; `here` are those that have an offset of their own.
     pub(crate) fn observe(
         &mut self,
         partition: &Partition,
         times: &Times,
-        offsets: &ScalarBuffer<i64>,
+        here: &(Times, ScalarBuffer<i64>),
         now: Duration,
     ) {
         let wall = self.clock.now();
         for window in windows(&mut self.nodes) {
             window.observe(partition, times, now, wall);
-            window.saw(partition, times, offsets, wall);
+            window.saw(partition, &here.0, &here.1, wall);
         }
         self.observe_speakers(partition, times, now, wall);
     }

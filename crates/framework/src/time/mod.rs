@@ -1,8 +1,10 @@
 //! Window arithmetic and watermarks: pure functions of numbers, without a runtime.
 
+mod passing;
 mod speaker;
 mod watermark;
 
+pub(crate) use passing::Passing;
 pub use speaker::Speaker;
 pub(crate) use speaker::Word;
 pub(crate) use watermark::Ahead;

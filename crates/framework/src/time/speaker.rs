@@ -3,12 +3,15 @@
 //! A partition of such a topic has rows of several partitions of the source, each at another place in time. A reader that took the greatest
 //! time it has seen for the time of all would turn the others' rows late: that is what loses rows in a catch-up. So each
 //! partition of the source is a *channel* with a watermark of its own, and who reads it says how far it is, in
-//! the topic itself and in the same transaction as its rows.
+//! the topic itself and in the same transaction as its rows. Each row says as well how far its partition was before it:
+//! rows that went to another partition of the topic, or were left out, have moved time at their place among the others,
+//! and not at the next commit.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::batch::{Partition, Times};
+use super::passing::Passing;
+use crate::batch::{Batch, Partition, Times};
 use crate::clock::Millis;
 
 /// How often it is said that a partition is still idle. Windows behind it close as much later.
@@ -69,6 +72,31 @@ impl Speaker {
         if usable.is_some() {
             heard.last_record = now;
         }
+    }
+
+    /// For each row of a batch that has not been observed yet, the greatest time that its partition had given before it;
+    /// [`Millis::MIN`] where there was none.
+    pub(crate) fn before(&self, batch: &Batch, wall: Millis) -> Vec<Millis> {
+        let latest = wall.saturating_add(self.max_skew);
+        let origin = batch.origin();
+        let greatest = self.partitions.get(&origin.partition).and_then(|heard| heard.greatest);
+        let mut greatest = greatest.unwrap_or(Millis::MIN);
+        let mut passing = Passing::new(batch);
+        let rows = origin.offsets.iter().zip(batch.times().iter());
+        rows.map(|(offset, t)| {
+            let mut pass = |time: Millis| {
+                if time <= latest {
+                    greatest = greatest.max(time);
+                }
+            };
+            passing.before(*offset, *t, &mut pass);
+            let before = greatest;
+            if *t <= latest {
+                greatest = greatest.max(*t);
+            }
+            before
+        })
+        .collect()
     }
 
     pub(crate) fn caught_up(&mut self, partition: &Partition, caught_up: bool, now: Duration) {

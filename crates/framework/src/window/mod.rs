@@ -31,7 +31,7 @@ mod soak;
 mod tests;
 
 pub use fingerprint::Fingerprint;
-pub(crate) use movers::{Lateness, Row};
+pub(crate) use movers::{Lateness, Mover, Row};
 pub use operator::{Ran, WindowOperator, WindowOutput};
 pub use restored::{Given, Restored};
 pub(crate) use result::{MOST_AHEAD, window_partition};

@@ -17,30 +17,41 @@ pub(crate) struct Row {
     pub(crate) time: Millis,
 }
 
+/// What moved time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Mover {
+    Row(Row),
+    /// A row of this time, of the same partition of the source: it stands in another partition of the repartition topic, or
+    /// was left out before that.
+    Elsewhere(Millis),
+    /// The clock, as nothing came.
+    Clock,
+}
+
 /// Why rows of a batch are late.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lateness {
     /// The one that lies furthest behind.
     pub(crate) row: Row,
-    /// The row that had moved time so far; `None` where the clock had, as nothing came.
-    pub(crate) moved_by: Option<Row>,
+    /// What had moved time so far.
+    pub(crate) moved_by: Mover,
     /// The least `out_of_orderness` with which none of them would be late.
     pub(crate) needed: Millis,
 }
 
 /// The rows of the greatest time of each partition.
 #[derive(Debug, Default)]
-pub(super) struct Movers(BTreeMap<Partition, Mover>);
+pub(super) struct Movers(BTreeMap<Partition, Furthest>);
 
 /// What was read with the row of the greatest time: which it is, is looked up when it is asked for.
 #[derive(Debug)]
-struct Mover {
+struct Furthest {
     time: Millis,
     times: Times,
     offsets: ScalarBuffer<i64>,
 }
 
-impl Mover {
+impl Furthest {
     fn row(&self, partition: &Partition) -> Option<Row> {
         let at = self.times.iter().position(|time| *time == self.time)?;
         Some(Row { partition: partition.clone(), offset: *self.offsets.get(at)?, time: self.time })
@@ -58,7 +69,7 @@ impl WindowOperator {
     ) {
         let Some(time) = self.greatest(times, wall) else { return };
         if self.movers.0.get(partition).is_none_or(|mover| mover.time < time) {
-            let mover = Mover { time, times: times.clone(), offsets: offsets.clone() };
+            let mover = Furthest { time, times: times.clone(), offsets: offsets.clone() };
             self.movers.0.insert(partition.clone(), mover);
         }
     }
@@ -85,9 +96,14 @@ impl WindowOperator {
         // The watermark at which it was judged lies so far behind that row; where it had come further, the clock moved it.
         let slack = self.settings.out_of_orderness;
         let moved_by = moved_by.filter(|mover| mover.time.saturating_sub(slack) >= due);
-        let reached = match &moved_by {
-            Some(mover) => mover.time,
-            None => self.watermark()?.saturating_add(slack),
+        let elsewhere =
+            || self.moved_elsewhere(&row, pushed, wall).filter(|time| time.saturating_sub(slack) >= due);
+        let (reached, moved_by) = match moved_by {
+            Some(mover) => (mover.time, Mover::Row(mover)),
+            None => match elsewhere() {
+                Some(time) => (time, Mover::Elsewhere(time)),
+                None => (self.watermark()?.saturating_add(slack), Mover::Clock),
+            },
         };
         Some(Lateness { row, moved_by, needed: reached.saturating_sub(due).saturating_add(1) })
     }
@@ -95,7 +111,7 @@ impl WindowOperator {
     /// The row of the greatest time that was read before `row`: in its own partition, and else in any.
     fn moved_by(&self, row: &Row, pushed: &Batch, wall: Millis) -> Option<Row> {
         let latest = wall.saturating_add(self.settings.max_skew);
-        let (times, offsets) = pushed.read();
+        let (times, offsets) = pushed.read_here();
         let beside = times
             .iter()
             .zip(offsets.iter())
@@ -114,5 +130,17 @@ impl WindowOperator {
             mover.and_then(|(partition, mover)| mover.row(partition))
         };
         own.filter(|own| own.time > row.time).or_else(greatest)
+    }
+
+    /// The greatest time that was read before `row` through its channel, and that no row here has.
+    fn moved_elsewhere(&self, row: &Row, pushed: &Batch, wall: Millis) -> Option<Millis> {
+        if !pushed.has_channel() {
+            return None;
+        }
+        let latest = wall.saturating_add(self.settings.max_skew);
+        let (times, offsets) = pushed.read();
+        let before = times.iter().zip(offsets.iter()).take_while(|(_, offset)| **offset <= row.offset);
+        let here = before.map(|(time, _)| *time).filter(|time| *time <= latest).max();
+        here.max(self.watermark.greatest(pushed.channel()))
     }
 }

@@ -36,8 +36,9 @@ impl Chain {
         match event {
             InputEvent::Batch { batch, rejects, left_out, position } => {
                 self.caught_up(&batch.origin().partition, false);
-                let (times, offsets) = batch.read();
-                let (times, offsets) = (times.clone(), offsets.clone());
+                let read = batch.read_times().clone();
+                let (times, offsets) = batch.read_here();
+                let here = (times.clone(), offsets.clone());
                 let replay = batch.origin().replay;
                 let channel = batch.has_channel().then(|| batch.channel().clone());
                 if !replay {
@@ -45,8 +46,8 @@ impl Chain {
                     self.tree.is_replayed(&batch.origin().partition, now);
                 }
                 if !replay {
-                    let read = batch.rows() + rejects.len() + left_out;
-                    StepMetrics::add(&self.steps[0].rows_in, read as u64);
+                    let records = batch.rows() + rejects.len() + left_out;
+                    StepMetrics::add(&self.steps[0].rows_in, records as u64);
                     StepMetrics::add(&self.steps[0].rows_out, batch.rows() as u64);
                     StepMetrics::add(&self.steps[0].filtered, left_out as u64);
                 }
@@ -58,9 +59,9 @@ impl Chain {
                 }
                 // After the push: a row is not late because of a later one in its own batch.
                 match channel {
-                    None => self.tree.observe(&partition, &times, &offsets, now),
-                    Some(channel) if !replay => self.tree.observe(&channel, &times, &offsets, now),
-                    Some(channel) => self.tree.observe_again(&partition, &channel, &times),
+                    None => self.tree.observe(&partition, &read, &here, now),
+                    Some(channel) if !replay => self.tree.observe(&channel, &read, &here, now),
+                    Some(channel) => self.tree.observe_again(&partition, &channel, &read),
                 }
                 let windowed = self.tree.has_windows() && self.home.is_none();
                 let progressed = self

@@ -72,7 +72,8 @@ pub(crate) struct Spec {
     pub(crate) key: Vec<String>,
     /// The columns of its result.
     pub(crate) columns: Vec<(String, Column)>,
-    pub(crate) repartition: bool,
+    /// The partitions of its repartition topic; 0 where it has none.
+    pub(crate) repartition: i64,
 }
 
 pub(crate) fn read(document: &Document) -> Vec<Chain> {
@@ -163,7 +164,9 @@ fn spec(plugin: &str, with: &Map<String, Value>, step: &StepDecl) -> Spec {
         idle: millis("idle").unwrap_or(1000),
         key,
         columns,
-        repartition: step.repartition.is_some(),
+        repartition: step.repartition.as_ref().map_or(0, |repartition| {
+            repartition.to_json()["partitions"].as_i64().expect("a number of partitions")
+        }),
     }
 }
 
