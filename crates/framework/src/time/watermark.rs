@@ -192,6 +192,12 @@ impl Watermark {
         self.partitions.get(partition)?.greatest
     }
 
+    /// How far time has come by these channels alone; `None` where one of them has given nothing.
+    pub(crate) fn of(&self, channels: &[Partition]) -> Option<Millis> {
+        let greatest = channels.iter().map(|channel| self.greatest(channel));
+        greatest.min().flatten().map(|greatest| greatest.saturating_sub(self.out_of_orderness))
+    }
+
     /// The watermark as it was last given.
     pub fn current(&self) -> Option<Millis> {
         self.now
@@ -199,8 +205,8 @@ impl Watermark {
 
     /// What the watermark would be if `partition` had seen `time`: for the order inside a batch.
     pub(crate) fn with(&self, partition: &Partition, now: Duration) -> Ahead {
-        let mut others = Millis::MAX;
-        let mut known = true;
+        let (mut others, mut here) = (Some(Millis::MAX), Some(Millis::MAX));
+        let mixed = self.partitions.get(partition).is_some_and(|seen| seen.said.is_some());
         for (other, seen) in &self.partitions {
             if other == partition {
                 continue;
@@ -210,14 +216,15 @@ impl Watermark {
                 (true, Some(said)) => said.bound.map(|bound| bound.saturating_add(self.out_of_orderness)),
                 (true, None) => continue,
             };
-            match counts {
-                Some(greatest) => others = others.min(greatest),
-                None => known = false,
+            others = others.min(counts);
+            if !mixed || other.source == partition.source {
+                here = here.min(counts);
             }
         }
         let own = self.partitions.get(partition).and_then(|s| s.greatest).unwrap_or(Millis::MIN);
         Ahead {
-            others: if known { others } else { Millis::MIN },
+            others: others.unwrap_or(Millis::MIN),
+            here: here.unwrap_or(Millis::MIN),
             own,
             floor: self.now,
             slack: self.out_of_orderness,
@@ -261,6 +268,8 @@ pub enum NextMove {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ahead {
     others: Millis,
+    /// Of the others those that are channels of the same partition, where it is one; else all.
+    here: Millis,
     own: Millis,
     floor: Option<Millis>,
     slack: Millis,
@@ -276,7 +285,18 @@ impl Ahead {
     /// The watermark before the next row.
     #[inline]
     pub(crate) fn now(&self) -> Millis {
-        let least = self.own.min(self.others).saturating_sub(self.slack);
+        self.least_with(self.others)
+    }
+
+    /// The same, where the other partitions of a repartition topic have come at least as far: which of them is read first is chance.
+    #[inline]
+    pub(crate) fn here(&self) -> Millis {
+        self.least_with(self.here)
+    }
+
+    #[inline]
+    fn least_with(&self, others: Millis) -> Millis {
+        let least = self.own.min(others).saturating_sub(self.slack);
         self.floor.map_or(least, |f| f.max(least))
     }
 }

@@ -130,7 +130,7 @@ pub struct WindowOperator {
     pub(super) sessions: Option<Sessions>,
     pub(super) partitions: BTreeMap<Partition, Assigned>,
     /// The channels of each partition of a repartition topic.
-    channels: BTreeMap<Partition, Vec<Partition>>,
+    pub(super) channels: BTreeMap<Partition, Vec<Partition>>,
     pub(super) next_number: u32,
     pub(super) watermark: Watermark,
     /// The wall time, for `processing`: it never goes back. Where the system's clock is set back, it goes on from where it
@@ -524,6 +524,12 @@ impl WindowOperator {
                 watermark
             }
         }
+    }
+
+    /// True where rows of a partition are late by what that partition has given alone. Windows do not overlap, so each row is in
+    /// one, and counts in it or does not, whatever is read of other partitions first.
+    pub(super) fn judges_alone(&self) -> bool {
+        self.sessions.is_none() && self.grid.slide() == self.grid.size()
     }
 
     /// The watermark as it was last advanced; `None` before the first record.

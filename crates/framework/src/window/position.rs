@@ -1,6 +1,6 @@
 //! What a window wants committed with the position of a partition.
 
-use super::operator::WindowOperator;
+use super::operator::{Pane, WindowOperator};
 use super::restored::{Given, Restored};
 use crate::batch::Partition;
 use crate::clock::Millis;
@@ -21,6 +21,12 @@ impl WindowOperator {
         low.map_or(next, |low| assigned.saved.map_or(low, |saved| low.max(saved)).min(next))
     }
 
+    /// The end of the first window that has rows of a partition.
+    fn own_end(&self, partition: u32) -> Option<Millis> {
+        let own = |pane: &Pane| pane.parts.iter().any(|part| part.partition == partition);
+        self.panes.iter().find(|(_, pane)| own(pane)).map(|(start, _)| self.grid.first_end(*start))
+    }
+
     /// What the window wants back with the position of `partition`, when everything before `next` has been pushed. From
     /// `low` on rows will be read again: [`low`](Self::low), or less where another window of the chain wants more. Late
     /// rows are named in at most `room` bytes; gives with it how many had none.
@@ -28,12 +34,18 @@ impl WindowOperator {
         let assigned = self.partitions.get(partition);
         let closed_until = assigned.and_then(|a| a.closed_until);
         // Windows that are due and not closed yet must not be taken for closed before their rows are back.
-        let due = self.next_end().map(|end| match (closed_until, &self.sessions) {
+        let alone = self.channels.get(partition).filter(|_| self.judges_alone());
+        let next_end = match (alone, assigned) {
+            (Some(_), Some(assigned)) => self.own_end(assigned.number),
+            _ => self.next_end(),
+        };
+        let due = next_end.map(|end| match (closed_until, &self.sessions) {
             (Some(closed), None) => end.max(self.grid.end_after(closed)),
             _ => end,
         });
         let due = due.map_or(Millis::MAX, |end| end.saturating_sub(1));
-        let watermark = self.watermark().max(assigned.and_then(|a| a.reached));
+        let here = alone.and_then(|channels| self.watermark.of(channels));
+        let watermark = self.watermark().max(assigned.and_then(|a| a.reached)).max(here);
         // In the middle of what is read again, what comes behind was dealt with all the same.
         let pos = assigned.map_or(next, |a| a.dealt_with.max(next));
         let given = assigned.and_then(|a| a.given).filter(|given| closed_until < Some(given.until));

@@ -33,6 +33,12 @@ impl<'a> Progress<'a> {
         self.ahead.now()
     }
 
+    /// The same, without waiting for the other partitions of a repartition topic: see [`Ahead::here`].
+    #[inline]
+    pub(super) fn here(&self) -> Millis {
+        self.ahead.here()
+    }
+
     /// A row of time `t` goes by.
     #[inline]
     pub(super) fn pass(&mut self, t: Millis) {

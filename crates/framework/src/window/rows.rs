@@ -153,7 +153,10 @@ impl WindowOperator {
             let near = replay || *t <= latest;
             let closed = match replay {
                 true if self.sessions.is_some() => Millis::MIN,
-                false if near => progress.before(incoming.offset(row), *t).max(reached),
+                false if near => {
+                    let watermark = progress.before(incoming.offset(row), *t);
+                    if self.judges_alone() { progress.here().max(reached) } else { watermark.max(reached) }
+                }
                 _ => reached,
             };
             if near {
@@ -185,7 +188,8 @@ impl WindowOperator {
         let read = if replay { span } else { batch.read_times().span()? };
         // A row cannot make one of its own pane, or a later one, late.
         let ordered = |span: Span| span.rising || grid.pane(span.least) == grid.pane(span.greatest);
-        let closed = self.watermark.with(batch.channel(), incoming.now).now().max(incoming.reached);
+        let ahead = self.watermark.with(batch.channel(), incoming.now);
+        let closed = if self.judges_alone() { ahead.here() } else { ahead.now() }.max(incoming.reached);
         let plain = ordered(span)
             && ordered(read)
             && (replay || read.greatest <= incoming.wall.saturating_add(self.settings.max_skew))
@@ -291,6 +295,7 @@ impl WindowOperator {
         }
         let (grid, lateness) = (self.grid, self.settings.lateness);
         let (replay, processing) = (incoming.replay(), self.settings.time == TimeMode::Processing);
+        let alone = self.judges_alone();
         let latest = incoming.wall.saturating_add(self.settings.max_skew);
         // A copy, as what is judged changes the operator.
         let mut progress = Progress::new(&self.watermark, incoming, latest);
@@ -312,6 +317,7 @@ impl WindowOperator {
             let closed = match processing {
                 true if replay => incoming.closed_until.unwrap_or(Millis::MIN),
                 true => Millis::MIN,
+                false if alone && !replay => progress.here().max(incoming.reached),
                 false => watermark.max(incoming.reached),
             };
             progress.pass(t);
@@ -371,7 +377,8 @@ impl WindowOperator {
                 }
             }
             // Zeros do not begin with a window that is closed.
-            self.begin(t.max(closed));
+            let over = if processing { closed } else { watermark.max(incoming.reached) };
+            self.begin(t.max(over));
             order.push(row as u32);
             // What is given again from now on has its key, with zeros.
             if self.settings.keep_seen && !again.is_empty() && !self.keys.seen(groups[row], false) {

@@ -163,6 +163,57 @@ fn a_row_that_is_filtered_out_moves_time_at_any_pace() {
     holds(&over_a_file(A_FILE, vec![rows], vec![ONCE]));
 }
 
+const THROUGH_A_REPARTITION: &str = "  file:
+    - source: csv
+      id: s
+      time: { field: t, format: epoch_ms }
+      with: { path: rows0.csv }
+    - sink: kafka
+      with: { topic: rows, partitions: 1 }
+  rows:
+    - source: kafka
+      id: s
+      with: { topic: rows, format: { json: { fields: FIELDS } } }
+    - transform: filter
+      with: { field: f, equals: x }
+    - window: count-by-key
+      id: w
+      repartition: { partitions: PARTITIONS }
+      with: { key: k, SHAPE, idle: 10m }
+    - sink: kafka
+      with: { topic: counts, partitions: 1 }
+  late:
+    - from: rows.w.late
+    - sink: kafka
+      with: { topic: late, partitions: 1 }
+";
+
+/// Rows that are left out, and rows of keys that go to other partitions, have moved time before one comes that is out of order.
+#[test]
+fn time_moves_at_any_pace_behind_a_repartition() {
+    let row = |id: usize, time, k: &str, f| row(true, id, k, "g0", f, "1", START + time);
+    let left_out = || vec![row(0, 9000, "k0", "y"), row(1, 2000, "k0", "x"), row(2, 2000, "k0", "x")];
+    let of_others = || {
+        let others = ["k1", "k2", "k3", "k4", "k5"].into_iter().enumerate();
+        let others = others.map(|(id, k)| row(id, 9000, k, "x"));
+        others.chain([row(5, 2000, "k0", "x"), row(6, 2000, "k0", "x"), row(7, 20_000, "k0", "x")]).collect()
+    };
+    // With several partitions, which of them is read first decides where windows overlap.
+    let shapes = [(1, "size: 1s"), (4, "size: 1s"), (1, "size: 2s, slide: 1s"), (1, "gap: 1s")];
+    for (partitions, shape) in shapes {
+        for rows in [left_out(), of_others()] {
+            for rate in ["", ", rate: 5/s"] {
+                let chains = THROUGH_A_REPARTITION
+                    .replace("PARTITIONS", &partitions.to_string())
+                    .replace("SHAPE", shape)
+                    .replace("FIELDS", "{ f: text, k: text }")
+                    .replace("rows0.csv", &format!("rows0.csv{rate}"));
+                holds(&over_a_file(&chains, vec![rows.clone()], vec![ONCE]));
+            }
+        }
+    }
+}
+
 #[test]
 fn a_window_behind_dead_letters_survives_a_stop() {
     let chains = "  rows:

@@ -45,7 +45,11 @@ impl Window {
 
     /// The same, and the order is known.
     pub(crate) fn decided(&self) -> bool {
-        self.by_order() && self.input.partitions == 1 && self.spec.repartition <= 1
+        let overlaps = match self.spec.shape {
+            Shape::Grid { size, slide } => slide < size,
+            Shape::Session { .. } => true,
+        };
+        self.by_order() && self.input.partitions == 1 && (self.spec.repartition <= 1 || !overlaps)
     }
 
     /// True where a window with this end was closed for good by the rows before `row` in its partition.
