@@ -396,3 +396,78 @@ fn get(rest: &mut Rest<'_>, builder: &mut dyn ArrayBuilder, data_type: &DataType
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::{Int64Array, StringArray};
+    use arrow_schema::Field;
+
+    fn schema() -> SchemaRef {
+        let fields = vec![Field::new("k", DataType::Utf8, true), Field::new("n", DataType::Int64, true)];
+        Arc::new(Schema::new(fields))
+    }
+
+    fn records(values: &[Vec<u8>]) -> Records {
+        Records {
+            partition: Partition::new("rows", 0),
+            offsets: (40..40 + values.len() as i64).collect(),
+            timestamps: vec![0; values.len()].into(),
+            keys: BinaryArray::from_iter(values.iter().map(|_| None::<&[u8]>)),
+            values: BinaryArray::from_iter_values(values),
+            headers: Vec::new(),
+        }
+    }
+
+    fn read(values: &[Vec<u8>]) -> Batch {
+        let records = records(values);
+        let decoded = Unpack::new(schema()).decode(&records, &mut Rejects::default()).unwrap();
+        let origin = crate::batch::Origin {
+            partition: records.partition.clone(),
+            offsets: records.offsets.clone(),
+            replay: false,
+        };
+        let batch = Batch::new(decoded.columns, records.timestamps.clone().into(), origin).unwrap();
+        timed(batch, &records, Partition::new("rows[0]", 3)).unwrap()
+    }
+
+    /// A row of version 0.1: kind, fields, origin 3, time 2000, `a`, null.
+    const OF_0_1: &[u8] = b"\x01\x04\x90\x57\xc8\x03\0\0\0\xd0\x07\0\0\0\0\0\0\x01\x01\0\0\0a\0";
+
+    #[test]
+    fn rows_come_back_with_what_moved_time_before_them() {
+        let key: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("c")]));
+        let number: ArrayRef = Arc::new(Int64Array::from(vec![None, Some(-1), Some(7)]));
+        let columns = RecordBatch::try_new(schema(), vec![key, number]).unwrap();
+        let origin = crate::batch::Origin {
+            partition: Partition::new("in", 3),
+            offsets: vec![7, 8, 9].into(),
+            replay: false,
+        };
+        let batch = Batch::new(columns.clone(), vec![2000, 2500, 2600].into(), origin).unwrap();
+        let repartition = Repartition::new("rows", vec![0, 1], vec![0], &schema(), &schema());
+        let written = repartition.rows(&batch, &[Millis::MIN, 9000, 9000], 0).unwrap();
+        let values: Vec<Vec<u8>> = written.values.iter().flatten().map(<[u8]>::to_vec).collect();
+        assert_eq!(piece(&records(&values), 1).unwrap(), Piece::Row(3));
+        let back = read(&values);
+        assert_eq!((back.columns(), back.times().to_vec()), (&columns, vec![2000, 2500, 2600]));
+        let (times, offsets) = back.read();
+        assert_eq!(times.to_vec(), [2000, 9000, 2500, 2600], "what was before a row, once");
+        assert_eq!(offsets.to_vec(), [40, 41, 41, 42]);
+    }
+
+    #[test]
+    fn rows_of_version_0_1_are_read() {
+        let back = read(&[OF_0_1.to_vec()]);
+        assert_eq!(back.column(0).as_string::<i32>().value(0), "a");
+        assert!(back.column(1).is_null(0) && back.as_read().is_none());
+        assert_eq!(back.times().to_vec(), [2000]);
+        for cut in 0..OF_0_1.len() {
+            let cut = records(&[OF_0_1[..cut].to_vec()]);
+            assert!(
+                piece(&cut, 0).is_err()
+                    || Unpack::new(schema()).decode(&cut, &mut Rejects::default()).is_err()
+            );
+        }
+    }
+}

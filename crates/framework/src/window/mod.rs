@@ -26,6 +26,8 @@ mod updates;
 mod work;
 
 #[cfg(test)]
+mod channels;
+#[cfg(test)]
 mod soak;
 #[cfg(test)]
 mod tests;

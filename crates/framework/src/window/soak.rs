@@ -21,7 +21,7 @@ const STRETCH: i64 = 50;
 
 /// The rows whose text is not empty, which can be taken out again.
 #[derive(Default, Clone, Serialize, Deserialize)]
-struct Number(i64);
+pub(super) struct Number(i64);
 
 impl Fold for Number {
     type Value = Text;
@@ -66,7 +66,7 @@ impl Fold for Longest {
     }
 }
 
-fn schema() -> SchemaRef {
+pub(super) fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("value", DataType::Utf8, true)]))
 }
 
@@ -121,12 +121,12 @@ fn soak(settings: WindowSettings, aggregate: Box<dyn Aggregate>, stretches: i64)
     measured
 }
 
-fn grid(size: i64, slide: i64) -> WindowSettings {
+pub(super) fn grid(size: i64, slide: i64) -> WindowSettings {
     let shape = Shape::Grid(WindowGrid::new(size, slide, 0).unwrap());
     WindowSettings { shape, ..WindowSettings::tumbling(1).unwrap() }
 }
 
-fn session(gap: i64) -> WindowSettings {
+pub(super) fn session(gap: i64) -> WindowSettings {
     WindowSettings { shape: Shape::Session { gap }, ..grid(1, 1) }
 }
 
