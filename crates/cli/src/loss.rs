@@ -42,15 +42,26 @@ pub(crate) const GROWN: &str = "a window by key that was open meanwhile may give
                                 pipeline, and whoever writes, before partitions are added";
 
 /// Nothing is kept of how far a chain had come, and yet a topic that it writes has records.
-pub(crate) fn begins_anew(source: &str, start: Start, written: &str) -> String {
+pub(crate) fn begins_anew(source: &str, before: &[String], start: Start, written: &str) -> String {
+    let before = match before {
+        [] => String::new(),
+        before => format!(" (the chain has read {} before, whose place is kept)", before.join(", ")),
+    };
     format!(
-        "nothing is kept of how far {source} was read, so it is read {start}; but topic `{written}`, which no other chain here writes, \
+        "nothing is kept of how far {source} was read, so it is read {start}{before}; but topic `{written}`, which no other chain here writes, \
          has records already"
     )
 }
 
-/// What that means.
-pub(crate) const RENAMED: &str = "where the chain had another name, stop it, and say `was: NAME` beside its source; where its positions were \
+/// What that means; `before` is what the chain has read under its name.
+pub(crate) fn renamed(before: &[String]) -> &'static str {
+    if before.is_empty() { RENAMED } else { REPLACED }
+}
+
+const REPLACED: &str = "to go on in a file that was read before, write `path` as it was: a list or a pattern, and a path through a \
+                        link, are sources of their own";
+
+const RENAMED: &str = "where the chain had another name, stop it, and say `was: NAME` beside its source; where its positions were \
                                   deleted, it gives again what it gave before, or with another \
                                   `start:` than `earliest` leaves out what came before that";
 

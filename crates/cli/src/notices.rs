@@ -82,9 +82,9 @@ pub(crate) fn tell(notice: &Notice, troubles: &mut Troubles, status: &Status, te
             let (place, help) = (&held.place, &held.remedy);
             tracing::warn!(chain, place, help, "{place} waits: {}", held.why);
         }
-        Notice::BeginsAnew { chain, source, start, written } => {
-            let what = loss::begins_anew(source, *start, written);
-            tracing::warn!(chain, source, written, help = loss::RENAMED, "{what}");
+        Notice::BeginsAnew { chain, source, before, start, written } => {
+            let what = loss::begins_anew(source, before, *start, written);
+            tracing::warn!(chain, source, written, help = loss::renamed(before), "{what}");
         }
         Notice::StartsElsewhere { chain, partition, wanted, at } => {
             let what = loss::starts_elsewhere(partition, *wanted, *at);
@@ -140,9 +140,9 @@ fn told(notice: &Notice, terminal: &Terminal) -> String {
         Notice::Held { chain, held } => {
             format!("warning: {chain}: {} waits: {}\n  = help: {}", held.place, held.why, held.remedy)
         }
-        Notice::BeginsAnew { chain, source, start, written } => {
-            let what = loss::begins_anew(source, *start, written);
-            format!("warning: {chain}: {what}\n  = help: {}", loss::RENAMED)
+        Notice::BeginsAnew { chain, source, before, start, written } => {
+            let what = loss::begins_anew(source, before, *start, written);
+            format!("warning: {chain}: {what}\n  = help: {}", loss::renamed(before))
         }
         Notice::StartsElsewhere { chain, partition, wanted, at } => {
             format!("warning: {chain}: {}", loss::starts_elsewhere(partition, *wanted, *at))

@@ -1,6 +1,7 @@
 //! Where a plugin's source stands, kept in the log that its chain writes: a record of a compacted topic, in the same transaction as the rows. So
 //! a restart neither skips nor repeats a row of a file.
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub(crate) struct Keeper {
     key: String,
     /// The record as it was last written or read.
     last: Option<String>,
+    /// The other sources of which the chain keeps a position, as they were found by [`load`](Self::load).
+    pub(crate) others: Vec<String>,
 }
 
 /// What is kept of a source.
@@ -84,13 +87,14 @@ impl Keeper {
             chain: chain.to_owned(),
             source: source.clone(),
             last: None,
+            others: Vec::new(),
         }
     }
 
     /// Reads what was last committed; to be called once the chain's writer is open, so that no commit is under way.
     pub(crate) async fn load(&mut self) -> Result<Option<Resumed>> {
         self.log.ensure_topics(std::slice::from_ref(&self.topic)).await?;
-        let (mut of_source, mut of_chain) = (None, None);
+        let (mut of_source, mut of_chain, mut others) = (None, None, BTreeSet::new());
         read_whole(&*self.log, &self.topic.name, None, |records, _| {
             for (key, value) in records.keys.iter().zip(records.values.iter()) {
                 let text = || value.map(|value| String::from_utf8_lossy(value).into_owned());
@@ -98,18 +102,27 @@ impl Keeper {
                     of_source = text();
                 } else if key == Some(self.chain.as_bytes()) {
                     of_chain = text();
+                } else if let Some(other) = key.and_then(|key| self.other(key)) {
+                    others.insert(other);
                 }
             }
             Ok(())
         })
         .await?;
         self.last = of_source;
+        self.others = others.into_iter().collect();
         if let Some(text) = &self.last {
             return self.parse(text).map(|(_, resumed)| Some(resumed));
         }
         // Version 0.1 kept one position a chain, of the path as it was written.
         let of_chain = of_chain.map(|text| self.parse(&text)).transpose()?;
         Ok(of_chain.filter(|(written, _)| self.is_named(written)).map(|(_, resumed)| resumed))
+    }
+
+    /// The source of a key, where it is another one of this chain.
+    fn other(&self, key: &[u8]) -> Option<String> {
+        let (chain, source, _): (String, String, i32) = serde_json::from_slice(key).ok()?;
+        (chain == self.chain).then_some(source)
     }
 
     /// True where a path, as it was written, may be that of the source. Whether it is the file, its head and tail say.

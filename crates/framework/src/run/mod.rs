@@ -217,6 +217,8 @@ pub enum Notice {
         chain: String,
         /// What it reads, such as `topic in`.
         source: String,
+        /// What it read before under its name, where it is another file.
+        before: Vec<String>,
         /// Where it begins.
         start: Start,
         /// The topic with the records.

@@ -24,6 +24,7 @@ use super::reading::{Reading, failed};
 use super::records::{Beginning, Form, LastLine, Records, Rows};
 use super::source::event;
 use super::trail::{self, Found, Generation, Reached};
+use super::waiting::waiting;
 
 /// How often a file is looked at, at whose end the source is.
 const POLL: Duration = Duration::from_millis(200);
@@ -365,7 +366,7 @@ impl<F: Form> Source for FollowedSource<F> {
             held: Vec::new(),
         };
         if let Some(position) = position {
-            self.resume(&mut opened, &position.metadata)?;
+            waiting(|| self.resume(&mut opened, &position.metadata))?;
         }
         self.opened = Some(opened);
         Ok(())
@@ -379,7 +380,10 @@ impl<F: Form> Source for FollowedSource<F> {
             let Some(mut opened) = self.opened.take() else {
                 return Err(Error::fatal(format!("the {} source was read before it was opened", F::NAME)));
             };
-            let what = self.after(&mut opened, rows);
+            let what = match rows {
+                Some(rows) => self.given(&mut opened, rows),
+                None => waiting(|| self.after(&mut opened)),
+            };
             let look_at = opened.look_at;
             let clock = opened.context.clock.clone();
             self.opened = Some(opened);
@@ -421,12 +425,14 @@ impl<F: Form> Source for FollowedSource<F> {
 }
 
 impl<F: Form> FollowedSource<F> {
-    /// What to tell once `rows` were read; nothing where there is more to do, at the time to look again.
-    fn after(&self, opened: &mut Opened<F::Records>, rows: Option<Rows>) -> Result<Option<SourceEvent>> {
-        if let Some(rows) = rows {
-            (opened.caught_up, opened.look_at) = (false, None);
-            return self.event(opened, rows).map(Some);
-        }
+    /// Rows were read.
+    fn given(&self, opened: &mut Opened<F::Records>, rows: Rows) -> Result<Option<SourceEvent>> {
+        (opened.caught_up, opened.look_at) = (false, None);
+        self.event(opened, rows).map(Some)
+    }
+
+    /// What to tell where no rows were read; nothing where there is more to do, at the time to look again.
+    fn after(&self, opened: &mut Opened<F::Records>) -> Result<Option<SourceEvent>> {
         if opened.look_at.is_some_and(|at| opened.elapsed() < at) {
             return Ok(None);
         }

@@ -17,6 +17,7 @@
 //! | [`course`] | in which order several files are read, and how far each is |
 //! | [`reading`] | one file while it is read |
 //! | [`followed`], [`trail`] | a file that goes on, and the files that it was before it was rotated |
+//! | [`waiting`] | calls that wait for a disk |
 //! | [`source`] | pace, stamps and positions: what the runner sees |
 
 mod buffer;
@@ -33,6 +34,7 @@ mod reading;
 mod records;
 mod source;
 mod trail;
+mod waiting;
 mod watched;
 
 pub(crate) use buffer::{BATCH_BYTES, Buffer};

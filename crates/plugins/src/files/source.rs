@@ -21,6 +21,7 @@ use super::packed::Compression;
 use super::position::{self, Mark};
 use super::reading::{Reading, changed, failed};
 use super::records::{Form, LastLine, Records, Rows};
+use super::waiting::waiting;
 use crate::replay::{Due, Replay};
 
 /// What planning found out about the files.
@@ -270,10 +271,10 @@ impl<F: Form> Source for FileSource<F> {
             behind: 0,
             caught_up: false,
         };
-        let after = match &self.settings.files {
-            Files::One(origin) => self.open_one(origin, position, &mut opened)?,
-            Files::Several { finder, .. } => self.open_several(finder, position, &mut opened)?,
-        };
+        let after = waiting(|| match &self.settings.files {
+            Files::One(origin) => self.open_one(origin, position, &mut opened),
+            Files::Several { finder, .. } => self.open_several(finder, position, &mut opened),
+        })?;
         self.replay.start(&context.clock, opened.row(), after);
         self.opened = Some(opened);
         Ok(())

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use pipectl_framework::hash::fnv1a;
 use serde::{Deserialize, Serialize};
 
+use super::waiting;
+
 /// How much of a file's beginning tells it from others.
 const HEAD_BYTES: usize = 1024;
 /// How much of what stands before a place does: the beginning alone stays the same where rows behind it are written anew.
@@ -193,7 +195,7 @@ impl Read for WatchedFile {
         let room = usize::try_from(self.to.saturating_sub(self.at)).unwrap_or(usize::MAX);
         let room = buffer.len().min(room);
         let buffer = buffer.get_mut(..room).unwrap_or_default();
-        let read = self.file.read(buffer)?;
+        let read = waiting::read(&self.file, buffer)?;
         let metadata = self.file.metadata()?;
         self.at += read as u64;
         if self.followed {

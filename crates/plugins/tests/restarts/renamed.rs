@@ -109,10 +109,30 @@ fn a_chain_that_begins_anew_says_so() {
         assert!(begins("rows").is_empty(), "it is new");
         assert!(begins("rows").is_empty(), "it goes on");
         let expected = format!(
-            "BeginsAnew {{ chain: \"lines\", source: \"{shown}\", start: Earliest, written: \"copy\" }}"
+            "BeginsAnew {{ chain: \"lines\", source: \"{shown}\", before: [], start: Earliest, written: \"copy\" }}"
         );
         assert_eq!(begins("lines"), [expected]);
         assert!(begins("lines").is_empty(), "it goes on");
         assert_eq!(job.topic("copy").len(), 10, "{shown}");
     }
+}
+
+#[test]
+fn another_spelling_that_is_another_source_is_told_with_what_was_read_before() {
+    let job = Job::new();
+    job.file("rows.csv", &csv(0..5));
+    let chains = |path: &str| {
+        format!(
+            "  rows:\n    - source: csv\n      with: {{ path: {path} }}\n    - sink: kafka\n      with: {{ topic: copy }}\n"
+        )
+    };
+    let told = |path: &str| {
+        let told = job.runs(&chains(path), End::Once);
+        told.into_iter().filter(|notice| notice.starts_with("BeginsAnew")).collect::<Vec<_>>()
+    };
+    assert!(told("rows.csv").is_empty(), "it is new");
+    let expected = "BeginsAnew { chain: \"rows\", source: \"files\", before: [\"rows.csv\"], start: Earliest, written: \"copy\" }";
+    assert_eq!(told("\"*.csv\""), [expected]);
+    assert!(told("[rows.csv]").is_empty(), "a list goes on where a pattern stood");
+    assert!(told("rows.csv").is_empty(), "its place was kept");
 }

@@ -99,7 +99,7 @@ fn what_is_begun_anew_or_elsewhere_is_told() {
     let begins = |name: &str, start: &str| told(&job, &renamed(name, start), "BeginsAnew");
     for (name, start, shown) in [("a", "latest", "Latest"), ("b", "{ offset: 1 }", "Offset(1)")] {
         let expected = format!(
-            "BeginsAnew {{ chain: \"{name}\", source: \"topic `in`\", start: {shown}, written: \"copy\" }}"
+            "BeginsAnew {{ chain: \"{name}\", source: \"topic `in`\", before: [], start: {shown}, written: \"copy\" }}"
         );
         assert_eq!(begins(name, start), [expected]);
         assert!(begins(name, start).is_empty(), "it goes on");

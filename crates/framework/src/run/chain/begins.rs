@@ -26,20 +26,20 @@ impl Chain {
         let leaves_out = self.input.start() != Start::Earliest;
         if anew && (leaves_out || self.input.lag() > 0) && self.input.is_new().await? {
             let source = format!("topic `{}`", given[0].partition.source);
-            self.begins_anew(source, self.input.start()).await;
+            self.begins_anew(source, Vec::new(), self.input.start()).await;
         }
         Ok(())
     }
 
     /// Tells that it begins anew, where a topic that it alone writes holds anything.
-    pub(super) async fn begins_anew(&mut self, source: String, start: Start) {
+    pub(super) async fn begins_anew(&mut self, source: String, before: Vec<String>, start: Start) {
         for (connection, topic) in &self.environment.alone {
             let log = &self.environment.connections[*connection].1;
             let holds = holds_records(&**log, topic).await;
             match holds {
                 Ok(true) => {
                     let (chain, written) = (self.name.clone(), topic.clone());
-                    return self.notify(Notice::BeginsAnew { chain, source, start, written });
+                    return self.notify(Notice::BeginsAnew { chain, source, before, start, written });
                 }
                 Ok(false) => {}
                 // It need not be allowed to read there.

@@ -115,8 +115,9 @@ impl Chain {
         let known = std::mem::take(&mut self.positions);
         let begins = std::mem::replace(&mut self.past, Past::Known) == Past::Unknown;
         let Some(Resumed { partition, position, note }) = resumed else {
+            let before = std::mem::take(&mut keeper.others);
             if let Some(source) = begins.then(|| self.input.name()).flatten() {
-                self.begins_anew(source, Start::Earliest).await;
+                self.begins_anew(source, before, Start::Earliest).await;
             }
             return Ok(());
         };
