@@ -2,6 +2,7 @@
 // that the server sends (docs/socketio.md); nothing here knows what is being counted.
 
 import { Chart } from "./chart.js";
+import { Choices } from "./choices.js";
 import { element, setText } from "./dom.js";
 import { Figures } from "./figures.js";
 import { History } from "./history.js";
@@ -15,15 +16,24 @@ import { DataTable } from "./table.js";
 import { takeToken } from "./token.js";
 
 const KINDS = { line: "Line", bars: "Bars", stacked: "Stacked", share: "Share" };
+/** Results are drawn no oftener than so many milliseconds apart, however many come: nobody reads faster. */
+const DRAW_EVERY = 250;
+/** The rest after a draw is at least so many times as long as the draw, so that a slow machine is left time. */
+const REST = 8;
 const byId = (id) => document.getElementById(id);
 
 const history = new History();
 let page = { title: "", unit: "", chart: "line", window_ms: 300_000, additive: true, totals: true };
-/** The kind of chart that the reader chose; null: the one that the server names. */
-let chosenKind = null;
-/** Series that the reader took out of the chart. */
-const off = new Set();
+const choices = new Choices();
+/** A draw is under way to be: with the next frame, or once `DRAW_EVERY` has passed since the last. */
 let drawAsked = false;
+let drawnAt = -Infinity;
+/** What the last draw took, in milliseconds, with the painting of its frame. */
+let drawTook = 0;
+const painted = new MessageChannel();
+painted.port1.onmessage = () => {
+  drawTook = performance.now() - drawnAt;
+};
 
 const reading = new Reading(byId("chart"), byId("readout"), history);
 const chart = new Chart(byId("chart"), history, (time, x) => reading.pointer(time, x));
@@ -31,7 +41,7 @@ reading.follow(chart);
 const figures = new Figures(byId("figures"), history);
 const shares = new Shares(byId("donut"), byId("ranking"), history, {
   toggle: (series) => {
-    if (!off.delete(series)) off.add(series);
+    choices.toggle(history.series[series].key);
     draw();
   },
   point: (series) => chart.emphasise(series),
@@ -39,14 +49,14 @@ const shares = new Shares(byId("donut"), byId("ranking"), history, {
 const table = new DataTable(byId("table-box"), byId("table"), byId("table-note"), history, draw);
 const status = new Status(byId("status-text"), byId("retry"), byId("live-region"), history);
 
-const span = new SpanPicker(byId("span"), byId("span-note"), draw);
+const span = new SpanPicker(byId("span"), byId("span-note"), choices, draw);
 
 const kindButtons = Object.entries(KINDS).map(([kind, name]) => {
   const button = element("button", "segment", name);
   button.type = "button";
   button.dataset.kind = kind;
   button.addEventListener("click", () => {
-    chosenKind = kind;
+    choices.kind = kind;
     draw();
   });
   byId("kinds").append(button);
@@ -58,7 +68,6 @@ const live = connect(history, takeToken(), {
     page = { additive: true, unit: "", window_ms: 300_000, ...message.page };
     page.totals ??= page.additive;
     if (isNew) {
-      off.clear();
       forgetPlaces();
       shares.reset();
       status.reset();
@@ -95,14 +104,16 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
 // Ages and countdowns move without any message.
 setInterval(drawStatus, 500);
 
-/** Draws once in the next frame, however many messages came. A hidden tab only receives. */
+/** Draws once, however many messages came. A hidden tab only receives. */
 function askDraw() {
   if (drawAsked || document.hidden) return;
   drawAsked = true;
-  requestAnimationFrame(() => {
+  setTimeout(() => requestAnimationFrame(() => {
     drawAsked = false;
     draw();
-  });
+    // The message comes behind the painting.
+    painted.port2.postMessage(null);
+  }), Math.max(0, drawnAt + Math.max(DRAW_EVERY, REST * drawTook) - performance.now()));
 }
 
 /** Indices of the series that the page may show at all. */
@@ -111,12 +122,14 @@ function shownSeries() {
 }
 
 function draw() {
+  drawnAt = performance.now();
   const shown = shownSeries();
   const unit = page.unit ?? "";
   const kind = kindNow();
   assignPlaces(shown, history.totals);
   drawStatus();
   drawWords(kind);
+  const off = choices.off(history.series);
   const inChart = shown.filter((i) => !off.has(i));
   figures.draw(inChart, unit, page.additive);
   shares.draw(shown, off, page.additive, page.totals);
@@ -133,7 +146,7 @@ function sideHeading() {
 }
 
 function kindNow() {
-  const wanted = chosenKind ?? page.chart;
+  const wanted = choices.kind ?? page.chart;
   const known = Object.hasOwn(KINDS, wanted) ? wanted : "line";
   return mayStack() || known === "line" || known === "bars" ? known : "line";
 }

@@ -23,6 +23,14 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** Makes `nodes` the children of `parent`, in this order; those that are there stay where they can. */
+export function placeAll(parent, nodes) {
+  nodes.forEach((node, place) => {
+    if (parent.children[place] !== node) parent.insertBefore(node, parent.children[place] ?? null);
+  });
+  while (parent.children.length > nodes.length) parent.lastChild.remove();
+}
+
 /** A short piece of a series' line in its colour and dash, for labels. `paint(colour, dash)` colours it. */
 export function swatch() {
   const line = svg("line", { x1: 2, y1: 5, x2: 26, y2: 5, "stroke-width": 3, "stroke-linecap": "butt" });

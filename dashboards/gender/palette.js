@@ -7,6 +7,8 @@ const COLOURS = 8;
 const LEAST_CONTRAST = 3;
 
 const probe = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+/** What the style sheet says of a name, and what a wanted colour becomes: to ask each time would lay the page out anew. */
+let theme = new Map();
 let cache = new Map();
 /** Index of a series -> its place in the row of colours and dashes. */
 let places = new Map();
@@ -28,12 +30,16 @@ export function forgetPlaces() {
 
 /** Forgets the colours read from the style sheet; to be called when light turns to dark. */
 export function forgetColours() {
+  theme = new Map();
   cache = new Map();
 }
 
 /** The style sheet's own colour of that name (`--name`). */
 export function themeColour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  if (!theme.has(name)) {
+    theme.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+  }
+  return theme.get(name);
 }
 
 /** Dash pattern of series number `index`, in CSS pixels; empty is a solid line. */
@@ -44,15 +50,18 @@ export function dashOf(index) {
 
 /** Colour of a series as `rgb()`: the configured one, moved until it can be seen, or one of the palette. */
 export function colourOf(series, index) {
-  const wanted = series.colour && CSS.supports("color", series.colour)
-    ? series.colour
-    : themeColour(`series-${(places.get(index) ?? index) % COLOURS}`);
+  const own = () => themeColour(`series-${(places.get(index) ?? index) % COLOURS}`);
+  const wanted = isColour(series.colour) ? series.colour : own();
   let found = cache.get(wanted);
   if (!found) {
     found = `rgb(${visible(rgb(wanted), rgb(themeColour("card"))).join(" ")})`;
     cache.set(wanted, found);
   }
   return found;
+}
+
+function isColour(text) {
+  return Boolean(text) && (cache.has(text) || CSS.supports("color", text));
 }
 
 /** The same colour, let through by `alpha` (0 to 1). Takes what `colourOf` gives. */

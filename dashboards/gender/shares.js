@@ -1,7 +1,7 @@
 // Beside the chart: a ring of shares with the running total in its middle, and a row for each series with
 // its total and share. A row is a button that takes the series' line out of the chart or puts it back.
 
-import { element, setText, svg, swatch } from "./dom.js";
+import { element, placeAll, setText, svg, swatch } from "./dom.js";
 import { label, number, share, shortNumber } from "./format.js";
 import { colourOf, dashOf } from "./palette.js";
 
@@ -21,6 +21,7 @@ export class Shares {
   #history;
   #on;
   #rows = new Map();
+  #size = "";
   #ring = svg("g", { class: "ring" });
   #total = svg("text", { class: "ring-total", x: MIDDLE, y: 62, "text-anchor": "middle" });
   #word = svg("text", { class: "ring-word", x: MIDDLE, y: 77, "text-anchor": "middle" });
@@ -63,10 +64,15 @@ export class Shares {
       row.fill(series[i], i, value(i), part, !off.has(i));
       return row.node;
     });
-    nodes.forEach((node, place) => {
-      if (this.#list.children[place] !== node) this.#list.insertBefore(node, this.#list.children[place] ?? null);
-    });
-    while (this.#list.children.length > nodes.length) this.#list.lastChild.remove();
+    placeAll(this.#list, nodes);
+    this.#seeWhetherItScrolls(nodes.length);
+  }
+
+  /** To look lays the page out, so it is done where the list, or the room for it, has another size. */
+  #seeWhetherItScrolls(rows) {
+    const size = `${rows} ${innerWidth} ${innerHeight}`;
+    if (size === this.#size) return;
+    this.#size = size;
     this.#list.toggleAttribute("data-scrolls", this.#list.scrollHeight > this.#list.clientHeight + 1);
   }
 

@@ -11,17 +11,19 @@ export class SpanPicker {
   #select;
   #note;
   #offered = "";
-  #picked = null;
+  #choices;
 
   #wantedMs = 0;
   #heldMs = 0;
 
-  /** `select` and `note` are filled by this class; `redraw` is called when the reader picked another span. */
-  constructor(select, note, redraw) {
+  /** `select` and `note` are filled by this class; `choices` has what the reader picked, and `redraw` is called when that
+   * is another span. */
+  constructor(select, note, choices, redraw) {
     this.#select = select;
     this.#note = note;
+    this.#choices = choices;
     select.addEventListener("change", () => {
-      this.#picked = Number(select.value);
+      choices.span = Number(select.value);
       redraw();
     });
   }
@@ -44,11 +46,12 @@ export class SpanPicker {
         return option;
       }));
     }
-    const ms = spans.includes(this.#picked) ? this.#picked : describedMs;
+    const picked = spans.includes(this.#choices.span) ? this.#choices.span : null;
+    const ms = picked ?? describedMs;
     this.#select.value = String(ms);
     this.#wantedMs = ms;
     this.#heldMs = held;
-    return { ms, exact: this.#picked !== null };
+    return { ms, exact: picked !== null };
   }
 
   /** Says so where the chart, for want of room, shows less than the span (`[from, to]` in ms is what it shows). */

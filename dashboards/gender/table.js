@@ -1,7 +1,7 @@
 // The newest windows as a table: the same data for those who cannot or do not want to read a chart.
 // It is filled only while it is open.
 
-import { element } from "./dom.js";
+import { element, placeAll, setText } from "./dom.js";
 import { label, number, windowTime } from "./format.js";
 
 const MOST_ROWS = 60;
@@ -11,6 +11,11 @@ export class DataTable {
   #body;
   #note;
   #history;
+  #rows = element("tbody");
+  /** The lines that are there, by the time of their window. */
+  #lines = new Map();
+  /** What the head and the columns were made of. */
+  #signature = "";
 
   /** `box` is the `<details>`, `body` the scrolling part, `note` the text in its head; `redraw` fills it on opening. */
   constructor(box, body, note, history, redraw) {
@@ -22,19 +27,44 @@ export class DataTable {
   }
 
   draw(shown, unit) {
-    const { times, rows, series, interval } = this.#history;
+    const { times, series, interval } = this.#history;
     const count = Math.min(times.length, MOST_ROWS);
-    this.#note.textContent = count ? `the newest ${count} windows${unit ? `, ${unit}` : ""}` : "";
+    setText(this.#note, count ? `the newest ${count} windows${unit ? `, ${unit}` : ""}` : "");
     if (!this.#box.open || this.#isSelecting()) return;
-    const head = element("tr", "", header("Time", "col"), ...shown.map((i) => header(label(series[i]), "col")));
-    const lines = [];
-    for (let i = times.length - 1; i >= times.length - count; i -= 1) {
-      lines.push(element("tr", "", header(windowTime(times[i], interval), "row"),
-        ...shown.map((at) => element("td", "", number(rows[i][at])))));
-      if (i > times.length - count && this.#history.gapBefore(i)) lines.push(gapLine(shown.length + 1));
+    const signature = JSON.stringify([this.#history.epoch, interval, shown, shown.map((i) => label(series[i]))]);
+    if (signature !== this.#signature) {
+      this.#signature = signature;
+      this.#lines.clear();
+      this.#rows.replaceChildren();
+      const head = element("tr", "", header("Time", "col"), ...shown.map((i) => header(label(series[i]), "col")));
+      this.#body.replaceChildren(element("table", "", element("thead", "", head), this.#rows));
     }
-    const table = element("table", "", element("thead", "", head), element("tbody", "", ...lines));
-    this.#body.replaceChildren(table);
+    const nodes = [];
+    for (let i = times.length - 1; i >= times.length - count; i -= 1) {
+      nodes.push(this.#line(i, shown));
+      if (i > times.length - count && this.#history.gapBefore(i)) nodes.push(this.#gap(times[i], shown.length + 1));
+    }
+    placeAll(this.#rows, nodes);
+    const kept = new Set(nodes);
+    for (const [name, node] of this.#lines) if (!kept.has(node)) this.#lines.delete(name);
+  }
+
+  /** The line of a window, as it is now: one that was there is kept, so that only what changed is laid out anew. */
+  #line(at, shown) {
+    const { times, rows, interval } = this.#history;
+    let node = this.#lines.get(times[at]);
+    if (!node) {
+      node = element("tr", "", header(windowTime(times[at], interval), "row"), ...shown.map(() => element("td")));
+      this.#lines.set(times[at], node);
+    }
+    shown.forEach((series, column) => setText(node.cells[column + 1], number(rows[at][series])));
+    return node;
+  }
+
+  #gap(time, columns) {
+    const name = `before ${time}`;
+    if (!this.#lines.has(name)) this.#lines.set(name, gapLine(columns));
+    return this.#lines.get(name);
   }
 
   /** Whoever marks cells to copy them must not lose them to the next second. */

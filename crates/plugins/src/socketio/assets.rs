@@ -3,12 +3,15 @@
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, Hasher};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::header::{
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
 
@@ -165,7 +168,11 @@ pub async fn serve(State(assets): State<Arc<Assets>>, request: Request) -> Respo
     };
     let mut hasher = foldhash::quality::FixedState::default().build_hasher();
     hasher.write(&bytes);
-    let tag = format!("\"{:x}-{:016x}\"", bytes.len(), hasher.finish());
+    let packs = is_text(content_type) && bytes.len() >= LEAST_PACKED;
+    let packed = packs && request.headers().get(ACCEPT_ENCODING).is_some_and(takes_gzip);
+    // Another form of the same file is another thing to keep (RFC 9110, section 8.8.3).
+    let form = if packed { "-gzip" } else { "" };
+    let tag = format!("\"{:x}-{:016x}{form}\"", bytes.len(), hasher.finish());
     let known = request.headers().get(IF_NONE_MATCH).is_some_and(|known| {
         known.to_str().is_ok_and(|list| list.split(',').any(|one| one.trim().trim_start_matches("W/") == tag))
     });
@@ -174,18 +181,57 @@ pub async fn serve(State(assets): State<Arc<Assets>>, request: Request) -> Respo
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        Response::new(match bytes {
-            Cow::Borrowed(bytes) => Body::from(bytes),
-            Cow::Owned(bytes) => Body::from(bytes),
+        Response::new(match (bytes, packed) {
+            (bytes, true) => match gzip(&bytes) {
+                Ok(packed) => Body::from(packed),
+                Err(e) => {
+                    return answer(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot be packed: {e}\n"));
+                }
+            },
+            (Cow::Borrowed(bytes), false) => Body::from(bytes),
+            (Cow::Owned(bytes), false) => Body::from(bytes),
         })
     };
     let headers = response.headers_mut();
+    if packs {
+        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    if packed {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(ETAG, tag);
     }
     response
+}
+
+/// A file of fewer bytes is sent as it is.
+const LEAST_PACKED: usize = 1024;
+
+fn is_text(content_type: &str) -> bool {
+    content_type.ends_with("charset=utf-8")
+}
+
+/// True where a client takes `gzip`: it names that, or everything, and does not rule it out (RFC 9110, section 12.5.3).
+fn takes_gzip(accepted: &HeaderValue) -> bool {
+    let Ok(list) = accepted.to_str() else { return false };
+    let weight = |wanted: &str| {
+        list.split(',').find_map(|one| {
+            let mut parts = one.split(';').map(str::trim);
+            let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
+            let q = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+            named.then(|| q.map_or(1.0, |q| q.parse::<f64>().unwrap_or(0.0)))
+        })
+    };
+    weight("gzip").or_else(|| weight("*")).is_some_and(|weight| weight > 0.0)
+}
+
+fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut packed = Vec::new();
+    flate2::read::GzEncoder::new(bytes, flate2::Compression::default()).read_to_end(&mut packed)?;
+    Ok(packed)
 }
 
 #[cfg(test)]
@@ -275,6 +321,57 @@ mod tests {
                     prop_assert!(!name.contains('/') && name != ".." && name != "." && !name.is_empty());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn gzip_is_for_those_who_take_it() {
+        for (accepted, takes) in [
+            ("gzip", true),
+            ("gzip, deflate, br, zstd", true),
+            ("br;q=1.0, GZIP ; q=0.5", true),
+            ("*", true),
+            ("gzip;q=0, *", false),
+            ("*;q=0", false),
+            ("identity", false),
+            ("x-gzip", false),
+            ("gzip;q=much", false),
+            ("", false),
+        ] {
+            assert_eq!(takes_gzip(&HeaderValue::from_static(accepted)), takes, "{accepted}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_is_sent_packed_or_as_it_is_and_each_form_has_its_tag() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "const a = 1;\n".repeat(1000);
+        std::fs::write(dir.path().join("index.html"), "<p>hi").unwrap();
+        std::fs::write(dir.path().join("app.js"), &text).unwrap();
+        std::fs::write(dir.path().join("a.png"), &text).unwrap();
+        let assets = Arc::new(Assets::find("page", dir.path()).unwrap());
+        let ask = |path: &str, accepts: &str, known: &str| {
+            let request = Request::builder().uri(path).header(ACCEPT_ENCODING, accepts);
+            serve(State(assets.clone()), request.header(IF_NONE_MATCH, known).body(Body::empty()).unwrap())
+        };
+        let of =
+            |response: &Response, name| response.headers().get(name).map(|v| v.to_str().unwrap().to_owned());
+        let packed = ask("/app.js", "gzip", "").await;
+        assert_eq!(of(&packed, CONTENT_ENCODING).as_deref(), Some("gzip"));
+        assert_eq!(of(&packed, VARY).as_deref(), Some("accept-encoding"));
+        let tag = of(&packed, ETAG).unwrap();
+        let body = axum::body::to_bytes(packed.into_body(), usize::MAX).await.unwrap();
+        assert!(body.len() < text.len() / 10);
+        let mut back = String::new();
+        flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut back).unwrap();
+        assert_eq!(back, text);
+        let plain = ask("/app.js", "identity", &tag).await;
+        assert_eq!((plain.status(), of(&plain, CONTENT_ENCODING)), (StatusCode::OK, None));
+        assert_eq!(of(&plain, VARY).as_deref(), Some("accept-encoding"));
+        assert_ne!(of(&plain, ETAG).as_ref(), Some(&tag));
+        assert_eq!(ask("/app.js", "gzip", &tag).await.status(), StatusCode::NOT_MODIFIED);
+        for path in ["/", "/a.png"] {
+            assert_eq!(of(&ask(path, "gzip", "").await, CONTENT_ENCODING), None, "{path}");
         }
     }
 }
