@@ -7,7 +7,10 @@
     reason = "a test fails by panicking; its modules are its own"
 )]
 
+#[path = "../support/dice.rs"]
+mod dice;
 mod job;
+mod parts;
 mod renamed;
 #[path = "../support/job.rs"]
 mod run;
