@@ -12,6 +12,7 @@ mod dice;
 mod edited;
 mod job;
 mod parts;
+mod recorder;
 mod renamed;
 #[path = "../support/job.rs"]
 mod run;
@@ -47,6 +48,8 @@ fn rows_that_are_read_again_reach_no_sink_beside_the_window() {
         "  rows:
 {SOURCE}    - sink: kafka
       with: {{ topic: copy }}
+    - sink: recorder
+      with: {{ path: recorded }}
   counts:
     - from: rows.in
     - window: count-by-key
@@ -71,6 +74,7 @@ fn rows_that_are_read_again_reach_no_sink_beside_the_window() {
     job.runs(&chains, End::Once);
     job.runs(&chains, End::Once);
     assert_eq!(job.ids("copy"), (0..110).collect::<Vec<_>>());
+    assert_eq!(job.recorded(), (0..110).collect::<Vec<_>>());
     let expected = BTreeMap::from([((0, "a".to_owned()), 100), ((60, "a".to_owned()), 10)]);
     assert_eq!(job.counts("counts"), expected);
     assert_eq!(job.counts("spread"), expected);
@@ -134,7 +138,7 @@ fn windows_over_dead_letters_are_whole_after_a_restart() {
     }
 }
 
-/// Rows of the files at `path`, slowly, to a topic and to a long window.
+/// Rows of the files at `path`, slowly, to a topic, to a sink that is none, and to a long window.
 fn copied_and_counted(path: &str) -> String {
     format!(
         "  rows:
@@ -143,6 +147,8 @@ fn copied_and_counted(path: &str) -> String {
       with: {{ path: {path}, rate: 7/s }}
     - sink: kafka
       with: {{ topic: copy }}
+    - sink: recorder
+      with: {{ path: recorded }}
   counts:
     - from: rows.csv
     - window: count-by-key
@@ -169,6 +175,7 @@ fn a_file_that_is_stopped_in_the_middle_is_copied_once() {
         job.topic("copy").iter().map(|row| row["id"].as_str().unwrap().parse().unwrap()).collect();
     ids.sort_unstable();
     assert_eq!(ids, (0..100).collect::<Vec<_>>());
+    assert_eq!(job.recorded(), ids);
     assert_eq!(job.counts("counts"), BTreeMap::from([((0, "a".to_owned()), 100)]));
 }
 
@@ -234,6 +241,7 @@ fn a_window_over_several_files_is_whole_whatever_comes_between() {
     job.runs(chains, End::Once);
     job.runs(chains, End::Once);
     assert_eq!(job.copies(), (0..120).collect::<Vec<_>>());
+    assert_eq!(job.recorded(), (0..120).collect::<Vec<_>>());
     assert_eq!(job.counts("counts"), BTreeMap::from([((0, "a".to_owned()), 120)]));
 }
 
