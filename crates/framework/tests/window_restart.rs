@@ -235,6 +235,24 @@ fn after_a_restart_the_same_keys_have_room_as_before() {
     assert_eq!(worker.given(), ["20..30 v=1 x=1"]);
 }
 
+/// Two workers had room for two keys each; the one that goes on holds them all, and room for no other.
+#[test]
+fn keys_that_two_workers_had_room_for_stay_when_others_are_forgotten() {
+    let mut worker = Worker::new(WindowSettings { max_keys: 2, ..with_lateness(0) });
+    let (one, other) = (worker.assign(0, 2, 5, 0), worker.assign(1, 2, 5, 0));
+    for (partition, rows) in [(&one, [(1, "a"), (11, "b")]), (&other, [(12, "c"), (13, "d")])] {
+        (0..).zip(rows).for_each(|(offset, row)| worker.push(partition, offset, true, row));
+    }
+    worker.push(&one, 2, false, (14, "b"));
+    worker.push(&other, 2, false, (14, "c"));
+    assert_eq!(worker.given(), ["0..10 a=1"]);
+    worker.push(&one, 3, false, (15, "e"));
+    assert_eq!(worker.out.rejected.rows().len(), 1, "e");
+    worker.push(&one, 4, false, (25, "b"));
+    worker.push(&other, 3, false, (25, "d"));
+    assert_eq!(worker.given(), ["10..20 b=2 c=2 d=1"]);
+}
+
 #[test]
 fn a_row_that_was_too_far_in_the_future_does_not_count_once_it_is_not() {
     for shape in [Shape::Session { gap: 10 }, with_lateness(0).shape] {

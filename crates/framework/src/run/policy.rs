@@ -26,7 +26,7 @@ impl Tree {
             return Ok(());
         }
         let step = (self.nodes[index].on_error, &*self.metrics[index], &*self.place(index));
-        if let Some(batch) = apply(step, partition, rejects, replay, self.clock.now())? {
+        if let Some(batch) = apply(step, partition, rejects, replay, self.clock.stamp())? {
             let outputs = std::mem::take(&mut self.nodes[index].outputs.dead);
             self.enqueue(&outputs, batch);
             self.nodes[index].outputs.dead = outputs;

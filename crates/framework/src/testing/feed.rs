@@ -49,7 +49,7 @@ impl Feed {
             replay: false,
         };
         self.next += count;
-        let now = self.clock.now();
+        let now = self.clock.stamp();
         let batch =
             Batch::new(columns, rows.iter().map(|_| now).collect(), origin).map_err(|e| e.to_string())?;
         self.batches.send(batch).map_err(|_| "the chain has ended".to_owned())

@@ -263,12 +263,15 @@ impl KeyTable {
         let (bytes, ends) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.ends));
         let owners = std::mem::take(&mut self.owners);
         self.clear();
+        // One worker may hold now what two had room for: what is held stays, however many keys that are.
+        let most = std::mem::replace(&mut self.most, NONE - 1);
         let mut into = vec![NONE; ends.len()];
         for group in (0..ends.len() as u32).filter(|g| live[*g as usize]) {
             let new = self.look_up((group != null).then(|| slice(&bytes, &ends, group)), true);
             self.own(new, owners[group as usize]);
             into[group as usize] = new;
         }
+        self.most = most;
         let unused = self.len() as u32..;
         for (into, number) in into.iter_mut().filter(|n| **n == NONE).zip(unused) {
             *into = number;

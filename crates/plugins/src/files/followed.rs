@@ -293,7 +293,7 @@ impl<F: Form> FollowedSource<F> {
 
     /// Rows with the position behind them.
     fn event(&self, opened: &Opened<F::Records>, mut rows: Rows) -> Result<SourceEvent> {
-        let now = opened.context.clock.now();
+        let now = opened.context.clock.stamp();
         for reject in &mut rows.rejects {
             reject.time = Some(now);
         }

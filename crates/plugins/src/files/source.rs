@@ -230,7 +230,7 @@ impl<F: Form> FileSource<F> {
 
     /// The rows as a batch, with the position behind them.
     fn event(&self, opened: &Opened<F::Records>, mut rows: Rows) -> Result<SourceEvent> {
-        let now = opened.context.clock.now();
+        let now = opened.context.clock.stamp();
         for reject in &mut rows.rejects {
             reject.time = Some(self.replay.stamp(reject.offset as u64, now));
         }

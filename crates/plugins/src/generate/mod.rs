@@ -282,7 +282,7 @@ impl Source for Generator {
                 Due::At(at) => context.clock.sleep_until(at).await,
                 Due::Rows(due) => {
                     let rows = due.min(usize::try_from(left).unwrap_or(usize::MAX));
-                    let (from, now) = (*row, context.clock.now());
+                    let (from, now) = (*row, context.clock.stamp());
                     *row += rows as u64;
                     *caught_up = false;
                     return self.event(now, from, rows);

@@ -97,6 +97,17 @@ mod tests {
         assert_eq!(kept(&rows, json!({ "field": "b", "equals": true, "not": true })), [1, 2, 4]);
     }
 
+    #[test]
+    fn both_zeros_are_one_value() {
+        let cells = vec![Some(0.0), Some(-0.0), None, Some(1.0), Some(-0.0)];
+        let rows = batch(vec![("n", Arc::new(Float64Array::from(cells)))]);
+        for zero in [json!(0), json!(0.0), json!(-0.0)] {
+            assert_eq!(kept(&rows, json!({ "field": "n", "equals": zero })), [0, 1, 4], "{zero}");
+            assert_eq!(kept(&rows, json!({ "field": "n", "in": [1, zero] })), [0, 1, 3, 4], "{zero}");
+            assert_eq!(kept(&rows, json!({ "field": "n", "equals": zero, "not": true })), [2, 3], "{zero}");
+        }
+    }
+
     proptest! {
         #[test]
         fn it_keeps_what_a_loop_would_keep(

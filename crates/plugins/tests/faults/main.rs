@@ -1,6 +1,8 @@
 //! Chains over a log that fails where a test wants it to, on a manual clock: `delivery` and `retry`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod catch_up;
+mod clock;
 mod drain;
 mod log;
 mod overdue;
@@ -66,8 +68,19 @@ fn run(yaml: &str, watch: &Watch) -> Ran {
 
 /// The plan of a file whose connections `one` and `two` are these logs.
 fn planned(yaml: &str, folder: &Path, logs: &[Watched]) -> Plan {
+    planned_for(["embedded", "embedded"], yaml, folder, logs)
+}
+
+/// The same, where others may write to the logs as well.
+fn planned_beside_others(yaml: &str, folder: &Path, logs: &[Watched]) -> Plan {
+    planned_for(["'127.0.0.1:1'", "'127.0.0.1:2'"], yaml, folder, logs)
+}
+
+fn planned_for([one, two]: [&str; 2], yaml: &str, folder: &Path, logs: &[Watched]) -> Plan {
     let registry = Registry::collect().unwrap();
-    let connections = "connections: { one: { plugin: kafka, brokers: embedded }, two: { plugin: kafka, brokers: embedded } }";
+    let connections = format!(
+        "connections: {{ one: {{ plugin: kafka, brokers: {one} }}, two: {{ plugin: kafka, brokers: {two} }} }}"
+    );
     let yaml = format!("name: trial\n{connections}\npipelines:\n{yaml}");
     let document = Document::parse(&SourceFile::new("test.yaml", yaml), &[], &|_| None).unwrap();
     let options = PlanOptions { registry: &registry, base: folder, only: &[] };

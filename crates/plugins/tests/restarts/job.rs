@@ -23,6 +23,8 @@ pub(crate) struct Job {
     pub(crate) runtime: tokio::runtime::Runtime,
     /// `--reset-state`.
     pub(crate) reset: Vec<String>,
+    /// After so many rows of a partition open windows go to the changelog; `None` as where nobody says.
+    pub(crate) replay_rows: Option<i64>,
 }
 
 /// How a run ends.
@@ -37,7 +39,7 @@ pub(crate) enum End {
 impl Job {
     pub(crate) fn new() -> Self {
         let (runtime, clock) = run::standing();
-        Self { folder: tempfile::tempdir().unwrap(), clock, runtime, reset: Vec::new() }
+        Self { folder: tempfile::tempdir().unwrap(), clock, runtime, reset: Vec::new(), replay_rows: None }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -46,10 +48,12 @@ impl Job {
 
     /// Runs the chains, with the text of each failure.
     pub(crate) fn run(&self, chains: &str, end: End) -> Result<Vec<String>, String> {
+        let usual = RunOptions::new(self.clock.clone());
         let options = RunOptions {
             once: end == End::Once,
             reset_state: self.reset.clone(),
-            ..RunOptions::new(self.clock.clone())
+            replay_rows: self.replay_rows.unwrap_or(usual.replay_rows),
+            ..usual
         };
         run::run(&self.runtime, self.path(), chains, &options).map(|(told, _)| told)
     }
@@ -102,11 +106,14 @@ impl Job {
         self.with_log(async |log| read(&log, name).await)
     }
 
-    /// The same; `None` where the topic is not there.
-    pub(crate) fn try_topic(&self, name: &str) -> Option<Vec<Value>> {
+    pub(crate) fn has_topic(&self, name: &str) -> bool {
         let spec = TopicSpec { name: name.into(), partitions: None, create: false, keeps: Keeps::AsTheLog };
-        let there = self.with_log(async |log| log.ensure_topics(&[spec]).await.is_ok());
-        there.then(|| self.topic(name))
+        self.with_log(async |log| log.ensure_topics(&[spec]).await.is_ok())
+    }
+
+    /// The records of a topic; `None` where it is not there.
+    pub(crate) fn try_topic(&self, name: &str) -> Option<Vec<Value>> {
+        self.has_topic(name).then(|| self.topic(name))
     }
 
     /// The ids of a topic, sorted.

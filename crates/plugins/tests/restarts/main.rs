@@ -7,7 +7,12 @@
     reason = "a test fails by panicking; its modules are its own"
 )]
 
+#[path = "../support/dice.rs"]
+mod dice;
+mod edited;
 mod job;
+mod parts;
+mod recorder;
 mod renamed;
 #[path = "../support/job.rs"]
 mod run;
@@ -43,6 +48,8 @@ fn rows_that_are_read_again_reach_no_sink_beside_the_window() {
         "  rows:
 {SOURCE}    - sink: kafka
       with: {{ topic: copy }}
+    - sink: recorder
+      with: {{ path: recorded }}
   counts:
     - from: rows.in
     - window: count-by-key
@@ -67,6 +74,7 @@ fn rows_that_are_read_again_reach_no_sink_beside_the_window() {
     job.runs(&chains, End::Once);
     job.runs(&chains, End::Once);
     assert_eq!(job.ids("copy"), (0..110).collect::<Vec<_>>());
+    assert_eq!(job.recorded(), (0..110).collect::<Vec<_>>());
     let expected = BTreeMap::from([((0, "a".to_owned()), 100), ((60, "a".to_owned()), 10)]);
     assert_eq!(job.counts("counts"), expected);
     assert_eq!(job.counts("spread"), expected);
@@ -130,7 +138,7 @@ fn windows_over_dead_letters_are_whole_after_a_restart() {
     }
 }
 
-/// Rows of the files at `path`, slowly, to a topic and to a long window.
+/// Rows of the files at `path`, slowly, to a topic, to a sink that is none, and to a long window.
 fn copied_and_counted(path: &str) -> String {
     format!(
         "  rows:
@@ -139,6 +147,8 @@ fn copied_and_counted(path: &str) -> String {
       with: {{ path: {path}, rate: 7/s }}
     - sink: kafka
       with: {{ topic: copy }}
+    - sink: recorder
+      with: {{ path: recorded }}
   counts:
     - from: rows.csv
     - window: count-by-key
@@ -165,6 +175,7 @@ fn a_file_that_is_stopped_in_the_middle_is_copied_once() {
         job.topic("copy").iter().map(|row| row["id"].as_str().unwrap().parse().unwrap()).collect();
     ids.sort_unstable();
     assert_eq!(ids, (0..100).collect::<Vec<_>>());
+    assert_eq!(job.recorded(), ids);
     assert_eq!(job.counts("counts"), BTreeMap::from([((0, "a".to_owned()), 100)]));
 }
 
@@ -230,6 +241,7 @@ fn a_window_over_several_files_is_whole_whatever_comes_between() {
     job.runs(chains, End::Once);
     job.runs(chains, End::Once);
     assert_eq!(job.copies(), (0..120).collect::<Vec<_>>());
+    assert_eq!(job.recorded(), (0..120).collect::<Vec<_>>());
     assert_eq!(job.counts("counts"), BTreeMap::from([((0, "a".to_owned()), 120)]));
 }
 
@@ -302,88 +314,6 @@ fn a_file_that_has_grown_goes_on_with_its_open_windows() {
         assert_eq!(job.counts("counts"), BTreeMap::from([((0, "a".to_owned()), 5 * (part + 1))]));
     }
     assert_eq!(job.topic("counts").len(), 3);
-}
-
-/// An edited file does not take over what another window has kept.
-#[test]
-fn state_goes_to_no_other_window() {
-    let sum = |field: &str| {
-        counting("size: 1h").replace(
-            "count-by-key\n      id: win\n      with: { key: k,",
-            &format!("sum\n      id: win\n      with: {{ field: {field}, key: k,"),
-        )
-    };
-    let field = |chains: String| chains.replace("n: text", "m: integer");
-    let edits = [
-        (counting("size: 1h"), counting("size: 1h").replace("key: k", "key: n"), "its key is another one"),
-        (counting("size: 1h"), counting("size: 30m"), "its windows are others"),
-        (counting("size: 1h"), counting("gap: 1h"), "its windows are others"),
-        (field(sum("m")), field(sum("id")), "it computes something else"),
-        (counting("size: 1h"), sum("id"), "it computes something else"),
-    ];
-    for (before, after, why) in edits {
-        let job = Job::new();
-        job.write(&rows(0..5, 10));
-        job.runs(&before, End::Stopped);
-        let refused = job.run(&after, End::Once).unwrap_err();
-        assert!(refused.contains("the window `counts.win` is not the one that wrote its state"), "{refused}");
-        assert!(refused.contains(why) && refused.contains("--reset-state counts.win"), "{refused}");
-        assert!(job.try_topic("counts").is_none_or(|rows| rows.is_empty()), "nothing was read");
-        // What may be changed on a running pipeline.
-        job.runs(&before.replace("key:", "out_of_orderness: 1m, lateness: 1h, key:"), End::Once);
-    }
-}
-
-/// What is given up is told, and what can be read again counts.
-#[test]
-fn a_state_that_is_reset_begins_with_what_can_be_read_again() {
-    let mut job = Job::new();
-    job.write(&rows(0..5, 10));
-    job.runs(&counting("size: 1h"), End::Stopped);
-    job.reset = vec!["counts.win".to_owned()];
-    job.write(&rows(5..8, 50));
-    let told = job.runs(&counting("size: 30m"), End::Once);
-    let reset = r#"StateReset { chain: "counts", step: "counts.win" }"#;
-    assert!(told.iter().any(|notice| notice == reset), "{told:?}");
-    let expected = BTreeMap::from([((0, "a".to_owned()), 5), ((30, "a".to_owned()), 3)]);
-    assert_eq!(job.counts("counts"), expected);
-    // It stays in the command line: nothing is given up twice.
-    let told = job.runs(&counting("size: 30m"), End::Once);
-    assert!(!told.iter().any(|notice| notice == reset), "{told:?}");
-    assert_eq!(job.counts("counts"), expected);
-}
-
-/// Windows of one chain keep what is their own, in whatever order they stand.
-#[test]
-fn a_window_above_another_takes_nothing_of_it() {
-    let branch = |name: &str, window: &str| {
-        format!(
-            "  {name}:
-    - from: rows.in
-    - window: count-by-key
-      with: {{ key: k, {window} }}
-    - sink: kafka
-      with: {{ topic: {name} }}
-"
-        )
-    };
-    let head = format!("  rows:\n{SOURCE}    - sink: kafka\n      with: {{ topic: copy }}\n");
-    let job = Job::new();
-    job.write(&rows(0..5, 10));
-    job.runs(&format!("{head}{}", branch("old", "size: 1h")), End::Stopped);
-    job.write(&rows(5..8, 20));
-    let both = format!("{head}{}{}", branch("new", "size: 10m"), branch("old", "size: 1h"));
-    let told = job.runs(&both, End::Once);
-    let begins = r#"WindowBegins { chain: "rows", step: "new.count-by-key" }"#;
-    assert!(told.iter().any(|notice| notice == begins), "{told:?}");
-    assert_eq!(job.counts("old"), BTreeMap::from([((0, "a".to_owned()), 8)]));
-    let refused = job.run(&head, End::Once).unwrap_err();
-    assert!(refused.contains("which the file does not have"), "{refused}");
-    let reversed = format!("{head}{}{}", branch("old", "size: 1h"), branch("new", "size: 10m"));
-    job.write(&rows(8..9, 20));
-    job.runs(&reversed, End::Once);
-    assert_eq!(job.counts("old"), BTreeMap::from([((0, "a".to_owned()), 9)]));
-    assert_eq!(job.ids("copy"), (0..9).collect::<Vec<_>>());
 }
 
 fn copying(path: &str) -> String {

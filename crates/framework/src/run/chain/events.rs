@@ -256,7 +256,7 @@ impl Chain {
         if rejects.is_empty() {
             return Ok(());
         }
-        let now = self.environment.options.clock.now();
+        let now = self.environment.options.clock.stamp();
         let place = format!("{}.{}", self.name, self.source_id);
         let step = (self.on_error, &*self.steps[0], &*place);
         match policy::apply(step, partition, rejects, replay, now).map_err(|e| e.at(place))? {

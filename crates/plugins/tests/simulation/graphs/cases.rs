@@ -163,6 +163,24 @@ fn a_row_that_is_filtered_out_moves_time_at_any_pace() {
     holds(&over_a_file(A_FILE, vec![rows], vec![ONCE]));
 }
 
+/// A row that `cast` rejects has moved time as one that is filtered out.
+#[test]
+fn a_row_that_is_rejected_moves_time_at_any_pace() {
+    let rows = [(0, 9000, "none"), (1, 2000, "1"), (2, 2000, "1"), (3, 9500, "1")];
+    let rows: Vec<Record> = rows.into_iter().map(|(id, time, v)| at(true, id, time, "x", v)).collect();
+    for rate in ["", ", rate: 20/s"] {
+        let skipping = A_FILE
+            .replace("transform: filter", "transform: cast\n      id: c\n      on_error: skip")
+            .replace("field: f, equals: x", "fields: { v: integer }")
+            .replace("path: rows0.csv", &format!("path: rows0.csv{rate}"));
+        let letters = skipping.replace("on_error: skip", "on_error: dead_letter")
+            + "  dead:\n    - from: rows.c.dead\n    - sink: kafka\n      with: { topic: dead, partitions: 1 }\n";
+        for chains in [skipping, letters] {
+            holds(&over_a_file(&chains, vec![rows.clone()], vec![ONCE]));
+        }
+    }
+}
+
 const THROUGH_A_REPARTITION: &str = "  file:
     - source: csv
       id: s
@@ -191,7 +209,11 @@ const THROUGH_A_REPARTITION: &str = "  file:
 /// Rows that are left out, and rows of keys that go to other partitions, have moved time before one comes that is out of order.
 #[test]
 fn time_moves_at_any_pace_behind_a_repartition() {
-    let row = |id: usize, time, k: &str, f| row(true, id, k, "g0", f, "1", START + time);
+    // What `filter` leaves out, `cast` rejects.
+    let row = |id: usize, time, k: &str, f: &str| {
+        let v = if f == "x" { "1" } else { "none" };
+        row(true, id, k, "g0", f, v, START + time)
+    };
     let left_out = || vec![row(0, 9000, "k0", "y"), row(1, 2000, "k0", "x"), row(2, 2000, "k0", "x")];
     let of_others = || {
         let others = ["k1", "k2", "k3", "k4", "k5"].into_iter().enumerate();
@@ -200,13 +222,16 @@ fn time_moves_at_any_pace_behind_a_repartition() {
     };
     // With several partitions, which of them is read first decides where windows overlap.
     let shapes = [(1, "size: 1s"), (4, "size: 1s"), (1, "size: 2s, slide: 1s"), (1, "gap: 1s")];
+    let filter = "transform: filter\n      with: { field: f, equals: x }";
+    let cast = "transform: cast\n      on_error: skip\n      with: { fields: { v: integer } }";
     for (partitions, shape) in shapes {
-        for rows in [left_out(), of_others()] {
+        for (rows, step) in [(left_out(), filter), (left_out(), cast), (of_others(), filter)] {
             for rate in ["", ", rate: 5/s"] {
                 let chains = THROUGH_A_REPARTITION
+                    .replace(filter, step)
                     .replace("PARTITIONS", &partitions.to_string())
                     .replace("SHAPE", shape)
-                    .replace("FIELDS", "{ f: text, k: text }")
+                    .replace("FIELDS", "{ f: text, k: text, v: text }")
                     .replace("rows0.csv", &format!("rows0.csv{rate}"));
                 holds(&over_a_file(&chains, vec![rows.clone()], vec![ONCE]));
             }
