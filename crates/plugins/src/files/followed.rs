@@ -11,7 +11,6 @@ use std::io::{Seek, SeekFrom};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use pipectl_framework::log::Position;
@@ -307,8 +306,7 @@ impl<F: Form> FollowedSource<F> {
 
     /// The position, without a row.
     fn nothing(&self, opened: &Opened<F::Records>) -> Result<SourceEvent> {
-        let columns = RecordBatch::new_empty(self.schema.clone()).columns().to_vec();
-        self.event(opened, Rows { columns, numbers: Vec::new(), rejects: Vec::new() })
+        self.event(opened, Rows::none(&self.schema))
     }
 
     /// Reads what is there.

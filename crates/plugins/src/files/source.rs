@@ -133,6 +133,7 @@ pub(super) fn event<F: Form>(
     };
     let batch = RecordBatch::try_new_with_options(schema.clone(), rows.columns, &options)
         .and_then(|columns| Batch::new(columns, times.into(), origin))
+        .map(|batch| batch.on_lines(Some(Arc::new(rows.lines))))
         .map_err(|e| Error::fatal(format!("the {} source built a broken batch", F::NAME)).caused_by(e))?;
     Ok(SourceEvent::Batch { batch, rejects: rows.rejects, position })
 }
@@ -248,8 +249,7 @@ impl<F: Form> FileSource<F> {
 
     /// The position, without a row.
     fn nothing(&self, opened: &Opened<F::Records>) -> Result<SourceEvent> {
-        let columns = RecordBatch::new_empty(self.schema.clone()).columns().to_vec();
-        self.event(opened, Rows { columns, numbers: Vec::new(), rejects: Vec::new() })
+        self.event(opened, Rows::none(&self.schema))
     }
 }
 
