@@ -362,6 +362,14 @@ impl Input {
         }
     }
 
+    /// What its format has to say of all records that were read.
+    pub(crate) fn remarks(&self) -> Vec<String> {
+        match &self.reading {
+            Reading::Custom(_) => Vec::new(),
+            Reading::Topic(topic) => topic.settings.decoder.remarks(),
+        }
+    }
+
     /// The records of a plugin's source that are not whole.
     pub(crate) fn held(&self) -> Vec<Held> {
         match &self.reading {

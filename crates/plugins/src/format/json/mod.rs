@@ -40,6 +40,7 @@ use fields::{FieldType, LongField};
 use nested::NestedDecoder;
 use path::{Path, Root, Step};
 use read::JsonDecoder;
+pub(super) use read::{at_column, integer, short, unlike};
 use value::Reading;
 use write::JsonEncoder;
 pub(crate) use write::{RowWriter, rfc3339};
