@@ -362,10 +362,10 @@ impl Input {
         }
     }
 
-    /// What its format has to say of all records that were read.
+    /// What is to be said of all records that were read.
     pub(crate) fn remarks(&self) -> Vec<String> {
         match &self.reading {
-            Reading::Custom(_) => Vec::new(),
+            Reading::Custom(custom) => custom.source.remarks(),
             Reading::Topic(topic) => topic.settings.decoder.remarks(),
         }
     }

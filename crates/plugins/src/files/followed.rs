@@ -316,8 +316,10 @@ impl<F: Form> FollowedSource<F> {
         let Some(now) = opened.now.as_mut().filter(|now| most > 0 && !now.reading.is_over()) else {
             return Ok(None);
         };
+        let before = now.reading.records.place().row;
         let (rows, _) = now.reading.records.read(most).map_err(failed)?;
-        if rows.numbers.is_empty() && rows.rejects.is_empty() {
+        // Records that give no row are behind the position all the same.
+        if now.reading.records.place().row == before {
             return Ok(None);
         }
         // What was read is from this file only where it still is what it was.
@@ -410,6 +412,11 @@ impl<F: Form> Source for FollowedSource<F> {
         let now = now
             .map(|held| Held { remedy: "nothing where somebody writes the file still".to_owned(), ..held });
         opened.held.iter().cloned().chain(now).collect()
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let now = self.opened.as_ref().and_then(|opened| opened.now.as_ref());
+        now.map_or_else(Vec::new, |now| now.reading.records.remarks())
     }
 
     fn narrow(&mut self, columns: &[String]) -> Option<SchemaRef> {

@@ -73,11 +73,16 @@ pub(crate) trait Records: Debug + Send {
     fn seek(&mut self, at: Place) -> io::Result<()>;
 
     /// Reads up to `limit` records. Fewer than asked, even none, may come before the end; the answer is true
-    /// at the end.
+    /// at the end. A record may give no row, or several.
     fn read(&mut self, limit: usize) -> io::Result<(Rows, bool)>;
 
     /// Why the last record was not given, where it waits for its end.
     fn held(&self) -> Option<&'static str>;
+
+    /// As [`Source::remarks`](pipectl_framework::plugin::Source::remarks).
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The beginning of a file.

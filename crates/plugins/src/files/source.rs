@@ -72,6 +72,8 @@ struct Opened<R> {
     row: u64,
     /// What was found at the end of the files before.
     held: Vec<Held>,
+    /// What is to be said of them.
+    remarks: Vec<String>,
     /// The bytes of the files before, as they stand on the disk.
     behind: u64,
     /// The runner knows that nothing is due yet.
@@ -113,6 +115,7 @@ impl<R: Records> Opened<R> {
         self.behind += course.now().map_or(0, |leg| leg.to);
         course.finish(mark, held.is_none());
         self.held.extend(held);
+        self.remarks.extend(reading.records.remarks());
         self.tells = true;
         Ok(())
     }
@@ -267,6 +270,7 @@ impl<F: Form> Source for FileSource<F> {
             tells: false,
             row: position.map_or(0, |position| u64::try_from(position.offset).unwrap_or_default()),
             held: Vec::new(),
+            remarks: Vec::new(),
             behind: 0,
             caught_up: false,
         };
@@ -310,7 +314,11 @@ impl<F: Form> Source for FileSource<F> {
                 }
                 Due::Rows(limit) => {
                     let (rows, end) = reading.records.read(limit).map_err(failed)?;
-                    if !rows.numbers.is_empty() || !rows.rejects.is_empty() {
+                    // Records that give no row are behind the position all the same.
+                    if !rows.numbers.is_empty()
+                        || !rows.rejects.is_empty()
+                        || reading.records.place().row > row
+                    {
                         opened.caught_up = false;
                         let Some(opened) = &self.opened else { continue };
                         return self.event(opened, rows);
@@ -331,6 +339,12 @@ impl<F: Form> Source for FileSource<F> {
     fn held(&self) -> Vec<Held> {
         let Some(opened) = &self.opened else { return Vec::new() };
         opened.held.iter().cloned().chain(opened.reading.as_ref().and_then(Reading::held)).collect()
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let Some(opened) = &self.opened else { return Vec::new() };
+        let now = opened.reading.iter().flat_map(|reading| reading.records.remarks());
+        opened.remarks.iter().cloned().chain(now).collect()
     }
 
     fn progress(&self) -> Option<Progress> {

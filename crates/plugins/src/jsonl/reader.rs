@@ -203,4 +203,8 @@ impl Records for Reader<Input> {
     fn held(&self) -> Option<&'static str> {
         Reader::held(self)
     }
+
+    fn remarks(&self) -> Vec<String> {
+        self.decoder.remarks()
+    }
 }
