@@ -8,6 +8,11 @@ use arrow_schema::{ArrowError, SchemaRef};
 
 use crate::clock::Millis;
 
+mod lines;
+
+pub use lines::Lines;
+pub(crate) use lines::place_of;
+
 /// A partition of a source: a partition of a topic, or the one partition of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Partition {
@@ -113,12 +118,14 @@ impl std::ops::Deref for Times {
 }
 
 /// The rows of a batch as they were read, before any was left out: time goes on with each of them, whether or not it goes on itself.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct AsRead {
     /// The time of each row, or of each record.
     pub(crate) times: Times,
     /// As many offsets, never falling.
     pub(crate) offsets: ScalarBuffer<i64>,
+    /// Where they stand, where they are of no topic.
+    pub(crate) lines: Option<Arc<Lines>>,
 }
 
 /// Rows on their way through a chain: columns, event times and origin, all of the same length.
@@ -132,6 +139,8 @@ pub struct Batch {
     channel: Option<Partition>,
     /// `None` while all rows are there that were read.
     read: Option<Arc<AsRead>>,
+    /// `None` where the rows are of a topic, or nobody has said it.
+    lines: Option<Arc<Lines>>,
 }
 
 impl Batch {
@@ -148,7 +157,7 @@ impl Batch {
                 origin.offsets.len()
             )));
         }
-        Ok(Self { columns, times, origin, channel: None, read: None })
+        Ok(Self { columns, times, origin, channel: None, read: None, lines: None })
     }
 
     /// The columns.
@@ -191,7 +200,8 @@ impl Batch {
     /// # Errors
     /// Where `columns` has another number of rows.
     pub fn with_columns(self, columns: RecordBatch) -> Result<Self, ArrowError> {
-        Ok(Self::new(columns, self.times, self.origin)?.through(self.channel).of(self.read))
+        let batch = Self::new(columns, self.times, self.origin)?.through(self.channel).of(self.read);
+        Ok(batch.on_lines(self.lines))
     }
 
     /// The same rows with other event times. What was read with them and left out is forgotten, as its times were of another kind.
@@ -199,7 +209,7 @@ impl Batch {
     /// # Errors
     /// Where `times` are not as many as the rows.
     pub fn with_times(self, times: Times) -> Result<Self, ArrowError> {
-        Ok(Self::new(self.columns, times, self.origin)?.through(self.channel))
+        Ok(Self::new(self.columns, times, self.origin)?.through(self.channel).on_lines(self.lines))
     }
 
     /// Marks the rows as read again: see [`Origin::replay`].
@@ -207,6 +217,23 @@ impl Batch {
     pub fn replayed(mut self, replay: bool) -> Self {
         self.origin.replay = replay;
         self
+    }
+
+    /// Says on which lines the rows stand, so that messages name them by their lines: the source of a file does.
+    #[must_use]
+    pub fn on_lines(mut self, lines: Option<Arc<Lines>>) -> Self {
+        self.lines = lines;
+        self
+    }
+
+    /// On which lines the rows stand, where somebody has said it.
+    pub fn lines(&self) -> Option<&Arc<Lines>> {
+        self.lines.as_ref()
+    }
+
+    /// The place of the row at `offset` for a person, such as `logs/a.csv:17` or `orders[0]@1234`.
+    pub(crate) fn place(&self, offset: i64) -> String {
+        place_of(&self.origin.partition, offset, self.lines.as_deref())
     }
 
     /// Says through which channel of a repartition topic's partition the rows came.
@@ -241,8 +268,14 @@ impl Batch {
         }
     }
 
-    /// The same of the rows that have an offset of their own: what was read through a channel has rows that are in another partition,
-    /// or nowhere.
+    /// The same of the rows that have an offset of their own, to be kept.
+    pub(crate) fn seen(&self) -> AsRead {
+        let (times, offsets) = self.read_here();
+        AsRead { times: times.clone(), offsets: offsets.clone(), lines: self.lines.clone() }
+    }
+
+    /// The times and the offsets of the rows that have an offset of their own: what was read through a channel has rows that are in
+    /// another partition, or nowhere.
     pub(crate) fn read_here(&self) -> (&Times, &ScalarBuffer<i64>) {
         if self.has_channel() { (&self.times, &self.origin.offsets) } else { self.read() }
     }
@@ -253,12 +286,15 @@ impl Batch {
         // Most often nothing is left out, and the times are the very same.
         let same = self.times.values().ptr_eq(before.times.values());
         let read = if same { before.read.clone() } else { Some(before.all_read()) };
-        self.through(before.channel.clone()).of(read)
+        self.through(before.channel.clone()).of(read).on_lines(before.lines.clone())
     }
 
     /// What is known of what was read, for a batch that has a part of these rows.
     fn all_read(&self) -> Arc<AsRead> {
-        let own = || Arc::new(AsRead { times: self.times.clone(), offsets: self.origin.offsets.clone() });
+        let own = || {
+            let (times, offsets) = (self.times.clone(), self.origin.offsets.clone());
+            Arc::new(AsRead { times, offsets, lines: self.lines.clone() })
+        };
         self.read.clone().unwrap_or_else(own)
     }
 
@@ -287,7 +323,7 @@ impl Batch {
         };
         let origin = Origin { offsets: pick(&self.origin.offsets)?, ..self.origin.clone() };
         let batch = Self::new(columns, pick(&self.times)?.into(), origin)?;
-        Ok(batch.through(self.channel.clone()).of(Some(self.all_read())))
+        Ok(batch.through(self.channel.clone()).of(Some(self.all_read())).on_lines(self.lines.clone()))
     }
 
     /// The rows at `rows`, in that order; a row may be taken more than once.
@@ -302,7 +338,7 @@ impl Batch {
         };
         let origin = Origin { offsets: pick(&self.origin.offsets)?, ..self.origin.clone() };
         let batch = Self::new(columns, pick(&self.times)?.into(), origin)?;
-        Ok(batch.through(self.channel.clone()).of(Some(self.all_read())))
+        Ok(batch.through(self.channel.clone()).of(Some(self.all_read())).on_lines(self.lines.clone()))
     }
 
     /// `length` rows from `start` on, without copying.
@@ -323,6 +359,7 @@ impl Batch {
             origin: Origin { offsets: self.origin.offsets.slice(start, length), ..self.origin.clone() },
             channel: self.channel.clone(),
             read: None,
+            lines: self.lines.clone(),
         }
     }
 
@@ -334,7 +371,8 @@ impl Batch {
             let at = read.offsets.partition_point(|o| o < offset);
             let part = |start: usize, length: usize| {
                 let times = read.times.slice(start, length).into();
-                Some(Arc::new(AsRead { times, offsets: read.offsets.slice(start, length) }))
+                let offsets = read.offsets.slice(start, length);
+                Some(Arc::new(AsRead { times, offsets, lines: read.lines.clone() }))
             };
             before = before.of(part(0, at));
             from = from.of(part(at, read.offsets.len() - at));

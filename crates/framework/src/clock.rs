@@ -12,6 +12,20 @@ use tokio::time::Instant;
 /// Milliseconds since 1970-01-01T00:00:00Z; the unit of every time in a record. Negative before that.
 pub type Millis = i64;
 
+/// A time for a person: as a date, where it is one.
+///
+/// ```
+/// use pipectl_framework::clock::said;
+/// assert_eq!(said(1_767_225_600_000), "2026-01-01T00:00:00Z");
+/// assert_eq!(said(i64::MAX), "9223372036854775807 ms since 1970");
+/// ```
+pub fn said(time: Millis) -> String {
+    match chrono::DateTime::from_timestamp_millis(time) {
+        Some(date) => date.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
+        None => format!("{time} ms since 1970"),
+    }
+}
+
 /// The wall time of a [manual clock](Clock::set_by): a test sets it, as a person sets that of a machine, while timers go on.
 #[derive(Debug, Clone)]
 pub struct WallTime(Arc<AtomicI64>);

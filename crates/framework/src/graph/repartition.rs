@@ -310,7 +310,7 @@ pub(crate) fn timed(batch: Batch, records: &Records, channel: Partition) -> Resu
         times.push(time);
     }
     let more = read.len() > times.len();
-    let as_read = more.then(|| Arc::new(AsRead { times: read.into(), offsets: at.into() }));
+    let as_read = more.then(|| Arc::new(AsRead { times: read.into(), offsets: at.into(), lines: None }));
     let batch = batch
         .with_times(times.into())
         .map_err(|e| Error::fatal("rows do not match their times").caused_by(e))?;

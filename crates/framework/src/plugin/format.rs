@@ -69,6 +69,12 @@ pub trait Decoder: Send {
         0
     }
 
+    /// What is to be said of all records that it was given, such as that a setting led to nothing in any of them.
+    /// Asked at the end of a run.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Called once per batch of records. A record that cannot be read is rejected, and the others go on.
     ///
     /// # Errors

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
-/// The schema of a `dead` output: `source`, `partition` and `offset` say where the record was read, `reason` why it could not
-/// be used, `record` what it was. Bytes that are not UTF-8 stand in `record` as `\xNN`, and `escaped` is then true.
+/// The schema of a `dead` output: `source`, `partition` and `offset` say where the record was read, `place` says the same for a
+/// person (`logs/a.csv:17`, `orders[0]@1234`), `reason` why it could not be used, `record` what it was. Bytes that are not UTF-8 stand in `record` as `\xNN`, and `escaped` is then true.
 pub fn dead_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("source", DataType::Utf8, false),
         Field::new("partition", DataType::Int64, false),
         Field::new("offset", DataType::Int64, false),
+        Field::new("place", DataType::Utf8, false),
         Field::new("reason", DataType::Utf8, false),
         Field::new("record", DataType::Utf8, false),
         Field::new("escaped", DataType::Boolean, false),

@@ -121,6 +121,12 @@ pub trait Source: Send {
         Vec::new()
     }
 
+    /// What is to be said of all that was read, such as that a setting led to nothing in any record. Asked when the
+    /// run ends.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// How far the source is; asked often, must be cheap.
     fn progress(&self) -> Option<Progress> {
         None

@@ -4,10 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use chrono::{DateTime, SecondsFormat};
 
-use crate::batch::{Batch, Origin, Partition};
-use crate::clock::Millis;
+use crate::batch::{Batch, Origin};
+use crate::clock::{Millis, said};
 use crate::error::{Error, Result};
 use crate::plugin::{Reject, SourceReject, dead_schema, head, row_to_json};
 use crate::window::{MOST_AHEAD, window_partition};
@@ -20,7 +19,6 @@ pub(super) const CUT_SHORT: &str = "; the record is cut short here";
 
 /// The rows that `rejects` of a step name, with the row as JSON in place of the record as it was read.
 pub(crate) fn of_rows(batch: &Batch, rejects: &[Reject]) -> Vec<SourceReject> {
-    let partition = &batch.origin().partition;
     rejects
         .iter()
         .filter(|r| r.row < batch.rows())
@@ -28,7 +26,7 @@ pub(crate) fn of_rows(batch: &Batch, rejects: &[Reject]) -> Vec<SourceReject> {
             let offset = batch.origin().offsets[r.row];
             SourceReject {
                 offset,
-                place: place(partition, offset),
+                place: place(batch, offset),
                 reason: r.reason.clone(),
                 raw: row_to_json(batch.columns(), r.row).to_string().into_bytes(),
                 time: batch.times().get(r.row).copied(),
@@ -47,11 +45,11 @@ fn reason(reject: &SourceReject) -> Cow<'_, str> {
 }
 
 /// Where a row stands, for a person.
-fn place(partition: &Partition, offset: i64) -> String {
+fn place(batch: &Batch, offset: i64) -> String {
     // A window's result has the end of its window for an offset.
-    match DateTime::from_timestamp_millis(offset).filter(|_| *partition == window_partition()) {
-        Some(end) => format!("the window that ends at {}", end.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
-        None => format!("{partition}@{offset}"),
+    match batch.origin().partition == window_partition() {
+        true => format!("the window that ends at {}", said(offset)),
+        false => batch.place(offset),
     }
 }
 
@@ -65,13 +63,9 @@ fn readable(raw: &[u8]) -> (String, bool) {
     }
 }
 
-/// The batch of a `dead` output; `replay` where the records are read again.
-pub(crate) fn batch(
-    partition: &Partition,
-    rejects: &[SourceReject],
-    now: Millis,
-    replay: bool,
-) -> Result<Batch> {
+/// The batch of a `dead` output, of records that were read with the batch `of`.
+pub(crate) fn batch(of: &Batch, rejects: &[SourceReject], now: Millis) -> Result<Batch> {
+    let Origin { partition, replay, .. } = of.origin();
     let mut escaped = Vec::with_capacity(rejects.len());
     let records: Vec<String> = rejects
         .iter()
@@ -85,20 +79,22 @@ pub(crate) fn batch(
         Arc::new(StringArray::from_iter_values(rejects.iter().map(|_| &*partition.source))),
         Arc::new(Int64Array::from_iter_values(rejects.iter().map(|_| i64::from(partition.index)))),
         Arc::new(Int64Array::from_iter_values(rejects.iter().map(|r| r.offset))),
+        Arc::new(StringArray::from_iter_values(rejects.iter().map(|r| &r.place))),
         Arc::new(StringArray::from_iter_values(rejects.iter().map(reason))),
         Arc::new(StringArray::from_iter_values(records)),
         Arc::new(arrow_array::BooleanArray::from(escaped)),
     ];
     let broken = |e| Error::fatal("a dead letter could not be built").caused_by(e);
     let columns = RecordBatch::try_new(dead_schema(), columns).map_err(broken)?;
-    let origin =
-        Origin { partition: partition.clone(), offsets: rejects.iter().map(|r| r.offset).collect(), replay };
+    let offsets = rejects.iter().map(|r| r.offset).collect();
+    let origin = Origin { partition: partition.clone(), offsets, replay: *replay };
     // A letter keeps its record's time, as what it is counted by must be the same when the record is read again. But a topic
     // takes none of before 1970, nor far ahead of the clock, and a letter must not be lost for that.
     let latest = now.saturating_add(MOST_AHEAD);
     let time_of = |time: Millis| if time > latest { now } else { time.max(0) };
     let times = rejects.iter().map(|r| r.time.map_or(now, time_of));
-    Batch::new(columns, times.collect(), origin).map_err(broken)
+    let batch = Batch::new(columns, times.collect(), origin).map_err(broken)?;
+    Ok(batch.on_lines(of.lines().cloned()))
 }
 
 #[cfg(test)]
@@ -106,6 +102,7 @@ mod tests {
     use arrow_array::cast::AsArray;
 
     use super::*;
+    use crate::batch::Partition;
 
     #[test]
     fn a_letter_keeps_every_byte_of_its_record_up_to_a_length_and_cuts_no_character() {
@@ -140,7 +137,10 @@ mod tests {
             raw: raw.to_vec(),
             time: None,
         };
-        let batch = batch(&Partition::new("x", 0), &[reject], 0, false).unwrap();
+        let origin = Origin { partition: Partition::new("x", 0), offsets: Vec::new().into(), replay: false };
+        let none = RecordBatch::new_empty(dead_schema());
+        let of = Batch::new(none, Vec::new().into(), origin).unwrap();
+        let batch = batch(&of, &[reject], 0).unwrap();
         let text =
             |name: &str| batch.columns().column_by_name(name).unwrap().as_string::<i32>().value(0).to_owned();
         let escaped = batch.columns().column_by_name("escaped").unwrap().as_boolean().value(0);

@@ -35,7 +35,7 @@ impl Tree {
         }
         StepMetrics::add(&self.metrics[index].in_flight, usable.rows() as u64);
         let dead = dead::of_rows(batch, self.rejects.rows());
-        self.rejected(index, &batch.origin().partition, &dead, false)
+        self.rejected(index, batch, &dead)
     }
 
     /// Writes a batch to a sink's topic.
@@ -67,7 +67,7 @@ impl Tree {
         if self.nodes[index].on_error == OnError::DeadLetter {
             large::cut(&mut dead, self.rejects.rows(), &large);
         }
-        self.rejected(index, &batch.origin().partition, &dead, false)
+        self.rejected(index, batch, &dead)
     }
 
     /// Rows that are read again were written before: an endpoint only finds anew which of them it rejected,
@@ -81,7 +81,7 @@ impl Tree {
         if let NodeBody::Sink(sink) = &mut node.body {
             unusable(&mut **sink, batch, &mut self.rejects, &node.plugin)?;
             let dead = dead::of_rows(batch, self.rejects.rows());
-            return self.rejected(index, &batch.origin().partition, &dead, true);
+            return self.rejected(index, batch, &dead);
         }
         let NodeBody::Topic(_, sink) = &mut node.body else { return Ok(()) };
         let limits = self.limits.get(index).copied().unwrap_or_default();
@@ -89,7 +89,7 @@ impl Tree {
         let (_, large) = encoded(sink, limits, refused, batch, &mut self.rejects)?;
         let mut dead = dead::of_rows(batch, self.rejects.rows());
         large::cut(&mut dead, self.rejects.rows(), &large);
-        self.rejected(index, &batch.origin().partition, &dead, true)
+        self.rejected(index, batch, &dead)
     }
 }
 

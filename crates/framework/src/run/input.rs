@@ -11,7 +11,7 @@ use self::decode::decode;
 use super::channels::channel;
 use super::promises::Promiser;
 use super::{dead, untimed};
-use crate::batch::{Batch, Partition};
+use crate::batch::{Batch, Lines, Partition};
 use crate::config::StartAt;
 use crate::error::{Consequence, Error, Result};
 use crate::graph::{ChainPlan, Piece, piece, timed};
@@ -101,6 +101,8 @@ pub(crate) struct CustomInput {
     step: Arc<SourceStep>,
     source: Box<dyn Source>,
     partition: Partition,
+    /// Names rows of which it says no line.
+    rows: Arc<Lines>,
     announced: bool,
     /// Rows below this offset have been dealt with before a failure; they only rebuild open panes.
     replay_until: i64,
@@ -148,6 +150,7 @@ impl Input {
             SourceBody::Custom(source, partition) => Reading::Custom(CustomInput {
                 step: step.clone(),
                 source,
+                rows: Arc::new(Lines::new(partition.source.clone())),
                 partition,
                 announced: false,
                 replay_until: i64::MIN,
@@ -359,6 +362,14 @@ impl Input {
         }
     }
 
+    /// What is to be said of all records that were read.
+    pub(crate) fn remarks(&self) -> Vec<String> {
+        match &self.reading {
+            Reading::Custom(custom) => custom.source.remarks(),
+            Reading::Topic(topic) => topic.settings.decoder.remarks(),
+        }
+    }
+
     /// The records of a plugin's source that are not whole.
     pub(crate) fn held(&self) -> Vec<Held> {
         match &self.reading {
@@ -399,6 +410,9 @@ impl CustomInput {
                     source.gives(&self.step.schema, &batch.columns().schema())?;
                     source.advances(self.reached, &batch, position.offset)?;
                     self.reached = position.offset;
+                    // Rows are named by their number in words where the source does not know their lines.
+                    let lines = batch.lines().unwrap_or(&self.rows).clone();
+                    let batch = batch.on_lines(Some(lines));
                     self.split_replay(batch, rejects, position)
                 }
                 // A source with a rate has given all that is due, and yet not all that is read again.

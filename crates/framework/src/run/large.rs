@@ -11,7 +11,7 @@ use super::dead::CUT_SHORT;
 use super::encoded::Checked;
 use super::refused::OfTopic;
 use super::tree::Tree;
-use crate::clock::Millis;
+use crate::clock::{Millis, said};
 use crate::error::{Error, Part, Result};
 use crate::graph::NodeBody;
 use crate::log::Log;
@@ -140,14 +140,6 @@ pub(super) fn take_out(
     }
     checked.records.headers = headers;
     Ok(large)
-}
-
-/// A time as a date, where it is one.
-pub(super) fn said(time: Millis) -> String {
-    match chrono::DateTime::from_timestamp_millis(time) {
-        Some(date) => date.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
-        None => format!("{time} ms since 1970"),
-    }
 }
 
 /// Cuts the dead letters of `rejects` short that are of the rows `large`.

@@ -2,10 +2,9 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::large::said;
 use super::tree::Tree;
 use crate::batch::Batch;
-use crate::clock::Millis;
+use crate::clock::{Millis, said};
 use crate::config::DurationText;
 use crate::graph::NodeBody;
 use crate::window::{Lateness, Mover, Row};
@@ -69,18 +68,16 @@ fn words(lateness: &Lateness, wall: Millis) -> (String, String) {
 }
 
 fn shown(row: &Row) -> String {
-    let Row { partition, offset, time } = row;
-    format!("{partition}@{offset} of {}", said(*time))
+    format!("{} of {}", row.place, said(row.time))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::Partition;
 
     #[test]
     fn a_late_row_is_told_with_what_moved_time_and_the_remedy() {
-        let row = |offset, time| Row { partition: Partition::new("orders", 0), offset, time };
+        let row = |offset, time| Row { place: format!("orders[0]@{offset}"), offset, time };
         let lateness = |moved_by, needed| Lateness { row: row(12, 1_767_225_600_000), moved_by, needed };
         let wall = 1_767_225_660_000;
         let said: String = [

@@ -2,7 +2,7 @@
 
 use super::dead;
 use super::tree::Tree;
-use crate::batch::{Batch, Partition};
+use crate::batch::Batch;
 use crate::clock::Millis;
 use crate::error::{Error, Result};
 use crate::graph::OnError;
@@ -13,20 +13,14 @@ use crate::plugin::SourceReject;
 const LOGGED_REJECTS: u64 = 10;
 
 impl Tree {
-    /// Applies a step's `on_error` to records that it could not use. Those that are read again were counted
-    /// and told before.
-    pub(super) fn rejected(
-        &mut self,
-        index: usize,
-        partition: &Partition,
-        rejects: &[SourceReject],
-        replay: bool,
-    ) -> Result<()> {
+    /// Applies a step's `on_error` to records of a batch that it could not use. Those that are read again were
+    /// counted and told before.
+    pub(super) fn rejected(&mut self, index: usize, of: &Batch, rejects: &[SourceReject]) -> Result<()> {
         if rejects.is_empty() {
             return Ok(());
         }
         let step = (self.nodes[index].on_error, &*self.metrics[index], &*self.place(index));
-        if let Some(batch) = apply(step, partition, rejects, replay, self.clock.stamp())? {
+        if let Some(batch) = apply(step, of, rejects, self.clock.stamp())? {
             let outputs = std::mem::take(&mut self.nodes[index].outputs.dead);
             self.enqueue(&outputs, batch);
             self.nodes[index].outputs.dead = outputs;
@@ -36,15 +30,15 @@ impl Tree {
 }
 
 /// What a step's `on_error` makes of records that could not be used: an error, nothing, or a batch for the
-/// `dead` output. A step is its `on_error`, its metrics and its place. Records that are read again were
-/// counted and told before.
+/// `dead` output; they were read with the batch `of`. A step is its `on_error`, its metrics and its place.
+/// Records that are read again were counted and told before.
 pub(super) fn apply(
     (policy, metrics, place): (OnError, &StepMetrics, &str),
-    partition: &Partition,
+    of: &Batch,
     rejects: &[SourceReject],
-    replay: bool,
     now: Millis,
 ) -> Result<Option<Batch>> {
+    let replay = of.origin().replay;
     let seen = if replay { 0 } else { metrics.reject(rejects.iter().map(|r| r.reason.as_str())) };
     match policy {
         OnError::Fail | OnError::Skip if replay => Ok(None),
@@ -62,6 +56,6 @@ pub(super) fn apply(
             }
             Ok(None)
         }
-        OnError::DeadLetter => dead::batch(partition, rejects, now, replay).map(Some),
+        OnError::DeadLetter => dead::batch(of, rejects, now).map(Some),
     }
 }

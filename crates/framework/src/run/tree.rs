@@ -12,7 +12,7 @@ use super::refused::RefusedRecords;
 use super::rows::{Extent, Rows};
 use super::writers::Writers;
 use super::{FailPoint, dead};
-use crate::batch::{Batch, Partition};
+use crate::batch::Batch;
 use crate::clock::Clock;
 use crate::config::Retry;
 use crate::error::{Error, Part, Result};
@@ -118,7 +118,7 @@ impl Tree {
     async fn work_off(&mut self, writers: &mut Writers) -> Result<()> {
         while let Some((index, batch)) = self.work.pop() {
             StepMetrics::add(&self.metrics[index].rows_in, fresh_rows(&batch));
-            let extent = Extent::of(&batch.origin().partition, &batch.origin().offsets);
+            let extent = Extent::of(&batch);
             let done = caught(self.step(index, Rows::of(batch), writers)).await;
             let done = done.unwrap_or_else(|panic| Err(self.promiser(index).panicked(extent, &panic)));
             if let Err(error) = done {
@@ -154,8 +154,7 @@ impl Tree {
                 let wall = self.clock.now();
                 window.push(rows.batch(), self.clock.elapsed(), wall, &mut self.windowed)?;
                 let pushed = rows.into_batch();
-                let origin = pushed.origin();
-                self.emit(index, &origin.partition, Some(&pushed), origin.replay)
+                self.emit(index, Some(&pushed))
             }
             (NodeBody::Sink(_), Rows::New(rows)) => self.write(index, &rows).await,
             (NodeBody::Repartition(..), Rows::New(rows)) => self.repartition(index, &rows, writers).await,
@@ -197,17 +196,11 @@ impl Tree {
         let main = std::mem::take(&mut self.nodes[index].outputs.main);
         self.enqueue(&main, given);
         self.nodes[index].outputs.main = main;
-        self.rejected(index, &before.origin().partition, &dead, replay)
+        self.rejected(index, &before, &dead)
     }
 
     /// Sends on what a window gave, and counts it.
-    fn emit(
-        &mut self,
-        index: usize,
-        partition: &Partition,
-        pushed: Option<&Batch>,
-        replay: bool,
-    ) -> Result<()> {
+    fn emit(&mut self, index: usize, pushed: Option<&Batch>) -> Result<()> {
         let output = std::mem::take(&mut self.windowed);
         let metrics = self.metrics[index].clone();
         StepMetrics::add(&metrics.rows_out, output.closed_rows);
@@ -235,7 +228,7 @@ impl Tree {
         match pushed {
             Some(batch) if !output.rejected.is_empty() => {
                 let dead = dead::of_rows(batch, output.rejected.rows());
-                self.rejected(index, partition, &dead, replay)
+                self.rejected(index, batch, &dead)
             }
             _ => Ok(()),
         }
@@ -280,8 +273,7 @@ impl Tree {
                     .guards_now("while it gave the windows that are due", || f(window, &mut self.windowed))
                     .map_err(|e| e.at(self.place(index)))?;
                 if !self.windowed.is_empty() {
-                    let nowhere = Partition::new("", 0);
-                    self.emit(index, &nowhere, None, false)?;
+                    self.emit(index, None)?;
                     FailPoint::WindowClosed.pass();
                     self.work_off(writers).await?;
                 }

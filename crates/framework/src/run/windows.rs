@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use arrow_buffer::ScalarBuffer;
-
 use super::tree::Tree;
-use crate::batch::{Batch, Partition, Times};
+use crate::batch::{AsRead, Batch, Partition, Times};
 use crate::error::Result;
 use crate::graph::{Node, NodeBody};
 use crate::window::{Restored, SavedPart, WindowOperator, WindowOutput};
@@ -97,17 +95,11 @@ impl Tree {
     }
 
     /// A batch with rows of these times has been pushed; `here` are those that have an offset of their own.
-    pub(crate) fn observe(
-        &mut self,
-        partition: &Partition,
-        times: &Times,
-        here: &(Times, ScalarBuffer<i64>),
-        now: Duration,
-    ) {
+    pub(crate) fn observe(&mut self, partition: &Partition, times: &Times, here: &AsRead, now: Duration) {
         let wall = self.clock.now();
         for window in windows(&mut self.nodes) {
             window.observe(partition, times, now, wall);
-            window.saw(partition, &here.0, &here.1, wall);
+            window.saw(partition, here, wall);
         }
         self.observe_speakers(partition, times, now, wall);
     }

@@ -40,7 +40,8 @@ fn push(operator: &mut WindowOperator, of: i32, offset: i64, before: Option<Mill
     let origin = Origin { partition: partition(of), offsets: vec![offset].into(), replay: false };
     let batch = Batch::new(columns, vec![time].into(), origin).unwrap().through(Some(channel(of)));
     let read = before.map(|before| {
-        Arc::new(AsRead { times: vec![before, time].into(), offsets: vec![offset, offset].into() })
+        let (times, offsets) = (vec![before, time].into(), vec![offset, offset].into());
+        Arc::new(AsRead { times, offsets, lines: None })
     });
     let batch = batch.of(read);
     let mut out = WindowOutput::default();

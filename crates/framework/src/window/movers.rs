@@ -2,19 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use arrow_buffer::ScalarBuffer;
-
 use super::operator::WindowOperator;
 use super::settings::TimeMode;
-use crate::batch::{Batch, Partition, Times};
+use crate::batch::{AsRead, Batch, Partition, place_of};
 use crate::clock::Millis;
 
 /// A row, and when it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
-    pub(crate) partition: Partition,
+    /// Its place for a person, such as `logs/a.csv:17`.
+    pub(crate) place: String,
     pub(crate) offset: i64,
     pub(crate) time: Millis,
+}
+
+impl Row {
+    /// A row of a batch.
+    fn of(batch: &Batch, offset: i64, time: Millis) -> Self {
+        Self { place: batch.place(offset), offset, time }
+    }
 }
 
 /// What moved time.
@@ -47,30 +53,24 @@ pub(super) struct Movers(BTreeMap<Partition, Furthest>);
 #[derive(Debug)]
 struct Furthest {
     time: Millis,
-    times: Times,
-    offsets: ScalarBuffer<i64>,
+    seen: AsRead,
 }
 
 impl Furthest {
     fn row(&self, partition: &Partition) -> Option<Row> {
-        let at = self.times.iter().position(|time| *time == self.time)?;
-        Some(Row { partition: partition.clone(), offset: *self.offsets.get(at)?, time: self.time })
+        let AsRead { times, offsets, lines } = &self.seen;
+        let at = times.iter().position(|time| *time == self.time)?;
+        let offset = *offsets.get(at)?;
+        Some(Row { place: place_of(partition, offset, lines.as_deref()), offset, time: self.time })
     }
 }
 
 impl WindowOperator {
-    /// Rows of these times and offsets have been read, and have moved time: see [`observe`](Self::observe).
-    pub(crate) fn saw(
-        &mut self,
-        partition: &Partition,
-        times: &Times,
-        offsets: &ScalarBuffer<i64>,
-        wall: Millis,
-    ) {
-        let Some(time) = self.greatest(times, wall) else { return };
+    /// These rows have been read, and have moved time: see [`observe`](Self::observe).
+    pub(crate) fn saw(&mut self, partition: &Partition, seen: &AsRead, wall: Millis) {
+        let Some(time) = self.greatest(&seen.times, wall) else { return };
         if self.movers.0.get(partition).is_none_or(|mover| mover.time < time) {
-            let mover = Furthest { time, times: times.clone(), offsets: offsets.clone() };
-            self.movers.0.insert(partition.clone(), mover);
+            self.movers.0.insert(partition.clone(), Furthest { time, seen: seen.clone() });
         }
     }
 
@@ -86,7 +86,7 @@ impl WindowOperator {
         }
         let (worst, time) = late.times().iter().copied().enumerate().min_by_key(|(_, time)| *time)?;
         let offset = *late.origin().offsets.get(worst)?;
-        let row = Row { partition: late.origin().partition.clone(), offset, time };
+        let row = Row::of(late, offset, time);
         let own_end = match &self.sessions {
             Some(sessions) => sessions.end_alone(time),
             None => self.grid.last_end(time),
@@ -122,7 +122,7 @@ impl WindowOperator {
                 Some((greatest, _)) if greatest >= *time => most,
                 _ => Some((*time, *offset)),
             })
-            .map(|(time, offset)| Row { partition: row.partition.clone(), offset, time });
+            .map(|(time, offset)| Row::of(pushed, offset, time));
         let of = |partition: &Partition| self.movers.0.get(partition)?.row(partition);
         let own = of(pushed.channel()).into_iter().chain(beside).max_by_key(|row| row.time);
         let greatest = || {

@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::settings::TimeMode;
 use super::tally::Tally;
 use crate::batch::{Batch, Span};
-use crate::clock::Millis;
+use crate::clock::{Millis, said};
 use crate::error::{Error, Result};
 use crate::plugin::{Groups, Rejects, Rows};
 
@@ -441,7 +441,7 @@ impl WindowOperator {
     ) -> bool {
         let near = t <= latest || incoming.replay();
         if !near {
-            let reason = format!("its time is more than `max_skew` in the future: {t} ms");
+            let reason = format!("its time is more than `max_skew` in the future: {}", said(t));
             self.reject(incoming, row, reason, rejected);
         }
         near

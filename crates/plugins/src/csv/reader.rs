@@ -8,6 +8,7 @@ use std::io::{self, Read, Seek};
 use std::sync::Arc;
 
 use arrow_array::ArrayRef;
+use pipectl_framework::batch::Lines;
 use pipectl_framework::plugin::{SourceReject, head};
 
 use super::marks::Marks;
@@ -38,6 +39,7 @@ struct Growing {
     columns: Vec<TextColumn>,
     numbers: Vec<i64>,
     rejects: Vec<SourceReject>,
+    lines: Lines,
 }
 
 impl Growing {
@@ -163,6 +165,7 @@ impl<R: Read + Seek> Reader<R> {
             columns: self.wanted.iter().map(|_| TextColumn::with_capacity(room, room * 8)).collect(),
             numbers: Vec::with_capacity(room),
             rejects: Vec::new(),
+            lines: Lines::new(self.dialect.name.clone()),
         };
         let begin = self.buffer.at().byte;
         loop {
@@ -188,6 +191,8 @@ impl<R: Read + Seek> Reader<R> {
         let [mut delimiter, mut newline, mut quote] = self.next;
         let first = self.buffer.start();
         let (mut start, mut at) = (first, self.buffer.at());
+        // The lines of records are said where one is not the line behind the one before: below.
+        rows.lines.push(at.row as i64, at.line);
         let left = loop {
             if rows.records() >= limit {
                 break Left::Full;
@@ -240,6 +245,7 @@ impl<R: Read + Seek> Reader<R> {
             quote = self.marks.quotes_before(stop, quote);
             newline += lines;
             at.line += lines as u64;
+            rows.lines.push(at.row as i64, at.line);
             start = stop;
         };
         at.byte += (start - first) as u64;
@@ -431,5 +437,6 @@ fn cut(cuts: &[u32], index: usize) -> usize {
 /// The rows as columns; `None` where a cell is not UTF-8.
 fn finish(rows: Growing) -> Option<Rows> {
     let columns = rows.columns.into_iter().map(|c| Some(Arc::new(c.finish(None).ok()?) as ArrayRef));
-    Some(Rows { columns: columns.collect::<Option<_>>()?, numbers: rows.numbers, rejects: rows.rejects })
+    let columns = columns.collect::<Option<_>>()?;
+    Some(Rows { columns, numbers: rows.numbers, rejects: rows.rejects, lines: rows.lines })
 }

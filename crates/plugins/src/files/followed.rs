@@ -11,7 +11,6 @@ use std::io::{Seek, SeekFrom};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use pipectl_framework::log::Position;
@@ -308,8 +307,7 @@ impl<F: Form> FollowedSource<F> {
 
     /// The position, without a row.
     fn nothing(&self, opened: &Opened<F::Records>) -> Result<SourceEvent> {
-        let columns = RecordBatch::new_empty(self.schema.clone()).columns().to_vec();
-        self.event(opened, Rows { columns, numbers: Vec::new(), rejects: Vec::new() })
+        self.event(opened, Rows::none(&self.schema))
     }
 
     /// Reads what is there.
@@ -319,8 +317,10 @@ impl<F: Form> FollowedSource<F> {
         let Some(now) = opened.now.as_mut().filter(|now| most > 0 && !now.reading.is_over()) else {
             return Ok(None);
         };
+        let before = now.reading.records.place().row;
         let (rows, _) = now.reading.records.read(most).map_err(failed)?;
-        if rows.numbers.is_empty() && rows.rejects.is_empty() {
+        // Records that give no row are behind the position all the same.
+        if now.reading.records.place().row == before {
             return Ok(None);
         }
         // What was read is from this file only where it still is what it was.
@@ -416,6 +416,11 @@ impl<F: Form> Source for FollowedSource<F> {
         let now = now
             .map(|held| Held { remedy: "nothing where somebody writes the file still".to_owned(), ..held });
         opened.held.iter().cloned().chain(now).collect()
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let now = self.opened.as_ref().and_then(|opened| opened.now.as_ref());
+        now.map_or_else(Vec::new, |now| now.reading.records.remarks())
     }
 
     fn narrow(&mut self, columns: &[String]) -> Option<SchemaRef> {

@@ -4,8 +4,9 @@ use std::fmt::Debug;
 use std::io;
 use std::sync::Arc;
 
-use arrow_array::ArrayRef;
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
+use pipectl_framework::batch::Lines;
 use pipectl_framework::plugin::{Result, SourceReject};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -42,6 +43,16 @@ pub(crate) struct Rows {
     pub(crate) numbers: Vec<i64>,
     /// The records that could not be used.
     pub(crate) rejects: Vec<SourceReject>,
+    /// The lines on which all of these stand.
+    pub(crate) lines: Lines,
+}
+
+impl Rows {
+    /// No row, of these columns.
+    pub(crate) fn none(schema: &SchemaRef) -> Self {
+        let columns = RecordBatch::new_empty(schema.clone()).columns().to_vec();
+        Self { columns, numbers: Vec::new(), rejects: Vec::new(), lines: Lines::new("") }
+    }
 }
 
 /// Reads the records of an open file.
@@ -62,11 +73,16 @@ pub(crate) trait Records: Debug + Send {
     fn seek(&mut self, at: Place) -> io::Result<()>;
 
     /// Reads up to `limit` records. Fewer than asked, even none, may come before the end; the answer is true
-    /// at the end.
+    /// at the end. A record may give no row, or several.
     fn read(&mut self, limit: usize) -> io::Result<(Rows, bool)>;
 
     /// Why the last record was not given, where it waits for its end.
     fn held(&self) -> Option<&'static str>;
+
+    /// As [`Source::remarks`](pipectl_framework::plugin::Source::remarks).
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The beginning of a file.

@@ -73,6 +73,8 @@ struct Opened<R> {
     row: u64,
     /// What was found at the end of the files before.
     held: Vec<Held>,
+    /// What is to be said of them.
+    remarks: Vec<String>,
     /// The bytes of the files before, as they stand on the disk.
     behind: u64,
     /// The runner knows that nothing is due yet.
@@ -114,6 +116,7 @@ impl<R: Records> Opened<R> {
         self.behind += course.now().map_or(0, |leg| leg.to);
         course.finish(mark, held.is_none());
         self.held.extend(held);
+        self.remarks.extend(reading.records.remarks());
         self.tells = true;
         Ok(())
     }
@@ -134,6 +137,7 @@ pub(super) fn event<F: Form>(
     };
     let batch = RecordBatch::try_new_with_options(schema.clone(), rows.columns, &options)
         .and_then(|columns| Batch::new(columns, times.into(), origin))
+        .map(|batch| batch.on_lines(Some(Arc::new(rows.lines))))
         .map_err(|e| Error::fatal(format!("the {} source built a broken batch", F::NAME)).caused_by(e))?;
     Ok(SourceEvent::Batch { batch, rejects: rows.rejects, position })
 }
@@ -249,8 +253,7 @@ impl<F: Form> FileSource<F> {
 
     /// The position, without a row.
     fn nothing(&self, opened: &Opened<F::Records>) -> Result<SourceEvent> {
-        let columns = RecordBatch::new_empty(self.schema.clone()).columns().to_vec();
-        self.event(opened, Rows { columns, numbers: Vec::new(), rejects: Vec::new() })
+        self.event(opened, Rows::none(&self.schema))
     }
 }
 
@@ -268,6 +271,7 @@ impl<F: Form> Source for FileSource<F> {
             tells: false,
             row: position.map_or(0, |position| u64::try_from(position.offset).unwrap_or_default()),
             held: Vec::new(),
+            remarks: Vec::new(),
             behind: 0,
             caught_up: false,
         };
@@ -311,7 +315,11 @@ impl<F: Form> Source for FileSource<F> {
                 }
                 Due::Rows(limit) => {
                     let (rows, end) = reading.records.read(limit).map_err(failed)?;
-                    if !rows.numbers.is_empty() || !rows.rejects.is_empty() {
+                    // Records that give no row are behind the position all the same.
+                    if !rows.numbers.is_empty()
+                        || !rows.rejects.is_empty()
+                        || reading.records.place().row > row
+                    {
                         opened.caught_up = false;
                         let Some(opened) = &self.opened else { continue };
                         return self.event(opened, rows);
@@ -332,6 +340,12 @@ impl<F: Form> Source for FileSource<F> {
     fn held(&self) -> Vec<Held> {
         let Some(opened) = &self.opened else { return Vec::new() };
         opened.held.iter().cloned().chain(opened.reading.as_ref().and_then(Reading::held)).collect()
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let Some(opened) = &self.opened else { return Vec::new() };
+        let now = opened.reading.iter().flat_map(|reading| reading.records.remarks());
+        opened.remarks.iter().cloned().chain(now).collect()
     }
 
     fn progress(&self) -> Option<Progress> {

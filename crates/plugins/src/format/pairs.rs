@@ -19,8 +19,10 @@ use pipectl_framework::plugin::{
 use pipectl_framework::register;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer as _, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
+use super::json::{at_column, integer, short, unlike};
 use super::{excerpt, text, type_name, written as values_of};
 use crate::columns::TextColumn;
 
@@ -216,20 +218,38 @@ impl Decoder for PairsDecoder {
     fn decode(&mut self, records: &Records, rejects: &mut Rejects) -> Result<Decoded> {
         match self.counts {
             CountType::Integer => {
-                self.read::<i64>(records, rejects, |counts| Arc::new(Int64Array::from(counts)))
+                self.read(records, rejects, integer_count, |counts| Arc::new(Int64Array::from(counts)))
             }
             CountType::Number => {
-                self.read::<f64>(records, rejects, |counts| Arc::new(Float64Array::from(counts)))
+                self.read(records, rejects, number_count, |counts| Arc::new(Float64Array::from(counts)))
             }
         }
     }
 }
 
+/// Reads a count as it is written.
+type ReadCount<T> = fn(&str) -> std::result::Result<T, String>;
+
+fn integer_count(written: &str) -> std::result::Result<i64, String> {
+    integer(written, "an integer of 64 bits for the count of a pair")
+}
+
+fn number_count(written: &str) -> std::result::Result<f64, String> {
+    let wanted = "a number for the count of a pair";
+    serde_json::from_str(written).map_err(|_| {
+        match written.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
+            true => format!("{} is beyond what 64 bits keep: expected {wanted}", short(written)),
+            false => unlike(written, wanted),
+        }
+    })
+}
+
 impl PairsDecoder {
-    fn read<T: DeserializeOwned>(
+    fn read<T>(
         &self,
         records: &Records,
         rejects: &mut Rejects,
+        count: ReadCount<T>,
         column: fn(Vec<T>) -> ArrayRef,
     ) -> Result<Decoded> {
         let mut keys = TextColumn::with_capacity(records.len() * 3, records.len() * 8);
@@ -239,14 +259,14 @@ impl PairsDecoder {
                 rejects.push(record, "the record has no value");
                 continue;
             };
-            let pairs = ReadPairs { keys: &mut keys, counts: &mut counts };
+            let pairs = ReadPairs { keys: &mut keys, counts: &mut counts, count };
             let mut json = serde_json::Deserializer::from_slice(value);
             match json.deserialize_seq(pairs).and_then(|()| json.end()) {
                 Ok(()) => rows.resize(counts.len(), record as u32),
                 Err(e) => {
                     keys.truncate(rows.len());
                     counts.truncate(rows.len());
-                    rejects.push(record, format!("not pairs: {e}: {}", excerpt(value)));
+                    rejects.push(record, format!("not pairs: {}: {}", at_column(&e), excerpt(value)));
                 }
             }
         }
@@ -261,9 +281,10 @@ impl PairsDecoder {
 struct ReadPairs<'a, T> {
     keys: &'a mut TextColumn,
     counts: &'a mut Vec<T>,
+    count: ReadCount<T>,
 }
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ReadPairs<'_, T> {
+impl<'de, T> Visitor<'de> for ReadPairs<'_, T> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -271,7 +292,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ReadPairs<'_, T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<(), A::Error> {
-        while list.next_element_seed(ReadObject { keys: self.keys, counts: self.counts })?.is_some() {}
+        let Self { keys, counts, count } = self;
+        while list.next_element_seed(ReadObject { keys, counts, count })?.is_some() {}
         Ok(())
     }
 }
@@ -280,9 +302,10 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ReadPairs<'_, T> {
 struct ReadObject<'a, T> {
     keys: &'a mut TextColumn,
     counts: &'a mut Vec<T>,
+    count: ReadCount<T>,
 }
 
-impl<'de, T: Deserialize<'de>> serde::de::DeserializeSeed<'de> for ReadObject<'_, T> {
+impl<'de, T> serde::de::DeserializeSeed<'de> for ReadObject<'_, T> {
     type Value = ();
 
     fn deserialize<D: serde::Deserializer<'de>>(self, json: D) -> std::result::Result<(), D::Error> {
@@ -290,7 +313,7 @@ impl<'de, T: Deserialize<'de>> serde::de::DeserializeSeed<'de> for ReadObject<'_
     }
 }
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ReadObject<'_, T> {
+impl<'de, T> Visitor<'de> for ReadObject<'_, T> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -299,7 +322,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ReadObject<'_, T> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> std::result::Result<(), A::Error> {
         while object.next_key_seed(ReadKey(self.keys))?.is_some() {
-            self.counts.push(object.next_value()?);
+            let written = object.next_value::<&'de RawValue>()?.get();
+            self.counts.push((self.count)(written).map_err(A::Error::custom)?);
         }
         Ok(())
     }
@@ -334,6 +358,7 @@ mod tests {
     use super::super::testing::{batch_at, decode, encode, input, records, say, texts, values};
     use super::*;
     use arrow_array::BinaryArray;
+    use pipectl_framework::plugin::row_to_json;
     use proptest::prelude::*;
 
     fn pairs() -> Pairs {
@@ -401,10 +426,39 @@ mod tests {
         let (decoded, rejects) = decode(pairs().decoder().unwrap(), &list);
         assert_eq!(decoded.rows, RowMap::Rows(vec![2]));
         assert_eq!(rejects.iter().map(|r| r.0).collect::<Vec<_>>(), [0, 1, 3, 5]);
-        assert!(
-            rejects[0].1.starts_with("not pairs: invalid type: string \"x\", expected i64 at line 1"),
-            "{rejects:?}"
-        );
+    }
+
+    #[test]
+    fn a_count_that_is_none_is_named_as_it_is_written() {
+        let said = |kind: CountType| {
+            let counts = [
+                "-0",
+                "9223372036854775807",
+                "9223372036854775808",
+                "-9223372036854775809",
+                "123456789012345678901234567890",
+                "1.0",
+                "1e2",
+                "1e999",
+                "\"x\"",
+                "null",
+                "[1]",
+                "{}",
+                "01",
+            ];
+            let read = |count: &str| {
+                let record = format!("[{{\"0\":{count}}}]");
+                let list = BinaryArray::from(vec![record.as_bytes()]);
+                let format = Pairs { counts: kind, ..pairs() };
+                let (decoded, rejects) = decode(format.decoder().unwrap(), &list);
+                match rejects.first() {
+                    Some((_, reason)) => format!("{count}: {reason}\n"),
+                    None => format!("{count} is {}\n", row_to_json(&decoded.columns, 0)["count"]),
+                }
+            };
+            counts.into_iter().map(read).collect::<String>()
+        };
+        insta::assert_snapshot!(format!("{}\n{}", said(CountType::Integer), said(CountType::Number)));
     }
 
     #[test]

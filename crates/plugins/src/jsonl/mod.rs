@@ -44,6 +44,9 @@ struct Jsonl {
     /// `{ type: integer, path: "$.order.id", coerce: true }`.
     #[schemars(with = "BTreeMap<String, FieldSpec>")]
     fields: IndexMap<String, FieldSpec>,
+    /// Where the elements are that rows are made of, such as `$.items[*]`, as in the format `json`. Default: a
+    /// line is a row.
+    rows: Option<String>,
     /// How the file is compressed: `auto`, as its first bytes say, `none`, `gzip` or `zstd`. Default: auto.
     #[serde(default)]
     compression: Compression,
@@ -99,7 +102,7 @@ impl SourcePlugin for Jsonl {
         let common = Common { path, compression, encoding, rate, speed, repeat, last_line, max_line, follow };
         let opening = common.check(context)?;
         opening.look(|mut file| first_line(&mut file))?;
-        let json = Json::of_fields(self.fields);
+        let json = Json::of_fields(self.fields, self.rows);
         let schema = json.clone().decoder()?.schema();
         let form = JsonlForm { json, schema, max_line: opening.max_line };
         Ok(opening.source(form))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow_array::BinaryArray;
 use memchr::memchr;
+use pipectl_framework::batch;
 use pipectl_framework::log::{NO_TIME, Records as OfLog};
 use pipectl_framework::plugin::{Decoded, Decoder, Partition, Rejects, RowMap, SourceReject, head};
 
@@ -41,6 +42,7 @@ struct Taken {
     /// Where each stands.
     places: Vec<Place>,
     too_long: Vec<SourceReject>,
+    lines: batch::Lines,
 }
 
 impl Taken {
@@ -65,8 +67,12 @@ impl<R: Read + Seek> Reader<R> {
     /// As [`Records::read`].
     pub(super) fn read(&mut self, limit: usize) -> io::Result<(Rows, bool)> {
         let room = limit.min(8192);
-        let values = TextColumn::with_capacity(room, room * 64);
-        let mut taken = Taken { values, places: Vec::with_capacity(room), too_long: Vec::new() };
+        let mut taken = Taken {
+            values: TextColumn::with_capacity(room, room * 64),
+            places: Vec::with_capacity(room),
+            too_long: Vec::new(),
+            lines: batch::Lines::new(self.lines.name.clone()),
+        };
         let end = self.take(limit, &mut taken)?;
         Ok((self.decode(taken)?, end))
     }
@@ -96,6 +102,7 @@ impl<R: Read + Seek> Reader<R> {
     /// Takes the lines that are there.
     fn split(&mut self, limit: usize, taken: &mut Taken) {
         let (mut start, mut at) = (self.buffer.start(), self.buffer.at());
+        taken.lines.push(at.row as i64, at.line);
         while taken.records() < limit {
             let unused = self.buffer.bytes().get(start..).unwrap_or_default();
             let Some(newline) = memchr(b'\n', unused) else { break };
@@ -112,6 +119,8 @@ impl<R: Read + Seek> Reader<R> {
             }
             start += newline + 1;
             at = Place { byte: at.byte + newline as u64 + 1, line: at.line + 1, ..at };
+            // Nothing is kept where it is the line behind the one before.
+            taken.lines.push(at.row as i64, at.line);
         }
         self.buffer.used(start, at);
     }
@@ -133,7 +142,7 @@ impl<R: Read + Seek> Reader<R> {
 
     /// The rows of lines, and the lines that give none.
     fn decode(&mut self, taken: Taken) -> io::Result<Rows> {
-        let Taken { values, places, too_long: mut rejects } = taken;
+        let Taken { values, places, too_long: mut rejects, lines } = taken;
         let numbers: Vec<i64> = places.iter().map(|place| place.row as i64).collect();
         let records = OfLog {
             partition: Partition::new(self.lines.name.clone(), 0),
@@ -156,7 +165,7 @@ impl<R: Read + Seek> Reader<R> {
             RowMap::Same => numbers,
             RowMap::Rows(rows) => rows.iter().filter_map(|row| numbers.get(*row as usize).copied()).collect(),
         };
-        Ok(Rows { columns: columns.columns().to_vec(), numbers, rejects })
+        Ok(Rows { columns: columns.columns().to_vec(), numbers, rejects, lines })
     }
 
     /// As [`Records::held`].
@@ -193,5 +202,9 @@ impl Records for Reader<Input> {
 
     fn held(&self) -> Option<&'static str> {
         Reader::held(self)
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        self.decoder.remarks()
     }
 }

@@ -13,7 +13,7 @@ use super::*;
 
 fn fields() -> Json {
     let fields = json!({ "id": "integer", "city": "text" });
-    Json::of_fields(serde_json::from_value(fields).unwrap())
+    Json::of_fields(serde_json::from_value(fields).unwrap(), None)
 }
 
 fn reader(text: &[u8], max_line: usize, last_line: LastLine) -> Reader<Cursor<&[u8]>> {

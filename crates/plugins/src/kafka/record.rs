@@ -1,5 +1,6 @@
 //! What a record has beside its value, and records without one: a format reads values alone.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow_array::{
@@ -11,7 +12,9 @@ use arrow_select::take::take;
 use pipectl_framework::log::{NO_TIME, Records};
 use pipectl_framework::plugin::{Decoded, Decoder, Error, Problem, Rejects, Result, RowMap};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::format::excerpt;
 
@@ -28,8 +31,8 @@ pub(super) enum OnTombstone {
 }
 
 /// What a column is filled from.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "lowercase")]
 pub(super) enum Metadata {
     /// The record's key, as text.
     Key,
@@ -43,6 +46,50 @@ pub(super) enum Metadata {
     Timestamp,
     /// The last of its headers of this name, as text.
     Header(String),
+}
+
+/// `{ header: NAME }`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NamedHeader {
+    header: String,
+}
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written;
+
+        impl<'de> Visitor<'de> for Written {
+            type Value = Metadata;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`key`, `topic`, `partition`, `offset`, `timestamp` or `{ header: NAME }`")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Metadata, E> {
+                Ok(match word {
+                    "key" => Metadata::Key,
+                    "topic" => Metadata::Topic,
+                    "partition" => Metadata::Partition,
+                    "offset" => Metadata::Offset,
+                    "timestamp" => Metadata::Timestamp,
+                    // Without a name, which is refused where the column is known.
+                    "header" => Metadata::Header(String::new()),
+                    _ => {
+                        let words = &["key", "topic", "partition", "offset", "timestamp", "header"];
+                        return Err(E::unknown_variant(word, words));
+                    }
+                })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Metadata, A::Error> {
+                let named = NamedHeader::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Metadata::Header(named.header))
+            }
+        }
+
+        deserializer.deserialize_any(Written)
+    }
 }
 
 impl Metadata {
@@ -87,6 +134,13 @@ impl RecordDecoder {
             return Err(problem
                 .label("the format gives a field of this name")
                 .help("give one of the two another name"));
+        }
+        let nameless = |what: &Metadata| matches!(what, Metadata::Header(name) if name.is_empty());
+        if let Some((name, _)) = metadata.iter().find(|(_, what)| nameless(what)) {
+            let problem = Problem::new(format!("metadata.{name}"), "a header without its name");
+            return Err(problem.label("a record may have many headers").help(format!(
+                "name the one that the column is filled from: `{name}: {{ header: trace-id }}`"
+            )));
         }
         let filled = format.fields().iter().find(|field| !field.is_nullable());
         if let (Some(OnTombstone::Null), Some(field)) = (on_tombstone, filled) {
@@ -213,6 +267,10 @@ fn with_nulls(columns: RecordBatch, rows: Vec<u32>, nulls: &[u32]) -> Result<(Re
 }
 
 impl Decoder for RecordDecoder {
+    fn remarks(&self) -> Vec<String> {
+        self.values.remarks()
+    }
+
     fn schema(&self) -> SchemaRef {
         self.schema.clone()
     }

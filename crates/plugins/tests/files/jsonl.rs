@@ -110,3 +110,52 @@ fn a_broken_line_ends_the_run_with_its_file_line_and_column() {
     let said = "rows.jsonl:3: trailing comma at column 9";
     assert!(failed.contains(said), "{failed}");
 }
+
+/// A line with as many elements; some have no list, or one of nothing.
+fn order(number: i64) -> String {
+    match number % 4 {
+        0 => format!("{{\"o\":{number},\"items\":[]}}\n"),
+        1 => format!("{{\"o\":{number}}}\n\n"),
+        elements => {
+            let items: Vec<Value> =
+                (0..elements).map(|n| json!({ "sku": format!("{number}-{n}") })).collect();
+            format!("{}\n", json!({ "o": number, "items": items }))
+        }
+    }
+}
+
+#[test]
+fn a_line_gives_a_row_of_each_element_once_over_restarts_and_followed() {
+    let rows =
+        "path: rows.jsonl, rows: \"$.items[*]\", fields: { sku: text, o: { type: integer, path: \"$.o\" } }";
+    let skus: Vec<String> = (0..40)
+        .flat_map(|o| (0..o % 4).filter(move |_| o % 4 > 1).map(move |n| format!("{o}-{n}")))
+        .collect();
+    for more in ["", ", follow: true"] {
+        let (job, chains) = (Job::new(), copying("jsonl", &format!("{rows}{more}")));
+        let all: String = (0..40).map(order).collect();
+        let mut from = 0;
+        // Each step ends with another kind of line, and some within one.
+        for end in (0..all.len()).step_by(61).chain([all.len()]) {
+            job.append("rows.jsonl", &all[from..end]);
+            from = end;
+            job.once(&chains);
+        }
+        assert_eq!(job.copied("sku"), skus, "{more}");
+        // Lines that give no row are not read again.
+        let ended = job.once(&chains);
+        assert_eq!((ended.source.rows_in, ended.source.dead), (0, 0), "{more}");
+    }
+}
+
+#[test]
+fn an_element_that_cannot_be_used_makes_its_line_a_dead_letter_whole() {
+    let job = Job::new();
+    job.write("rows.jsonl", "{\"items\":[{\"n\":1}]}\n\n{\"items\":[{\"n\":2},{\"n\":\"x\"}]}\n");
+    let failed =
+        job.try_once(&copying("jsonl", "path: rows.jsonl, rows: \"$.items[*]\", fields: { n: integer }"));
+    let said = "rows.jsonl:3: an element of `$.items[*]` cannot be used: $.items[1]: expected an integer of 64 bits for \
+                the field `n`, found \"x\"";
+    let failed = failed.err().unwrap();
+    assert!(failed.contains(said), "{failed}");
+}

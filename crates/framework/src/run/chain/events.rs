@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::commit::Progressed;
 use super::{Chain, Notice};
-use crate::batch::Partition;
+use crate::batch::{Batch, Partition};
 use crate::error::{Error, Part, Result};
 use crate::log::{Assignment, Gone, Position, Start};
 use crate::metrics::{State, StepMetrics};
@@ -37,8 +37,7 @@ impl Chain {
             InputEvent::Batch { batch, rejects, left_out, position } => {
                 self.caught_up(&batch.origin().partition, false);
                 let read = batch.read_times().clone();
-                let (times, offsets) = batch.read_here();
-                let here = (times.clone(), offsets.clone());
+                let here = batch.seen();
                 let replay = batch.origin().replay;
                 let channel = batch.has_channel().then(|| batch.channel().clone());
                 if !replay {
@@ -52,7 +51,7 @@ impl Chain {
                     StepMetrics::add(&self.steps[0].filtered, left_out as u64);
                 }
                 let partition = position.partition.clone();
-                self.reject(&partition, &rejects, replay).await?;
+                self.reject(&batch, &rejects).await?;
                 self.tree.push(&self.outputs.main, batch, &mut self.writers).await?;
                 if replay {
                     FailPoint::Replaying.pass();
@@ -247,19 +246,15 @@ impl Chain {
         self.gone.push(gone);
     }
 
-    pub(super) async fn reject(
-        &mut self,
-        partition: &Partition,
-        rejects: &[SourceReject],
-        replay: bool,
-    ) -> Result<()> {
+    /// Applies the source's `on_error` to records that were read with `batch`.
+    pub(super) async fn reject(&mut self, batch: &Batch, rejects: &[SourceReject]) -> Result<()> {
         if rejects.is_empty() {
             return Ok(());
         }
         let now = self.environment.options.clock.stamp();
         let place = format!("{}.{}", self.name, self.source_id);
         let step = (self.on_error, &*self.steps[0], &*place);
-        match policy::apply(step, partition, rejects, replay, now).map_err(|e| e.at(place))? {
+        match policy::apply(step, batch, rejects, now).map_err(|e| e.at(place))? {
             Some(batch) => self.tree.push(&self.outputs.dead, batch, &mut self.writers).await,
             None => Ok(()),
         }

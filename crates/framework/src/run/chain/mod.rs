@@ -450,6 +450,9 @@ impl Chain {
 
     /// Names the steps that could use nothing: a run with `on_error: skip` would end as if there had been no data.
     fn tell_what_was_of_no_use(&self) {
+        for remark in self.input.remarks() {
+            tracing::warn!(step = format!("{}.{}", self.name, self.source_id), "{remark}");
+        }
         let figures = &self.environment.figures[self.environment.index];
         for (id, metrics) in &figures.steps {
             let Some((rows, reason)) = metrics.nothing_used() else { continue };

@@ -20,7 +20,7 @@ pub(super) fn decode(
     replay: bool,
 ) -> Result<InputEvent> {
     rejects.clear();
-    let about = Extent::of(&records.partition, &records.offsets);
+    let about = Extent::of_records(&records.partition, &records.offsets);
     let decoded = format.guards_now(about, || decoder.decode(records, rejects))?;
     format.gives(&decoder.schema(), &decoded.columns.schema())?;
     format.decoded(records, decoded.columns.num_rows(), &decoded.rows, rejects)?;
@@ -31,7 +31,11 @@ pub(super) fn decode(
             rows.iter().map(|r| records.timestamps[*r as usize]).collect(),
             rows.iter().map(|r| records.offsets[*r as usize]).collect(),
             // A record that gives no row, or is rejected, has a time all the same.
-            Some(AsRead { times: records.timestamps.clone().into(), offsets: records.offsets.clone() }),
+            Some(AsRead {
+                times: records.timestamps.clone().into(),
+                offsets: records.offsets.clone(),
+                lines: None,
+            }),
         ),
     };
     let next = records.offsets.last().map_or(0, |last| last + 1);

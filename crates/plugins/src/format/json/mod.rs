@@ -40,6 +40,7 @@ use fields::{FieldType, LongField};
 use nested::NestedDecoder;
 use path::{Path, Root, Step};
 use read::JsonDecoder;
+pub(super) use read::{at_column, integer, short, unlike};
 use value::Reading;
 use write::JsonEncoder;
 pub(crate) use write::{RowWriter, rfc3339};
@@ -70,9 +71,9 @@ pub(crate) struct Json {
 }
 
 impl Json {
-    /// Reads these fields.
-    pub(crate) fn of_fields(fields: IndexMap<String, FieldSpec>) -> Self {
-        Self { fields: Some(fields), ..Self::default() }
+    /// Reads these fields; with `rows`, of each element that it leads to.
+    pub(crate) fn of_fields(fields: IndexMap<String, FieldSpec>, rows: Option<String>) -> Self {
+        Self { fields: Some(fields), rows, ..Self::default() }
     }
 }
 

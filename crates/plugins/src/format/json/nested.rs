@@ -49,6 +49,45 @@ struct RowsAt {
     lists: Vec<Paths>,
     /// What leads from an element of the last list to what a row is made of.
     last: Paths,
+    /// What is known while the path has led nowhere.
+    unmatched: Option<Unmatched>,
+}
+
+/// Records in which there was nothing to make rows of.
+#[derive(Debug, Default)]
+struct Unmatched {
+    records: usize,
+    /// The beginning of the first.
+    first: String,
+    told: bool,
+}
+
+/// After so many records a path that has led nowhere is told.
+const MOST_UNMATCHED: usize = 1000;
+
+impl Unmatched {
+    fn count(&mut self, path: &Path, record: &[u8]) {
+        if self.records == 0 {
+            self.first = excerpt(record);
+        }
+        self.records += 1;
+        if self.records == MOST_UNMATCHED {
+            self.told = true;
+            tracing::warn!("{}", self.words(path));
+        }
+    }
+
+    fn words(&self, path: &Path) -> String {
+        let records = match self.records {
+            1 => "the only record".to_owned(),
+            records => format!("any of {records} records"),
+        };
+        format!(
+            "json: `rows: \"{path}\"` has led to nothing in {records}, so there is no row; look where the list stands in a \
+             record, such as {}",
+            self.first
+        )
+    }
 }
 
 /// What is used again for each record.
@@ -105,7 +144,7 @@ impl NestedDecoder {
             });
             let mut lists: Vec<Paths> = ways.collect();
             let last = lists.pop().unwrap_or_else(Paths::new);
-            RowsAt { path, lists, last }
+            RowsAt { path, lists, last, unmatched: Some(Unmatched::default()) }
         });
         let fields: Vec<Reading> = fields.into_iter().map(|(reading, _)| reading).collect();
         let scratch = Scratch { values: vec![Slot::Missing; fields.len()], ..Scratch::default() };
@@ -127,11 +166,26 @@ impl NestedDecoder {
             return Ok(1);
         };
         // No list is a list of nothing.
-        let Some(written) = written.filter(|written| *written != "null") else { return Ok(0) };
+        let Some(written) = written.filter(|written| *written != "null") else {
+            if let Some(unmatched) = &mut rows.unmatched {
+                unmatched.count(&rows.path, record);
+            }
+            return Ok(0);
+        };
         let outer = scratch.text.len();
-        let mut made = Made { fields, element, of_element, rows, scratch, columns, outer, count: 0, text: 0 };
+        let (count, text, led) = (0, 0, false);
+        let mut made =
+            Made { fields, element, of_element, rows: &*rows, scratch, columns, outer, count, text, led };
         match made.list(written, 0) {
-            Ok(()) => Ok(made.count),
+            Ok(()) => {
+                let (count, led) = (made.count, made.led);
+                if led {
+                    rows.unmatched = None;
+                } else if let Some(unmatched) = &mut rows.unmatched {
+                    unmatched.count(&rows.path, record);
+                }
+                Ok(count)
+            }
             // What stands before the first colon is what reasons are counted by.
             Err(reason) => {
                 let (path, place) = (&made.rows.path, place(&made.rows.path, &made.scratch.at));
@@ -195,6 +249,8 @@ struct Made<'a> {
     count: usize,
     /// The bytes of text of all rows.
     text: usize,
+    /// There was something to make a row of, or an empty list of such.
+    led: bool,
 }
 
 impl Made<'_> {
@@ -227,6 +283,7 @@ impl Made<'_> {
             };
         }
         let Some(inside) = inside else { return Ok(()) };
+        self.led = true;
         self.scratch.text.truncate(self.outer);
         for index in self.of_element {
             if let Some(slot) = self.scratch.values.get_mut(*index) {
@@ -254,6 +311,11 @@ struct Elements<'m, 'a, 'f> {
 }
 
 impl Elements<'_, '_, '_> {
+    /// The list has ended, with so many elements.
+    fn ends(&mut self, elements: usize) {
+        self.made.led |= elements == 0 && self.depth == self.made.rows.lists.len();
+    }
+
     fn one(&mut self, number: usize, written: &str) -> bool {
         if let Some(at) = self.made.scratch.at.get_mut(self.depth) {
             *at = number;
@@ -283,6 +345,7 @@ impl<'de> Visitor<'de> for Elements<'_, '_, '_> {
             }
             number += 1;
         }
+        self.ends(number);
         Ok(())
     }
 
@@ -294,6 +357,7 @@ impl<'de> Visitor<'de> for Elements<'_, '_, '_> {
             }
             number += 1;
         }
+        self.ends(number);
         Ok(())
     }
 }
@@ -310,6 +374,13 @@ impl Decoder for NestedDecoder {
     fn record_names(&self) -> Vec<(String, String)> {
         let names = self.schema.fields().iter().map(|field| field.name().clone());
         names.filter(|name| !self.elsewhere.contains(name)).map(|name| (name.clone(), name)).collect()
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let rows = self.rows.as_ref();
+        let unmatched = rows.and_then(|rows| Some((&rows.path, rows.unmatched.as_ref()?)));
+        let untold = unmatched.filter(|(_, unmatched)| unmatched.records > 0 && !unmatched.told);
+        untold.map(|(path, unmatched)| unmatched.words(path)).into_iter().collect()
     }
 
     fn decode(&mut self, records: &Records, rejects: &mut Rejects) -> Result<Decoded> {

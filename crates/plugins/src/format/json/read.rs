@@ -1,5 +1,6 @@
 //! JSON to columns: one pass over each record, a visitor over the fields' names, and nothing allocated per record.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -149,7 +150,7 @@ impl Decoder for JsonDecoder {
 }
 
 /// What is wrong with a record. Nearly all have one line, which needs no number.
-fn at_column(error: &serde_json::Error) -> String {
+pub(in crate::format) fn at_column(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line 1 column ") {
         Some((what, _)) if error.line() == 1 => format!("{what} at column {}", error.column().max(1)),
@@ -303,21 +304,45 @@ impl<'de> DeserializeSeed<'de> for ReadValue<'_> {
     type Value = Slot;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, json: D) -> std::result::Result<Slot, D::Error> {
-        if self.field_type != FieldType::Integer {
+        if !matches!(self.field_type, FieldType::Integer | FieldType::Time) {
             return json.deserialize_any(self);
         }
-        // A number as it is written: `-0` is an integer, which serde_json gives as a float, and one beyond 64 bits is named.
         let written = <&RawValue>::deserialize(json)?.get();
         if written == "null" {
             return Ok(Slot::Null);
         }
-        written.parse().map(Slot::Integer).map_err(|_| {
-            let expected = format_args!("expected an integer of 64 bits for the field `{}`", self.name);
-            match Written::of(written) {
-                Written::Whole => D::Error::custom(format_args!("{written} is beyond 64 bits: {expected}")),
-                kind => D::Error::custom(format_args!("{expected}, found {kind}")),
-            }
-        })
+        let (expected, name) = (self.field_type.expected(), self.name);
+        let wanted = format_args!("{expected} for the field `{name}`");
+        if self.field_type == FieldType::Time && written.starts_with('"') {
+            let read = serde_json::Deserializer::from_str(written).deserialize_str(self);
+            return read.map_err(|_| D::Error::custom(unlike(written, wanted)));
+        }
+        integer(written, wanted).map(Slot::Integer).map_err(D::Error::custom)
+    }
+}
+
+/// An integer as it is written: `-0` is one, which `serde_json` gives as a float, and one beyond 64 bits is named. `wanted` is
+/// what it should be, for messages.
+pub(in crate::format) fn integer(
+    written: &str,
+    wanted: impl fmt::Display,
+) -> std::result::Result<i64, String> {
+    written.parse().map_err(|_| match Written::of(written) {
+        Written::Whole => format!("{} is beyond 64 bits: expected {wanted}", short(written)),
+        _ => unlike(written, wanted),
+    })
+}
+
+/// What is said of a value that is not what it should be.
+pub(in crate::format) fn unlike(written: &str, wanted: impl fmt::Display) -> String {
+    format!("expected {wanted}, found {}", Written::of(written))
+}
+
+/// The beginning of what is written, where it is long.
+pub(in crate::format) fn short(written: &str) -> Cow<'_, str> {
+    match written.char_indices().nth(40) {
+        Some((end, _)) => Cow::Owned(format!("{}...", written.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(written),
     }
 }
 
@@ -346,10 +371,7 @@ impl fmt::Display for Written<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Whole => f.write_str("a number"),
-            Self::Other(json) => match json.char_indices().nth(40) {
-                Some((end, _)) => write!(f, "{}...", json.get(..end).unwrap_or_default()),
-                None => f.write_str(json),
-            },
+            Self::Other(json) => f.write_str(&short(json)),
             Self::List => f.write_str("a list"),
             Self::Object => f.write_str("an object"),
         }
@@ -377,17 +399,15 @@ impl Visitor<'_> for ReadValue<'_> {
 
     fn visit_i64<E: serde::de::Error>(self, value: i64) -> std::result::Result<Slot, E> {
         match self.field_type {
-            FieldType::Integer | FieldType::Time => Ok(Slot::Integer(value)),
             FieldType::Number => Ok(Slot::Number(value as f64)),
             _ => Err(E::invalid_type(Unexpected::Signed(value), &self)),
         }
     }
 
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> std::result::Result<Slot, E> {
-        match (self.field_type, i64::try_from(value)) {
-            (_, Ok(value)) => self.visit_i64(value),
-            (FieldType::Number, Err(_)) => Ok(Slot::Number(value as f64)),
-            _ => Err(E::invalid_value(Unexpected::Unsigned(value), &self)),
+        match self.field_type {
+            FieldType::Number => Ok(Slot::Number(value as f64)),
+            _ => Err(E::invalid_type(Unexpected::Unsigned(value), &self)),
         }
     }
 

@@ -134,7 +134,23 @@ fn nothing_is_converted_silently() {
         (r#"{"i":123456789012345678901234567890}"#, "123456789012345678901234567890 is beyond 64 bits"),
         (r#"{"t":5}"#, "invalid type: integer `5`, expected text for the field `t`"),
         (r#"{"b":0}"#, "invalid type: integer `0`, expected true or false for the field `b`"),
-        (r#"{"at":"yesterday"}"#, "invalid value: string \"yesterday\", expected milliseconds since 1970"),
+        (
+            r#"{"at":"yesterday"}"#,
+            "expected milliseconds since 1970 or RFC 3339 text for the field `at`, found \"yesterday\" at column",
+        ),
+        (
+            r#"{"at":9223372036854775808}"#,
+            "9223372036854775808 is beyond 64 bits: expected milliseconds since 1970 or RFC 3339 text for the field `at`",
+        ),
+        (r#"{"at":-123456789012345678901234567890}"#, "-123456789012345678901234567890 is beyond 64 bits"),
+        (
+            r#"{"at":1.5}"#,
+            "expected milliseconds since 1970 or RFC 3339 text for the field `at`, found 1.5 at column",
+        ),
+        (
+            r#"{"at":true}"#,
+            "expected milliseconds since 1970 or RFC 3339 text for the field `at`, found true at column",
+        ),
         (r#"{"t":["x"]}"#, "invalid type: sequence, expected text"),
         (r#"{"t":"a","t":"b"}"#, "the field `t` is there twice"),
         ("[1]", "invalid type: sequence, expected a JSON object at column 1"),

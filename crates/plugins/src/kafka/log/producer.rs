@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow_array::Array;
+use pipectl_framework::clock::said;
 use pipectl_framework::error::{Consequence, Error, Result};
 use pipectl_framework::log::partitioner::NULL_KEYS;
 use pipectl_framework::log::{Append, GroupPositions};
@@ -286,8 +287,9 @@ impl Producing {
             let timestamp = records.timestamps[row];
             if timestamp < 0 {
                 return Err(Error::fatal(format!(
-                    "a record for topic `{}` has the time {timestamp} ms, and Kafka has no times before 1970",
-                    records.topic
+                    "a record for topic `{}` has the time {}, and Kafka has no times before 1970",
+                    records.topic,
+                    said(timestamp)
                 )));
             }
             // librdkafka takes 0 for "now".

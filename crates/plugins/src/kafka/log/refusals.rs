@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use chrono::{DateTime, SecondsFormat};
+use pipectl_framework::clock::said;
 use pipectl_framework::error::Error;
 use pipectl_framework::log::Refused;
 use rdkafka::Message;
@@ -157,7 +157,7 @@ impl Heard {
         } else {
             ("earlier", "behind", now - time, rules.before, "message.timestamp.before.max.ms")
         };
-        let (date, apart) = (date(time), length(apart));
+        let (date, apart) = (said(time), length(apart));
         let takes = match most {
             Some(most) => format!("takes those of up to {}", length(most)),
             None => "does not take that".to_owned(),
@@ -172,13 +172,6 @@ impl Heard {
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn date(time: i64) -> String {
-    match DateTime::from_timestamp_millis(time) {
-        Some(date) => date.to_rfc3339_opts(SecondsFormat::AutoSi, true),
-        None => format!("{time} ms since 1970"),
-    }
 }
 
 /// A length of time, in the two largest units.

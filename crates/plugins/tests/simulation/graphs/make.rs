@@ -218,6 +218,7 @@ impl Maker<'_> {
             ("source", "text"),
             ("partition", "integer"),
             ("offset", "integer"),
+            ("place", "text"),
             ("reason", "text"),
             ("record", "text"),
             ("escaped", "boolean"),
