@@ -7,11 +7,11 @@ use std::process::{Command, Stdio};
 
 use pipectl as _;
 
-/// Row 0 stands at line 3, row 1 begins at line 5 and ends at line 7, and so on; the rows that are not of use stand at lines 5 and 9.
+/// The first row stands at line 3; those that are of no use stand at lines 5 (to 7) and 10.
 const TABLE: &str = "# a comment\nn,at,note\n1,2026-01-01T00:00:00Z,\n\n\"x\",2026-01-01T00:00:40Z,\"two\nmore\nlines\"\n\n# another\ny,2026-01-01T00:00:01Z,\n7,2026-01-01T00:00:41Z,\n";
 const LINES: &str = "{\"n\":\"1\"}\n\n   \n{\"n\":\"x\"}\n{\"n\":\"2\"}\n{\"n\":\"y\"}\n";
 
-/// What a run of these chains says, and with which exit code; `at` is a row far ahead of the clock.
+/// What a run of these chains says, and with which exit code.
 fn run(chains: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
