@@ -8,7 +8,6 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::DurationText;
-use crate::clock::said;
 
 /// `earliest`, `latest`, `{ offset: N }`, `{ time: RFC3339 }` or `{ ago: 1h }`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
@@ -140,7 +139,13 @@ impl fmt::Display for StartAt {
             Self::Earliest => f.write_str("from its beginning"),
             Self::Latest => f.write_str("from its end on"),
             Self::Offset(offset) => write!(f, "from offset {offset} of each partition on"),
-            Self::Time(time) => write!(f, "from the first record of {} or later on", said(*time)),
+            Self::Time(time) => match chrono::DateTime::from_timestamp_millis(*time) {
+                Some(date) => {
+                    let date = date.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
+                    write!(f, "from the first record of {date} or later on")
+                }
+                None => write!(f, "from the first record of {time} ms since 1970 or later on"),
+            },
             Self::Ago(ago) => write!(f, "from the first record of the last {ago} on"),
         }
     }
