@@ -74,6 +74,10 @@ pub(crate) struct Spec {
     pub(crate) columns: Vec<(String, Column)>,
     /// The partitions of its repartition topic; 0 where it has none.
     pub(crate) repartition: i64,
+    /// The keys that it gives from the start; `None` where it gives those of its rows alone.
+    pub(crate) zero_fill: Option<Vec<String>>,
+    /// The most keys at once.
+    pub(crate) max_keys: Option<usize>,
 }
 
 pub(crate) fn read(document: &Document) -> Vec<Chain> {
@@ -164,6 +168,14 @@ fn spec(plugin: &str, with: &Map<String, Value>, step: &StepDecl) -> Spec {
         idle: millis("idle").unwrap_or(1000),
         key,
         columns,
+        max_keys: with.get("max_keys").and_then(Value::as_u64).map(|most| most as usize),
+        zero_fill: match with.get("zero_fill") {
+            Some(Value::Array(keys)) => {
+                Some(keys.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+            }
+            Some(Value::String(seen)) if seen == "seen" => Some(Vec::new()),
+            _ => None,
+        },
         repartition: step.repartition.as_ref().map_or(0, |repartition| {
             repartition.to_json()["partitions"].as_i64().expect("a number of partitions")
         }),

@@ -38,6 +38,8 @@ struct Open {
     rows: Rows,
     /// Somebody must read it.
     must: bool,
+    /// Nothing else may come with it.
+    alone: bool,
 }
 
 pub(super) struct Maker<'a> {
@@ -214,6 +216,12 @@ impl Maker<'_> {
         if self.random.chance(350) {
             return "skip";
         }
+        self.letters(chain, step, rows, false);
+        "dead_letter"
+    }
+
+    /// The dead letters of a step; `alone`: no others come with them.
+    fn letters(&mut self, chain: &str, step: &str, rows: &Rows, alone: bool) {
         let columns = [
             ("source", "text"),
             ("partition", "integer"),
@@ -229,8 +237,7 @@ impl Maker<'_> {
         let has_a_time = rows.by.is_some() || step != "s";
         let windows = rows.windows && !rows.loose && has_a_time;
         let rows = Rows { columns, dead: true, cuts: false, windows, ..rows.clone() };
-        self.open.push(Open { references: vec![format!("{chain}.{step}.dead")], rows, must: true });
-        "dead_letter"
+        self.open.push(Open { references: vec![format!("{chain}.{step}.dead")], rows, must: true, alone });
     }
 
     /// Steps of a chain behind its first, down to its sinks.
@@ -267,6 +274,7 @@ impl Maker<'_> {
                 references: vec![format!("{chain}.{step}")],
                 rows: rows.clone(),
                 must: false,
+                alone: false,
             });
         }
     }
@@ -349,13 +357,14 @@ impl Maker<'_> {
             } else {
                 Vec::new()
             };
-            let cut = rows.cuts && keyed && self.random.chance(150);
+            let cut = rows.cuts && self.random.chance(150);
             return Some((keys, cut));
         }
         // Several workers share the topic: each key must be with one of them.
         let by = rows.by.clone().filter(|by| texts.contains(by));
         let other = texts.iter().find(|text| Some(*text) != rows.by.as_ref()).cloned();
         match (by, other) {
+            _ if rows.cuts && self.random.chance(150) => Some((Vec::new(), true)),
             (Some(by), _) if self.random.chance(600) => {
                 Some((vec![by], rows.cuts && self.random.chance(150)))
             }
@@ -396,20 +405,43 @@ impl Maker<'_> {
             [key] => format!("key: {key}, "),
             keys => format!("key: [{}], ", keys.join(", ")),
         };
+        // What is counted together is in one partition.
+        let partitions = if key.is_empty() { 1 } else { self.random.between(1, 4) };
         let repartition = match cut {
             false => String::new(),
-            true => format!("      repartition: {{ partitions: {} }}\n", self.random.between(1, 4)),
+            true => format!("      repartition: {{ partitions: {partitions} }}\n"),
         };
+        // Of several workers each gives zeros for a key that another one has.
+        let alone = if cut { partitions == 1 } else { rows.partitions == 1 };
+        let zero_fill = match key.as_slice() {
+            _ if session || !alone || !self.random.chance(250) => "",
+            // One of them never has a row.
+            [_] if self.random.chance(300) => "zero_fill: [k0, g0, nobody], ",
+            _ => "zero_fill: seen, ",
+        };
+        // The ids of rows without room are in their letters, where those fit in a topic themselves.
+        let few = bits && zero_fill.is_empty() && !key.is_empty() && !rows.loose && !rows.large;
+        let max_keys = (few && self.random.chance(200)).then(|| self.random.between(1, 4));
+        let max_keys_text = max_keys.map(|most| format!("max_keys: {most}, ")).unwrap_or_default();
+        let on_error = if max_keys.is_some() { "      on_error: dead_letter\n" } else { "" };
         let _ = write!(
             self.yaml,
-            "    - window: aggregates\n      id: {id}\n{repartition}      with: {{ {key_text}{shape}, out_of_orderness: {out_of_orderness}ms, lateness: {lateness}ms, idle: {}ms, columns: {{ {} }} }}\n",
+            "    - window: aggregates\n      id: {id}\n{repartition}{on_error}      with: {{ {key_text}{shape}, {zero_fill}{max_keys_text}out_of_orderness: {out_of_orderness}ms, lateness: {lateness}ms, idle: {}ms, columns: {{ {} }} }}\n",
             self.idle,
             columns.join(", ")
         );
         // Behind a repartition a tree of its own begins.
         let tree = if cut { self.number() } else { rows.tree };
         let late = Rows { windows: false, cuts: false, tree, ..rows.clone() };
-        self.open.push(Open { references: vec![format!("{chain}.{id}.late")], rows: late, must: true });
+        if max_keys.is_some() {
+            self.letters(chain, &id, &late, true);
+        }
+        self.open.push(Open {
+            references: vec![format!("{chain}.{id}.late")],
+            rows: late,
+            must: true,
+            alone: false,
+        });
         let mut given: BTreeMap<String, &'static str> = BTreeMap::new();
         given.insert("window_start".to_owned(), "integer");
         given.insert("window_end".to_owned(), "integer");
@@ -494,8 +526,10 @@ impl Maker<'_> {
         let is_dead =
             |reference: &String| reference.rsplit_once('.').is_some_and(|(_, output)| output == "dead");
         let of_dead = |open: &Open| open.references.iter().all(is_dead);
-        let other = self.open.iter().position(|other| of_dead(other) && other.rows.tree == open.rows.tree);
+        let joins = |other: &Open| of_dead(other) && !other.alone && other.rows.tree == open.rows.tree;
+        let other = self.open.iter().position(joins);
         if of_dead(&open)
+            && !open.alone
             && let Some(other) = other
             && self.random.chance(300)
         {

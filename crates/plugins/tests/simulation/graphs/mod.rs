@@ -8,7 +8,7 @@
 //! | `input` | rows |
 //! | `play` | the runs, one after another |
 //! | `file` | a pipeline file as the oracle reads it |
-//! | `oracle`, `windows`, `results` | what must come out |
+//! | `oracle`, `windows`, `results`, `zeros`, `room` | what must come out |
 //! | `cases` | shapes in which rows were lost or doubled |
 
 mod cases;
@@ -18,7 +18,9 @@ mod make;
 mod oracle;
 mod play;
 mod results;
+mod room;
 mod windows;
+mod zeros;
 
 use crate::random::Random;
 use crate::trial::{Report, caught, runtime};

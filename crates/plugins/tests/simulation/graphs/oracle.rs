@@ -33,6 +33,8 @@ pub(crate) struct Stream {
     pub(crate) partitions: usize,
     /// True where they come from outside of the file: in each run in the same order.
     pub(crate) outside: bool,
+    /// True where they come from a topic: what their windows keep is written with their results.
+    pub(crate) by_topic: bool,
     /// The window that they are results of.
     window: Option<usize>,
 }
@@ -68,6 +70,8 @@ pub(crate) struct Found {
     pub(crate) results: u64,
     /// Rows that fit in no topic, each time that one was to be written.
     pub(crate) large: u64,
+    /// Rows for which there was no room.
+    pub(crate) roomless: u64,
     /// Rows that stand again where they may.
     pub(crate) repeated: u64,
     /// Windows held against an undisturbed run.
@@ -134,6 +138,9 @@ pub(crate) fn check(chains: &[Chain], left: &Left<'_>) -> Found {
             };
             let place = format!("{}, beside an undisturbed run", window.place);
             oracle.same(&place, topic, &rows(left.undisturbed), &rows(left.topics));
+            if let Some(topic) = &window.roomless {
+                oracle.same(&place, topic, &rows(left.undisturbed), &rows(left.topics));
+            }
         }
     }
     oracle.found
@@ -196,6 +203,7 @@ impl Oracle<'_> {
 
     fn begin(&mut self, chain: &Chain) -> Option<Stream> {
         let step = &chain.steps[0];
+        let by_topic = matches!(step.body, Body::Topic { .. });
         let (rows, dead, partitions, outside) = match &step.body {
             Body::File { path, timed } => {
                 let (rows, dead) = file(&self.left.folder.join(path), *timed);
@@ -215,7 +223,7 @@ impl Oracle<'_> {
         };
         self.dead.insert((chain.name.clone(), step.id.clone()), dead);
         self.found.rows += rows.len() as u64;
-        Some(Stream { rows, partitions, outside, window: None })
+        Some(Stream { rows, partitions, outside, by_topic, window: None })
     }
 
     fn join(&self, references: &[Reference]) -> Option<Stream> {
@@ -228,14 +236,16 @@ impl Oracle<'_> {
         }
         if let Some(topic) = self.observers.get(references) {
             let (rows, _) = records(self.topic(topic), None);
-            return Some(Stream { rows, partitions: 0, outside: false, window: None });
+            return Some(Stream { rows, partitions: 0, outside: false, by_topic: false, window: None });
         }
-        let mut joined = Stream { rows: Vec::new(), partitions: 0, outside: false, window: None };
+        let mut joined =
+            Stream { rows: Vec::new(), partitions: 0, outside: false, by_topic: false, window: None };
         for reference in references {
             let stream = self.streams.get(reference).unwrap_or_else(|| panic!("nobody keeps {reference:?}"));
             joined.rows.extend(stream.rows.iter().cloned());
             joined.partitions = stream.partitions;
             joined.outside = stream.outside;
+            joined.by_topic = stream.by_topic;
             joined.window = stream.window;
         }
         Some(joined)
@@ -244,8 +254,22 @@ impl Oracle<'_> {
     fn window(&mut self, chain: &str, step: &Step, spec: &Spec, input: Stream) -> Stream {
         let late = self.observers.get(&vec![(chain.to_owned(), step.id.clone(), Output::Late)]).cloned();
         let place = format!("{chain}.{}", step.id);
-        self.windows.push(Window { place, spec: spec.clone(), input, late, sinks: Vec::new() });
-        Stream { rows: Vec::new(), partitions: 0, outside: false, window: Some(self.windows.len() - 1) }
+        let dead = vec![(chain.to_owned(), step.id.clone(), Output::Dead)];
+        let roomless = self.observers.get(&dead).cloned();
+        // Which rows have no room is looked at with the window.
+        let (letters, _) =
+            records(roomless.as_ref().map(|topic| self.topic(topic)).unwrap_or_default(), None);
+        let record =
+            |row: &Row| row.cells.get("record").and_then(Value::as_str).unwrap_or_default().to_owned();
+        self.dead.insert((chain.to_owned(), step.id.clone()), letters.iter().map(record).collect());
+        self.windows.push(Window { place, spec: spec.clone(), input, late, roomless, sinks: Vec::new() });
+        Stream {
+            rows: Vec::new(),
+            partitions: 0,
+            outside: false,
+            by_topic: false,
+            window: Some(self.windows.len() - 1),
+        }
     }
 
     fn sink(&mut self, chain: &Chain, step: &Step, topic: &str, stream: &Stream) {
@@ -327,7 +351,7 @@ impl Oracle<'_> {
 }
 
 /// What tells a record from others: its id, or what stands behind `broken`.
-fn identity(record: &str) -> String {
+pub(super) fn identity(record: &str) -> String {
     let id = serde_json::from_str::<Value>(record).ok().and_then(|row| row.get("id").cloned());
     match (id, record.split_once(r#""id":"#)) {
         (Some(Value::String(id)), _) => id,

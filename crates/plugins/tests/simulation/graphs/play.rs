@@ -210,6 +210,7 @@ fn log_what_was_found(world: &World, found: &Found) {
         ("windows checked", found.windows),
         ("results checked", found.results),
         ("rows too large for a sink", found.large),
+        ("rows without room in a window", found.roomless),
         ("rows there again, as they may be", found.repeated),
         ("windows held against an undisturbed run", found.compared),
     ];

@@ -9,6 +9,7 @@ use super::file::{Column, Shape};
 use super::input::BITS;
 use super::oracle::{Found, Left, Row};
 use super::windows::{Members, Pane, Window, plain};
+use super::zeros;
 
 /// One result of a window.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,6 +71,7 @@ pub(super) fn check(
     if !results.loose {
         results.given_again();
     }
+    results.zeros(expected, late);
     results.against(expected, late);
     found.wrong.append(&mut results.wrong);
 }
@@ -122,6 +124,26 @@ impl Results<'_> {
                 self.wrong(&(start, end, key), "is given again without more rows");
             }
         }
+    }
+
+    /// Takes the windows out that a key has no row in, and looks at them.
+    fn zeros(&mut self, expected: &BTreeMap<Pane, Members>, late: &BTreeSet<usize>) {
+        if self.window.spec.zero_fill.is_none() {
+            return;
+        }
+        let must = |pane: &Pane| expected.get(pane).is_some_and(|members| !members.must.is_empty());
+        let zeros: BTreeSet<Pane> = self
+            .last
+            .iter()
+            .filter(|(pane, given)| given.count == 0 && !must(pane))
+            .map(|(pane, _)| pane.clone())
+            .collect();
+        let whole = !self.loose;
+        let given: BTreeSet<&Pane> = self.last.keys().collect();
+        for (pane, what) in zeros::check(self.window, &zeros, &given, late, whole) {
+            self.wrong.push(format!("{}: {} {what}", self.place, shown(&pane)));
+        }
+        self.last.retain(|pane, _| !zeros.contains(pane));
     }
 
     /// Holds the last results against the right ones.

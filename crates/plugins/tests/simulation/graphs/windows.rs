@@ -8,6 +8,7 @@ use super::file::{Column, Shape, Spec};
 use super::input::BITS;
 use super::oracle::{Found, Left, Row, Stream};
 use super::results;
+use super::room;
 
 /// A window step with all that came in to it.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct Window {
     pub(crate) input: Stream,
     /// The topic that has its late rows.
     pub(crate) late: Option<String>,
+    /// The topic that has the rows for which there was no room.
+    pub(crate) roomless: Option<String>,
     /// Those that have its results.
     pub(crate) sinks: Vec<String>,
 }
@@ -53,13 +56,13 @@ impl Window {
     }
 
     /// True where a window with this end was closed for good by the rows before `row` in its partition.
-    fn over(&self, end: i64, row: &Row) -> bool {
+    pub(super) fn over(&self, end: i64, row: &Row) -> bool {
         let Spec { lateness, out_of_orderness, .. } = self.spec;
         row.before != i64::MIN && end + lateness <= row.before - out_of_orderness
     }
 
     /// The windows of a row, with a grid; for sessions how long it would hold one open.
-    fn ends(&self, row: &Row) -> Vec<(i64, i64)> {
+    pub(super) fn ends(&self, row: &Row) -> Vec<(i64, i64)> {
         match self.spec.shape {
             Shape::Session { gap } => vec![(row.time, row.time + gap)],
             Shape::Grid { size, slide } => {
@@ -75,7 +78,7 @@ impl Window {
         }
     }
 
-    fn key(&self, row: &Row) -> Vec<String> {
+    pub(super) fn key(&self, row: &Row) -> Vec<String> {
         self.spec.key.iter().map(|field| plain(row.cells.get(field))).collect()
     }
 
@@ -107,10 +110,14 @@ pub(super) fn plain(cell: Option<&Value>) -> String {
 pub(crate) fn check(window: &Window, left: &Left<'_>, found: &mut Found) {
     let late =
         late(window, window.late.as_ref().map(|topic| left.rows(topic)).unwrap_or_default(), left, found);
+    let mut out = room::roomless(window, left, &late, found);
+    out.extend(late);
+    let late = out;
     let expected = match window.spec.shape {
         Shape::Grid { .. } => grid(window, &late),
         Shape::Session { gap } => sessions(window, gap, &late),
     };
+    room::check(window, &expected, found);
     found.windows += expected.len() as u64;
     for sink in &window.sinks {
         results::check(window, sink, left, &expected, &late, found);
