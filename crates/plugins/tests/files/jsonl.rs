@@ -149,7 +149,7 @@ fn a_line_gives_a_row_of_each_element_once_over_restarts_and_followed() {
 }
 
 #[test]
-fn an_element_that_cannot_be_used_makes_its_line_a_dead_letter_whole() {
+fn an_element_that_cannot_be_used_is_named_with_its_line() {
     let job = Job::new();
     job.write("rows.jsonl", "{\"items\":[{\"n\":1}]}\n\n{\"items\":[{\"n\":2},{\"n\":\"x\"}]}\n");
     let failed =
