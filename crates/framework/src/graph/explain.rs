@@ -270,6 +270,9 @@ fn workers(plan: &Plan, chain: &ChainPlan) -> String {
                 (true, Sharing::Unknown { step, topic }) => format!(
                     "One worker: how topic `{topic}` is keyed is not known, and each of several may count a part in `{step}`. `keyed_by` beside the topic or `repartition` beside the window settles it."
                 ),
+                (true, Sharing::Zeros { step }) => format!(
+                    "One worker: `{step}` gives zeros for the keys that `zero_fill` names, and each of several would give them for keys of the others."
+                ),
                 (true, Sharing::Alone { step }) => format!(
                     "One worker: `repartition: false` at `{step}` says so, and each of several would count a part."
                 ),

@@ -66,12 +66,10 @@ impl Keys<'_> {
         problems: &mut Vec<Diagnostic>,
         warnings: &mut Vec<Diagnostic>,
     ) -> Vec<Sharing> {
-        // A repartition topic is keyed by what its window counts by, and every copy of a page reads all partitions.
+        // Every copy of a page reads all partitions.
         let alone = !reader.sinks.is_empty() && reader.sinks.iter().all(SinkUse::per_instance);
-        let (SourceBody::Log(source), Some(place)) = (&reader.source.bound.body, &reader.source_topic) else {
-            return Vec::new();
-        };
-        if alone || reader.source.repartitioned.is_some() {
+        let SourceBody::Log(source) = &reader.source.bound.body else { return Vec::new() };
+        if alone {
             return Vec::new();
         }
         let mut sharing = Vec::new();
@@ -82,7 +80,12 @@ impl Keys<'_> {
                 sharing.push(Sharing::Alone { step });
                 continue;
             }
-            let place = place.clone();
+            if let (true, Some(with)) = (window.names_keys(), &entry.with) {
+                warnings.push(zeros(&step, &topic.spec.name, with.locate("zero_fill")));
+                sharing.push(Sharing::Zeros { step: step.clone() });
+            }
+            // A repartition topic is keyed by what its window counts by.
+            let Some(place) = reader.source_topic.clone() else { continue };
             let key = window.key();
             let origin = |name: &String| entry.origins.get(entry.node.input.index_of(name).ok()?)?.as_deref();
             let origins = key.iter().filter_map(origin).collect();
@@ -178,6 +181,17 @@ impl Keys<'_> {
         .help("say `repartition: true` beside the window, or `repartition: false` where the topic has one partition or one worker is enough");
         Verdict::Unknown(Some(warning))
     }
+}
+
+/// A worker does not know whether a key that it has not seen is another one's: it gives a zero, which may come behind the
+/// other's result.
+fn zeros(step: &str, topic: &str, place: Place) -> Diagnostic {
+    Diagnostic::warning(place, format!("topic `{topic}` may have several partitions, and `{step}` names keys in `zero_fill`"))
+        .label("each of several workers would give zeros for keys that another one counts")
+        .help(
+            "say `zero_fill: seen`, give the topic one partition (`partitions: 1`), or, where one worker is enough, say \
+             `repartition: false`",
+        )
 }
 
 enum Verdict {

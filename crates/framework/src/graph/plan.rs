@@ -78,6 +78,11 @@ pub enum Sharing {
         /// The window.
         step: String,
     },
+    /// Not at all: this window gives zeros for keys that the file names, and no worker knows which keys are another one's.
+    Zeros {
+        /// The window, `CHAIN.STEP`.
+        step: String,
+    },
     /// It is not known: each of several may count a part of what this window counts together.
     Unknown {
         /// The window, `CHAIN.STEP`.
@@ -93,6 +98,8 @@ impl Sharing {
         match (&self, &other) {
             (Self::Unknown { .. }, _) => self,
             (_, Self::Unknown { .. }) => other,
+            (Self::Zeros { .. }, _) => self,
+            (_, Self::Zeros { .. }) => other,
             (Self::Alone { .. }, _) => self,
             _ => other,
         }

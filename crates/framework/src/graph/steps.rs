@@ -58,7 +58,7 @@ pub(super) struct DraftNode {
     /// Of a transform, for each column that goes on the one that it is, unchanged:
     /// see [`BoundTransform::origins`](crate::plugin::BoundTransform::origins).
     pub(super) made_of: Vec<Option<usize>>,
-    /// Of a sink of the plugin's own, what stands in its `with:`.
+    /// Of a sink and a window, what stands in its `with:`.
     pub(super) with: Option<crate::config::Node>,
 }
 
@@ -203,7 +203,7 @@ impl Planner<'_> {
                 one_worker: step.repartition.as_ref().is_some_and(|node| node.value == Value::Bool(false)),
                 origins: first.origins.clone(),
                 made_of: bound.made_of,
-                with: is_sink.then(|| step.with.clone()),
+                with: (is_sink || kind == Some(Kind::Window)).then(|| step.with.clone()),
             });
             let index = draft.nodes.len() - 1;
             self.attach(parents, index);

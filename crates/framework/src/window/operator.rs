@@ -292,6 +292,11 @@ impl WindowOperator {
         self.settings.keep_seen
     }
 
+    /// True where `zero_fill` names keys, which are given with 0 before they have a row.
+    pub fn names_keys(&self) -> bool {
+        !self.settings.keys.is_empty()
+    }
+
     /// The fields that make the key.
     pub fn key(&self) -> &[String] {
         &self.settings.key

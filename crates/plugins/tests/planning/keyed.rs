@@ -1,6 +1,6 @@
 //! Whether several workers can share a window: who writes its topic, how it is keyed, and what `explain` promises then.
 
-use pipectl_framework::graph::{Sharing, explain};
+use pipectl_framework::graph::{ChainPlan, Sharing, explain};
 
 use super::{KAFKA, MEMORY, planned, warnings};
 
@@ -126,6 +126,40 @@ fn a_window_without_a_key() {
     let two = "      repartition: { partitions: 2 }\n";
     let problems = planned(KAFKA, &chains(None, "", two, OF_ALL), &[]).err().unwrap();
     assert!(problems.contains("a window without a key has one partition"), "{problems}");
+}
+
+/// No worker knows which of the keys that `zero_fill` names are another one's.
+#[test]
+fn keys_that_zero_fill_names() {
+    let window =
+        |zeros: &str| format!("count-by-key\n      with: {{ key: gender, size: 1s, zero_fill: {zeros} }}");
+    let two = "      repartition: { partitions: 2 }\n";
+    let one = "      repartition: { partitions: 1 }\n";
+    for (write, repartition, zeros, told) in [
+        (Some(", key: gender"), "", "[a, b]", true),
+        (Some(", key: gender"), "", "seen", false),
+        (Some(", key: gender"), "", "off", false),
+        (Some(", key: gender, partitions: 1"), "", "[a, b]", false),
+        (None, TRUE, "[a, b]", true),
+        (None, two, "[a, b]", true),
+        (None, one, "[a, b]", false),
+        (None, two, "seen", false),
+    ] {
+        let yaml = chains(write, "", repartition, &window(zeros));
+        let (plan, said) = planned(KAFKA, &yaml, &[]).unwrap();
+        let warned = said.contains("names keys in `zero_fill`");
+        assert_eq!(warned, told, "{yaml}\n{said}");
+        let zeros = |chain: &&ChainPlan| matches!(&chain.sharing, Sharing::Zeros { step } if step == "count.count-by-key");
+        let because: String = explain(&plan).iter().flat_map(|chain| chain.because.clone()).collect();
+        assert_eq!(plan.chains.iter().find(zeros).is_some(), told, "{yaml}");
+        assert_eq!(because.contains("gives zeros for the keys that `zero_fill` names"), told, "{because}");
+    }
+    let yaml = chains(Some(", key: gender"), "", FALSE, &window("[a, b]"));
+    assert_eq!(warnings(&planned(KAFKA, &yaml, &[])), "", "one worker is all there will be");
+    let yaml = chains(Some(", key: gender"), "", "", &window("[a, b]"));
+    assert_eq!(warnings(&planned(MEMORY, &yaml, &[])), "", "nobody else can read its log");
+    let (_, said) = planned(KAFKA, &yaml, &[]).unwrap();
+    insta::assert_snapshot!(said);
 }
 
 #[test]
