@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
+use pipectl_framework::batch::Lines;
 use pipectl_framework::log::Position;
 use pipectl_framework::plugin::{
     Batch, BindContext, BoundSource, Origin, Partition, Problem, Result, Source, SourceContext, SourceEvent,
@@ -99,7 +100,9 @@ impl Source for WholeSource {
         let now = context.clock.now();
         let times = offsets.iter().map(|_| now).collect();
         let origin = Origin { partition: self.partition.clone(), offsets: offsets.into(), replay: false };
-        let batch = Batch::new(columns, times, origin).unwrap();
+        let mut lines = Lines::new(self.name.as_str());
+        lines.push(0, 2);
+        let batch = Batch::new(columns, times, origin).unwrap().on_lines(Some(Arc::new(lines)));
         let position =
             Position { partition: self.partition.clone(), offset: end as i64, metadata: String::new() };
         Ok(SourceEvent::Batch { batch, rejects, position })
