@@ -314,8 +314,9 @@ pipelines:
         let since = loop {
             let now = view.clock.elapsed();
             let alone = view.live(now).chains[0].state == "ended";
-            let held = view.figures[1].chain.standing.holds_thread(now);
-            if let Some(held) = held.filter(|held| alone && !held.is_zero()) {
+            // A chain that has ended holds its thread for a moment still.
+            let [free, held] = [0, 1].map(|chain| view.figures[chain].chain.standing.holds_thread(now));
+            if let Some(held) = held.filter(|held| alone && free.is_none() && !held.is_zero()) {
                 break now.saturating_sub(held);
             }
             std::thread::sleep(Duration::from_millis(1));

@@ -94,14 +94,21 @@ impl Tree {
         }
     }
 
-    /// A batch with rows of these times has been pushed; `here` are those that have an offset of their own.
-    pub(crate) fn observe(&mut self, partition: &Partition, times: &Times, here: &AsRead, now: Duration) {
+    /// A batch with rows of these times has been pushed; `here` are those that have an offset of their own. It came `through` a channel
+    /// of the partition `of`, or that partition itself.
+    pub(crate) fn observe(
+        &mut self,
+        (through, of): (&Partition, &Partition),
+        times: &Times,
+        here: &AsRead,
+        now: Duration,
+    ) {
         let wall = self.clock.now();
         for window in windows(&mut self.nodes) {
-            window.observe(partition, times, now, wall);
-            window.saw(partition, here, wall);
+            window.observe(through, times, now, wall);
+            window.saw(through, of, here, wall);
         }
-        self.observe_speakers(partition, times, now, wall);
+        self.observe_speakers(through, times, now, wall);
     }
 
     /// Rows of the partition come that are not read again.

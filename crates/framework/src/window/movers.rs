@@ -45,7 +45,7 @@ pub(crate) struct Lateness {
     pub(crate) needed: Millis,
 }
 
-/// The rows of the greatest time of each partition.
+/// The rows of the greatest time of each partition, or of each channel.
 #[derive(Debug, Default)]
 pub(super) struct Movers(BTreeMap<Partition, Furthest>);
 
@@ -53,24 +53,27 @@ pub(super) struct Movers(BTreeMap<Partition, Furthest>);
 #[derive(Debug)]
 struct Furthest {
     time: Millis,
+    partition: Partition,
     seen: AsRead,
 }
 
 impl Furthest {
-    fn row(&self, partition: &Partition) -> Option<Row> {
+    fn row(&self) -> Option<Row> {
         let AsRead { times, offsets, lines } = &self.seen;
         let at = times.iter().position(|time| *time == self.time)?;
         let offset = *offsets.get(at)?;
-        Some(Row { place: place_of(partition, offset, lines.as_deref()), offset, time: self.time })
+        Some(Row { place: place_of(&self.partition, offset, lines.as_deref()), offset, time: self.time })
     }
 }
 
 impl WindowOperator {
     /// These rows have been read, and have moved time: see [`observe`](Self::observe).
-    pub(crate) fn saw(&mut self, partition: &Partition, seen: &AsRead, wall: Millis) {
+    /// `through` is the channel that they came through, or their partition `of` itself.
+    pub(crate) fn saw(&mut self, through: &Partition, of: &Partition, seen: &AsRead, wall: Millis) {
         let Some(time) = self.greatest(&seen.times, wall) else { return };
-        if self.movers.0.get(partition).is_none_or(|mover| mover.time < time) {
-            self.movers.0.insert(partition.clone(), Furthest { time, seen: seen.clone() });
+        if self.movers.0.get(through).is_none_or(|mover| mover.time < time) {
+            let furthest = Furthest { time, partition: of.clone(), seen: seen.clone() };
+            self.movers.0.insert(through.clone(), furthest);
         }
     }
 
@@ -123,12 +126,9 @@ impl WindowOperator {
                 _ => Some((*time, *offset)),
             })
             .map(|(time, offset)| Row::of(pushed, offset, time));
-        let of = |partition: &Partition| self.movers.0.get(partition)?.row(partition);
+        let of = |through: &Partition| self.movers.0.get(through)?.row();
         let own = of(pushed.channel()).into_iter().chain(beside).max_by_key(|row| row.time);
-        let greatest = || {
-            let mover = self.movers.0.iter().max_by_key(|(_, mover)| mover.time);
-            mover.and_then(|(partition, mover)| mover.row(partition))
-        };
+        let greatest = || self.movers.0.values().max_by_key(|mover| mover.time).and_then(Furthest::row);
         own.filter(|own| own.time > row.time).or_else(greatest)
     }
 

@@ -58,8 +58,8 @@ impl Chain {
                 }
                 // After the push: a row is not late because of a later one in its own batch.
                 match channel {
-                    None => self.tree.observe(&partition, &read, &here, now),
-                    Some(channel) if !replay => self.tree.observe(&channel, &read, &here, now),
+                    None => self.tree.observe((&partition, &partition), &read, &here, now),
+                    Some(channel) if !replay => self.tree.observe((&channel, &partition), &read, &here, now),
                     Some(channel) => self.tree.observe_again(&partition, &channel, &read),
                 }
                 let windowed = self.tree.has_windows() && self.home.is_none();
