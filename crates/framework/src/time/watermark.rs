@@ -203,10 +203,12 @@ impl Watermark {
         self.now
     }
 
-    /// What the watermark would be if `partition` had seen `time`: for the order inside a batch.
-    pub(crate) fn with(&self, partition: &Partition, now: Duration) -> Ahead {
+    /// What the watermark would be if `partition` had seen `time`: for the order inside a batch. `alone` says whether its
+    /// rows are late by what it has given by itself, where it is a channel: see [`Ahead::here`].
+    pub(crate) fn with(&self, partition: &Partition, alone: bool, now: Duration) -> Ahead {
         let (mut others, mut here) = (Some(Millis::MAX), Some(Millis::MAX));
-        let mixed = self.partitions.get(partition).is_some_and(|seen| seen.said.is_some());
+        let is_channel = self.partitions.get(partition).is_some_and(|seen| seen.said.is_some());
+        let alone = alone && is_channel;
         for (other, seen) in &self.partitions {
             if other == partition {
                 continue;
@@ -217,7 +219,7 @@ impl Watermark {
                 (true, None) => continue,
             };
             others = others.min(counts);
-            if !mixed || other.source == partition.source {
+            if !alone || other.source == partition.source {
                 here = here.min(counts);
             }
         }
@@ -268,7 +270,7 @@ pub enum NextMove {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ahead {
     others: Millis,
-    /// Of the others those that are channels of the same partition, where it is one; else all.
+    /// The least of those others by which rows are late.
     here: Millis,
     own: Millis,
     floor: Option<Millis>,
@@ -288,7 +290,8 @@ impl Ahead {
         self.least_with(self.others)
     }
 
-    /// The same, where the other partitions of a repartition topic have come at least as far: which of them is read first is chance.
+    /// The watermark by which the next row is late. Where windows do not overlap it does not wait for the other partitions of
+    /// a repartition topic: which of them is read first is chance.
     #[inline]
     pub(crate) fn here(&self) -> Millis {
         self.least_with(self.here)

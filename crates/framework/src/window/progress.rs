@@ -2,7 +2,7 @@
 
 use super::rows::Incoming;
 use crate::clock::Millis;
-use crate::time::{Ahead, Passing, Watermark};
+use crate::time::{Ahead, Passing};
 
 /// The watermark that grows with each row that was read, kept or not: so windows do not depend on how rows were cut into batches, nor on what was
 /// left out of them.
@@ -15,10 +15,8 @@ pub(super) struct Progress<'a> {
 
 impl<'a> Progress<'a> {
     /// `latest` is the greatest time that counts.
-    pub(super) fn new(watermark: &Watermark, incoming: Incoming<'a>, latest: Millis) -> Self {
-        let batch = incoming.batch;
-        let ahead = watermark.with(batch.channel(), incoming.now);
-        Self { ahead, passing: Passing::new(batch), latest }
+    pub(super) fn new(ahead: Ahead, incoming: Incoming<'a>, latest: Millis) -> Self {
+        Self { ahead, passing: Passing::new(incoming.batch), latest }
     }
 
     /// The watermark before the row of this offset and time.
@@ -33,7 +31,7 @@ impl<'a> Progress<'a> {
         self.ahead.now()
     }
 
-    /// The same, without waiting for the other partitions of a repartition topic: see [`Ahead::here`].
+    /// The watermark by which that row is late: see [`Ahead::here`].
     #[inline]
     pub(super) fn here(&self) -> Millis {
         self.ahead.here()

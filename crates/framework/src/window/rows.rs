@@ -13,6 +13,7 @@ use crate::batch::{Batch, Span};
 use crate::clock::{Millis, said};
 use crate::error::{Error, Result};
 use crate::plugin::{Groups, Rejects, Rows};
+use crate::time::Ahead;
 
 /// Fewer rows than this to a pane are not worth a table of counts by byte.
 const MANY: usize = 256;
@@ -141,7 +142,7 @@ impl WindowOperator {
         }
         let latest = wall.saturating_add(self.settings.max_skew);
         let replay = incoming.replay();
-        let mut progress = Progress::new(&self.watermark, incoming, latest);
+        let mut progress = Progress::new(self.ahead(incoming), incoming, latest);
         let own_end = |t: Millis| match &self.sessions {
             Some(sessions) => sessions.end_alone(t),
             None => self.grid.last_end(t),
@@ -154,8 +155,8 @@ impl WindowOperator {
             let closed = match replay {
                 true if self.sessions.is_some() => Millis::MIN,
                 false if near => {
-                    let watermark = progress.before(incoming.offset(row), *t);
-                    if self.judges_alone() { progress.here().max(reached) } else { watermark.max(reached) }
+                    progress.before(incoming.offset(row), *t);
+                    progress.here().max(reached)
                 }
                 _ => reached,
             };
@@ -165,6 +166,11 @@ impl WindowOperator {
             near && own_end(*t).saturating_add(self.settings.lateness) > closed
         };
         batch.times().iter().enumerate().map(judge).collect()
+    }
+
+    /// The watermark as the rows of a batch move it.
+    pub(super) fn ahead(&self, incoming: Incoming<'_>) -> Ahead {
+        self.watermark.with(incoming.batch.channel(), self.judges_alone(), incoming.now)
     }
 
     /// The times, in the commonest case: the rows rise, or are all of one pane, and none is late for any window.
@@ -188,8 +194,7 @@ impl WindowOperator {
         let read = if replay { span } else { batch.read_times().span()? };
         // A row cannot make one of its own pane, or a later one, late.
         let ordered = |span: Span| span.rising || grid.pane(span.least) == grid.pane(span.greatest);
-        let ahead = self.watermark.with(batch.channel(), incoming.now);
-        let closed = if self.judges_alone() { ahead.here() } else { ahead.now() }.max(incoming.reached);
+        let closed = self.ahead(incoming).here().max(incoming.reached);
         let plain = ordered(span)
             && ordered(read)
             && (replay || read.greatest <= incoming.wall.saturating_add(self.settings.max_skew))
@@ -295,10 +300,9 @@ impl WindowOperator {
         }
         let (grid, lateness) = (self.grid, self.settings.lateness);
         let (replay, processing) = (incoming.replay(), self.settings.time == TimeMode::Processing);
-        let alone = self.judges_alone();
         let latest = incoming.wall.saturating_add(self.settings.max_skew);
         // A copy, as what is judged changes the operator.
-        let mut progress = Progress::new(&self.watermark, incoming, latest);
+        let mut progress = Progress::new(self.ahead(incoming), incoming, latest);
         let mut order = std::mem::take(&mut self.order);
         order.clear();
         let mut late = Vec::new();
@@ -317,8 +321,8 @@ impl WindowOperator {
             let closed = match processing {
                 true if replay => incoming.closed_until.unwrap_or(Millis::MIN),
                 true => Millis::MIN,
-                false if alone && !replay => progress.here().max(incoming.reached),
-                false => watermark.max(incoming.reached),
+                false if replay => incoming.reached,
+                false => progress.here().max(incoming.reached),
             };
             progress.pass(t);
             if grid.last_end(t).saturating_add(lateness) <= closed {

@@ -33,7 +33,7 @@ impl WindowOperator {
         let replay = incoming.replay();
         let processing = self.settings.time == TimeMode::Processing;
         let latest = incoming.wall.saturating_add(self.settings.max_skew);
-        let mut progress = Progress::new(&self.watermark, incoming, latest);
+        let mut progress = Progress::new(self.ahead(incoming), incoming, latest);
         let mut late = Vec::new();
         let mut pending = Pending::default();
         for row in 0..groups.len() {
