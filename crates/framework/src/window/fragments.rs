@@ -33,8 +33,6 @@ pub(super) struct Fragment {
 }
 
 impl Fragment {
-    /// True where all its rows are in a result of its session, which ends at `end`. `given_before` says up to when a partition's
-    /// sessions were given before a restart.
     /// A row of it comes in, which covers the time up to `end`.
     #[inline]
     pub(super) fn take(&mut self, row: Placed, end: Millis) {
@@ -48,6 +46,8 @@ impl Fragment {
         self.ended &= row.ended;
     }
 
+    /// True where all its rows are in a result of its session, which ends at `end`. `given_before` says up to when a partition's
+    /// sessions were given before a restart.
     pub(super) fn is_given(&self, end: Millis, given_before: impl Fn(u32) -> Option<Millis>) -> bool {
         self.given || self.ended || (self.replayed && given_before(self.partition) >= Some(end))
     }

@@ -7,6 +7,7 @@
 mod fingerprint;
 mod fire;
 mod fragments;
+mod incoming;
 mod keys;
 mod movers;
 mod operator;

@@ -1,6 +1,6 @@
 //! How far time has come before each row of a batch.
 
-use super::rows::Incoming;
+use super::incoming::Incoming;
 use crate::clock::Millis;
 use crate::time::{Ahead, Passing};
 

@@ -1,11 +1,11 @@
 //! Rows into sessions, and sessions into results.
 
 use super::fragments::Placed;
+use super::incoming::Incoming;
 use super::keys::NONE;
 use super::operator::{WindowOperator, WindowOutput, closed_until};
 use super::progress::Progress;
 use super::result::{Give, Slots};
-use super::rows::Incoming;
 use super::sessions::{Session, Slot};
 use super::settings::TimeMode;
 use super::tally::Tally;
