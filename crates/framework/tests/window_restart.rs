@@ -253,6 +253,41 @@ fn keys_that_two_workers_had_room_for_stay_when_others_are_forgotten() {
     assert_eq!(worker.given(), ["10..20 b=2 c=2 d=1"]);
 }
 
+/// Sessions that were over for good are read again for another window's sake: they give their room back.
+#[test]
+fn after_a_restart_there_is_room_for_as_many_sessions_as_before() {
+    let settings = || WindowSettings { shape: Shape::Session { gap: 10 }, max_keys: 2, ..with_lateness(0) };
+    // Time comes to 30 with a row that has no room; the two sessions before it are over then.
+    let rows = [(0, "x"), (1, "y"), (30, "x"), (60, "x"), (61, "y")];
+    let (mut worker, partition) = read(settings(), &rows);
+    assert_eq!(worker.out.rejected.rows().len(), 1);
+    assert_eq!(worker.given(), ["0..10 x=1", "1..11 y=1"]);
+    let mut worker = taken_up(worker, settings(), &rows, Some(0), 0);
+    worker.push(&partition, 5, false, (75, "x"));
+    assert_eq!(worker.out.rejected.rows().len(), 1, "two sessions are open");
+}
+
+#[test]
+fn after_a_restart_a_key_whose_sessions_are_over_gives_its_room_to_another() {
+    let settings = || WindowSettings { shape: Shape::Session { gap: 10 }, max_keys: 2, ..with_lateness(0) };
+    let rows = [(0, "x"), (1, "y"), (30, "y"), (60, "y")];
+    let (worker, partition) = read(settings(), &rows);
+    let mut worker = taken_up(worker, settings(), &rows, Some(0), 0);
+    worker.push(&partition, 4, false, (61, "z"));
+    assert_eq!(worker.out.rejected.rows().len(), 0, "x is over");
+}
+
+#[test]
+fn keys_of_a_partition_that_went_to_another_worker_give_their_room_back() {
+    let mut worker = Worker::new(WindowSettings { max_keys: 2, ..with_lateness(0) });
+    let (gone, kept) = (worker.assign(0, 0, 5, 0), worker.assign(1, 0, 5, 0));
+    worker.push(&gone, 0, false, (6, "a"));
+    worker.push(&kept, 0, false, (7, "b"));
+    worker.operator.revoke(&gone);
+    worker.push(&kept, 1, false, (8, "c"));
+    assert_eq!(worker.out.rejected.rows().len(), 0, "nobody needs a any more");
+}
+
 #[test]
 fn a_row_that_was_too_far_in_the_future_does_not_count_once_it_is_not() {
     for shape in [Shape::Session { gap: 10 }, with_lateness(0).shape] {

@@ -410,6 +410,7 @@ impl WindowOperator {
         }
         self.nothing_to_wait_for |= assigned.replaying;
         self.keys.disown(assigned.number);
+        self.may_forget = true;
         if self.partitions.is_empty() {
             self.keys.clear();
             self.name_keys();
@@ -484,6 +485,8 @@ impl WindowOperator {
         channels.iter().for_each(|(channel, reached)| self.watermark.has_seen(channel, *reached));
         if was && !replaying {
             self.sessions_are_back();
+            // Keys of what was over before are of no use.
+            self.may_forget = true;
         }
     }
 

@@ -169,9 +169,11 @@ impl Sessions {
         let last = behind.checked_sub(1).filter(|i| touches(*i));
         let before = last.and_then(|i| i.checked_sub(1)).filter(|i| touches(*i));
         let Some(first) = before.or(last) else {
-            let Some(slot) = self.unused.pop().or_else(|| (self.slots < most).then_some(self.slots)) else {
+            // What was read again may have left more slots than there may be sessions.
+            if self.open >= most as usize {
                 return Slot::None;
-            };
+            }
+            let slot = self.unused.pop().unwrap_or(self.slots);
             self.slots = self.slots.max(slot + 1);
             self.open += 1;
             let fragment = Fragment {

@@ -132,14 +132,14 @@ pub(crate) fn check(chains: &[Chain], left: &Left<'_>) -> Found {
         // them.
         if let (true, Some(topic)) = (window.input.outside && window.decided(), &window.late) {
             oracle.found.compared += 1;
-            let rows = |topics: &BTreeMap<String, Vec<Record>>| {
+            let rows = |topics: &BTreeMap<String, Vec<Record>>, topic: &String| {
                 let (rows, _) = records(topics.get(topic).map(Vec::as_slice).unwrap_or_default(), None);
                 rows.iter().map(Row::name).collect::<Vec<_>>()
             };
             let place = format!("{}, beside an undisturbed run", window.place);
-            oracle.same(&place, topic, &rows(left.undisturbed), &rows(left.topics));
-            if let Some(topic) = &window.roomless {
-                oracle.same(&place, topic, &rows(left.undisturbed), &rows(left.topics));
+            for topic in std::iter::once(topic).chain(&window.roomless) {
+                let (alone, beside) = (rows(left.undisturbed, topic), rows(left.topics, topic));
+                oracle.same(&place, topic, &alone, &beside);
             }
         }
     }
