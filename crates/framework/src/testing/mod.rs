@@ -6,6 +6,7 @@
 
 mod feed;
 pub mod laws;
+pub mod simulation;
 
 use std::collections::BTreeMap;
 use std::path::Path;

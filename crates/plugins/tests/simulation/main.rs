@@ -11,9 +11,7 @@
 //! |---|---|
 //! | `trial` | a seed from its beginning to its end |
 //! | `scenario` | the pipeline file and the input that a seed makes |
-//! | `world` | chance, faults, what was seen |
-//! | `log`, `reader` | the log as a simulated process sees it |
-//! | `worker` | a simulated process |
+//! | `worker` | a simulated process, on `pipectl_framework::testing::simulation` |
 //! | `oracle` | what must come out |
 //! | `shipped` | the shipped files, by what `explain` says of them |
 //! | `graphs` | pipeline files of any shape, run again and again |
@@ -27,23 +25,19 @@
 )]
 
 mod graphs;
-mod log;
 mod oracle;
-mod random;
-mod reader;
 mod scenario;
 mod shipped;
 mod trial;
 mod worker;
-mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use pipectl_framework::testing::simulation::Figures;
 use trial::Report;
-use world::Figures;
 
 /// Seeds of a run that asks for no number.
 const FEW: u64 = 40;
@@ -53,6 +47,11 @@ const LONGEST: Duration = Duration::from_secs(60);
 fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
+
+/// Prints every step where a single seed is looked at.
+fn told(print: bool) -> Option<fn(&str)> {
+    print.then_some(|line| println!("{line}"))
 }
 
 /// How to see a seed of a test again.

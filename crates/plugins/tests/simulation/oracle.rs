@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::scenario::{BITS, Input, Kind, Record, Scenario, Shape};
 use crate::shipped::plain::records;
-use crate::world::World;
+use pipectl_framework::testing::simulation::World;
 
 /// Everything that a topic holds, committed, in the order of each partition.
 pub(crate) async fn read(log: &MemoryLog, topic: &str) -> Vec<(i64, String)> {
@@ -140,13 +140,12 @@ pub(crate) async fn check(world: &World, scenario: &Scenario, records: &[Record]
             world.violation(format!("record {id} is {what}: {windows:?}"));
         }
     }
-    let mut state = world.lock();
-    *state.figures.entry("records").or_default() += records.len() as u64;
-    *state.figures.entry("windows checked").or_default() += windows.len() as u64;
-    *state.figures.entry("late records").or_default() += late.len() as u64;
-    *state.figures.entry("dead letters").or_default() += dead.len() as u64;
+    world.add("records", records.len() as u64);
+    world.add("windows checked", windows.len() as u64);
+    world.add("late records", late.len() as u64);
+    world.add("dead letters", dead.len() as u64);
     if scenario.punctual {
-        *state.figures.entry("windows checked, all punctual").or_default() += windows.len() as u64;
+        world.add("windows checked, all punctual", windows.len() as u64);
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use pipectl_framework::log::partitioner;
 
-use crate::random::Random;
+use pipectl_framework::testing::simulation::Random;
 
 /// 2026-01-01T00:00:00Z.
 pub(crate) const START: i64 = 1_767_225_600_000;

@@ -1,5 +1,6 @@
 //! One seed: workers share a pipeline while things go wrong, then everything comes to rest and is looked at.
 
+use crate::told;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,10 +12,10 @@ use pipectl_framework::log::{Append, Keeps, Log, LogWriter, TopicSpec, WriterOpt
 use tokio::runtime::Runtime;
 
 use crate::oracle;
-use crate::random::Random;
 use crate::scenario::{BITS, Input, Kind, RATE, Record, START, Scenario, Shape};
 use crate::worker::{Program, Worker, parse};
-use crate::world::{Faults, Figures, SESSION_TIMEOUT, World};
+use pipectl_framework::testing::simulation::Random;
+use pipectl_framework::testing::simulation::{Faults, Figures, World};
 
 /// What came of a seed.
 pub(crate) struct Report {
@@ -49,7 +50,7 @@ pub(crate) fn runtime() -> Runtime {
 fn run_on_a_runtime(seed: u64, print: bool) -> Report {
     let folder = tempfile::tempdir().expect("a folder");
     runtime().block_on(async {
-        let world = World::new(seed, print);
+        let world = World::new(seed, told(print));
         let mut random = Random::new(seed ^ 0xa5a5);
         let scenario = Scenario::new(&mut random);
         if print {
@@ -57,9 +58,7 @@ fn run_on_a_runtime(seed: u64, print: bool) -> Report {
         }
         Trial::new(world.clone(), scenario, random, folder.path()).await.run().await;
         let hash = world.hash();
-        let mut state = world.lock();
-        let (figures, violations) =
-            (std::mem::take(&mut state.figures), std::mem::take(&mut state.violations));
+        let (figures, violations) = (world.take_figures(), world.take_violations());
         Report { figures, violations, hash, shown: String::new() }
     })
 }
@@ -171,7 +170,7 @@ impl<'a> Trial<'a> {
             self.write_file();
         }
         let faults = self.faults();
-        self.world.lock().faults = faults;
+        self.world.set_faults(faults);
         let mut workers: Vec<Option<Worker>> = Vec::new();
         let mut restart_at: Vec<u64> = Vec::new();
         for worker in 0..self.scenario.workers {
@@ -194,7 +193,7 @@ impl<'a> Trial<'a> {
             let pause = self.random.between(20, 600);
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
-        self.world.lock().faults = Faults::default();
+        self.world.set_faults(Faults::default());
         self.rest(&program, workers, &mut restart_at).await;
         oracle::check(&self.world, &self.scenario, &self.records, &log).await;
     }
@@ -267,14 +266,8 @@ impl<'a> Trial<'a> {
             }
             4 => {
                 world.count("worker stood still");
-                let until = now + self.random.between(100, 12_000);
-                worker.process.stall(until);
-                let process = worker.process.clone();
-                let timeout = SESSION_TIMEOUT.as_millis() as u64;
-                if until > now + timeout {
-                    let of = world.clone();
-                    world.later(SESSION_TIMEOUT, async move { process.expel(&of) });
-                }
+                let length = self.random.between(100, 12_000);
+                world.stand_still(&worker.process, length);
             }
             5 => {
                 world.count("worker cut off");
@@ -282,16 +275,7 @@ impl<'a> Trial<'a> {
             }
             6 => {
                 // Somebody takes its transactional ids.
-                for id in world.ids_of(worker.process.number) {
-                    world.count("worker fenced");
-                    world.settle_writer(&id);
-                    let options = WriterOptions {
-                        transactional_id: Some(id.clone()),
-                        transaction_timeout: Duration::from_secs(10),
-                    };
-                    self.log.writer(options).await.expect("a writer");
-                    world.writer_opened(Some(&id), 0, world.number());
-                }
+                world.fence(&worker.process, &self.log).await.expect("a writer");
             }
             _ => {
                 // A second copy takes its place before it is gone.

@@ -14,9 +14,9 @@ use pipectl_framework::run::{Control, Outcome, Run, RunOptions};
 use pipectl_plugins as _;
 use tokio::task::JoinHandle;
 
-use crate::log::SimulatedLog;
 use crate::scenario::START;
-use crate::world::{Process, World};
+use pipectl_framework::testing::simulation::SimulatedLog;
+use pipectl_framework::testing::simulation::{Process, World};
 
 pub(crate) static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::collect().expect("plugins"));
 
@@ -42,14 +42,8 @@ impl Program<'_> {
             plan(self.document, options).unwrap_or_else(|problems| panic!("{}", render(&problems, false)));
         for (_, log) in &mut plan.connections {
             // A cluster's: nobody listens at its address.
-            let description = log.describe();
-            *log = Arc::new(SimulatedLog {
-                world: world.clone(),
-                process: process.clone(),
-                inner: self.log.clone(),
-                stretch: self.stretch,
-                description,
-            });
+            let described = log.describe();
+            *log = Arc::new(SimulatedLog::new(world, process, self.log, self.stretch).described(described));
         }
         plan
     }
@@ -80,16 +74,16 @@ impl Worker {
         only: Vec<String>,
         tune: &dyn Fn(RunOptions) -> RunOptions,
     ) -> Self {
-        world.note(process.number, "starts");
+        world.note(process.number(), "starts");
         world.count("worker started");
         // No two clocks are the same.
-        let clock = Clock::manual(START + world.now() as i64 + process.number as i64);
+        let clock = Clock::manual(START + world.now() as i64 + process.number() as i64);
         let (batch_rows, seed) = (world.draw(1, 20) as usize, world.draw(0, 1 << 32));
         let options = RunOptions { batch_rows, seed, ..RunOptions::new(clock) };
         // Half of the workers take batches in by parts wherever windows may be cut.
         let options = if seed % 2 == 0 { RunOptions { results_at_once: 1, ..options } } else { options };
         let (run, mut notices) = Run::start(plan, &tune(options));
-        let (of, number) = (world.clone(), process.number);
+        let (of, number) = (world.clone(), process.number());
         tokio::spawn(async move {
             while let Some(notice) = notices.recv().await {
                 of.note(number, &format!("{notice:?}"));
@@ -109,7 +103,7 @@ impl Worker {
 
     /// Ends it where it stands.
     pub(crate) async fn crash(self, world: &World) {
-        world.note(self.process.number, "crashes");
+        world.note(self.process.number(), "crashes");
         self.process.crash();
         self.task.abort();
         let _ = self.task.await;
@@ -121,7 +115,7 @@ impl Worker {
     pub(crate) async fn join(mut self, world: &World) -> bool {
         let outcome = tokio::select! {
             biased;
-            () = self.process.crashed.notified() => None,
+            () = self.process.has_crashed() => None,
             outcome = &mut self.task => Some(outcome),
         };
         let Some(outcome) = outcome else {
@@ -135,7 +129,7 @@ impl Worker {
                 return true;
             }
         };
-        world.note(self.process.number, &format!("ends, {} failures", outcome.failures.len()));
+        world.note(self.process.number(), &format!("ends, {} failures", outcome.failures.len()));
         for (chain, error) in &outcome.failures {
             if error.consequence() == Consequence::Fenced {
                 world.count("worker ended: fenced");

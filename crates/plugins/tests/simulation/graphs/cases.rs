@@ -2,8 +2,8 @@
 
 use super::input::{Record, row};
 use super::play::{Edit, How, Phase, Play};
-use crate::random::Random;
 use crate::scenario::START;
+use pipectl_framework::testing::simulation::Random;
 
 const FIELDS: &str =
     "{ id: integer, k: text, g: text, f: text, v: text, a: integer, b: integer, c: integer, d: integer }";

@@ -1,8 +1,8 @@
 //! The rows that go in: each has an id, and a bit of its own in one of four columns, so that the sums of a
 //! window say which rows it has counted.
 
-use crate::random::Random;
 use crate::scenario::START;
+use pipectl_framework::testing::simulation::Random;
 
 /// The columns of bits.
 pub(crate) const BITS: [&str; 4] = ["a", "b", "c", "d"];

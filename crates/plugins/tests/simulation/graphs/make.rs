@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::input::{self, BITS, FIELDS, Manner, Record};
 use super::play::{Edit, How, Phase, Play};
-use crate::random::Random;
+use pipectl_framework::testing::simulation::Random;
 
 /// Rows behind a step, as far as the next step depends on them.
 #[derive(Debug, Clone)]

@@ -22,9 +22,10 @@ mod room;
 mod windows;
 mod zeros;
 
-use crate::random::Random;
+use crate::told;
 use crate::trial::{Report, caught, runtime};
-use crate::world::World;
+use pipectl_framework::testing::simulation::Random;
+use pipectl_framework::testing::simulation::World;
 
 /// Runs a seed.
 fn run(seed: u64, print: bool) -> Report {
@@ -57,15 +58,13 @@ fn run_edited(seed: u64, print: bool) -> Report {
 fn report(play: &play::Play, seed: u64, mut random: Random, print: bool) -> Report {
     let folder = tempfile::tempdir().expect("a folder");
     runtime().block_on(async {
-        let world = World::new(seed, print);
+        let world = World::new(seed, told(print));
         if print {
             println!("{}\n{}", play.show(), play.rows());
         }
         play::play(&world, play, &mut random, folder.path()).await;
         let hash = world.hash();
-        let mut state = world.lock();
-        let (figures, violations) =
-            (std::mem::take(&mut state.figures), std::mem::take(&mut state.violations));
+        let (figures, violations) = (world.take_figures(), world.take_violations());
         Report { figures, violations, hash, shown: play.show() }
     })
 }

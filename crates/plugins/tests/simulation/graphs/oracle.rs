@@ -132,9 +132,14 @@ pub(crate) fn check(chains: &[Chain], left: &Left<'_>) -> Found {
         // them.
         if let (true, Some(topic)) = (window.input.outside && window.decided(), &window.late) {
             oracle.found.compared += 1;
+            // A dead letter also says where the record stood, which is another place where a path is spelt otherwise.
+            let name = |row: &Row| match row.cells.get("record").and_then(Value::as_str) {
+                Some(record) => identity(record),
+                None => row.name(),
+            };
             let rows = |topics: &BTreeMap<String, Vec<Record>>, topic: &String| {
                 let (rows, _) = records(topics.get(topic).map(Vec::as_slice).unwrap_or_default(), None);
-                rows.iter().map(Row::name).collect::<Vec<_>>()
+                rows.iter().map(name).collect::<Vec<_>>()
             };
             let place = format!("{}, beside an undisturbed run", window.place);
             for topic in std::iter::once(topic).chain(&window.roomless) {

@@ -16,11 +16,11 @@ use pipectl_framework::run::RunOptions;
 use super::file;
 use super::input::{LARGEST, Record, header};
 use super::oracle::{Found, Left, check};
-use crate::random::Random;
 use crate::shipped::plain::{Record as Held, records};
 use crate::shipped::seen::{Gate, Seen, watched};
 use crate::worker::{Program, REGISTRY, Worker, parse};
-use crate::world::{Faults, Process, SESSION_TIMEOUT, World};
+use pipectl_framework::testing::simulation::Random;
+use pipectl_framework::testing::simulation::{Faults, Process, SESSION_TIMEOUT, World};
 
 /// What is played.
 #[derive(Debug, Clone)]
@@ -188,7 +188,7 @@ pub(crate) async fn play(world: &Arc<World>, play: &Play, random: &mut Random, f
         world.note(0, &format!("phase {number}"));
         stage.phase(number, *phase, random).await;
     }
-    world.lock().faults = Faults::default();
+    world.set_faults(Faults::default());
     world.note(0, "no more faults");
     // Dead members are forgotten, and what is under way is settled.
     tokio::time::sleep(3 * SESSION_TIMEOUT).await;
@@ -215,7 +215,7 @@ fn log_what_was_found(world: &World, found: &Found) {
         ("windows held against an undisturbed run", found.compared),
     ];
     for (name, count) in figures {
-        *world.lock().figures.entry(name).or_default() += count;
+        world.add(name, count);
     }
 }
 
@@ -249,7 +249,7 @@ impl Stage<'_> {
         let process = Process::new(self.world.number());
         let gate = Gate(Some((self.world.clone(), process.clone())));
         let plan = program.plan(self.world, &process, &[]);
-        let plan = watched(plan, &self.seen, process.number, &gate);
+        let plan = watched(plan, &self.seen, process.number(), &gate);
         // A run without the window that another had gives up its state, as an operator would.
         let reset_state = vec![INSERTED.to_owned()];
         let tune = |options: RunOptions| {
@@ -299,7 +299,7 @@ impl Stage<'_> {
 
     async fn phase(&self, number: usize, phase: Phase, random: &mut Random) {
         let world = self.world;
-        world.lock().faults = if phase.faults { faults(random) } else { Faults::default() };
+        world.set_faults(if phase.faults { faults(random) } else { Faults::default() });
         self.files(number);
         let document = parse(&self.play.spelt(phase), &[]);
         match phase.how {
@@ -308,7 +308,7 @@ impl Stage<'_> {
                 self.topics(number, None).await;
                 // A transaction of many results may never come through all of them.
                 let of = world.clone();
-                world.later(LONGEST_FAULTS, async move { of.lock().faults = Faults::default() });
+                world.later(LONGEST_FAULTS, async move { of.set_faults(Faults::default()) });
                 for _ in 0..20 {
                     let worker = self.start(&document, true);
                     if worker.join(world).await {
@@ -373,11 +373,7 @@ impl Stage<'_> {
             2 => {
                 world.count("worker stood still");
                 let length = random.between(100, 12_000);
-                worker.process.stall(world.now() + length);
-                if length > SESSION_TIMEOUT.as_millis() as u64 {
-                    let (of, process) = (world.clone(), worker.process.clone());
-                    world.later(SESSION_TIMEOUT, async move { process.expel(&of) });
-                }
+                world.stand_still(&worker.process, length);
             }
             3 => {
                 world.count("worker cut off");
@@ -385,16 +381,7 @@ impl Stage<'_> {
             }
             _ => {
                 // Somebody takes its transactional ids.
-                for id in world.ids_of(worker.process.number) {
-                    world.count("worker fenced");
-                    world.settle_writer(&id);
-                    let options = WriterOptions {
-                        transactional_id: Some(id.clone()),
-                        transaction_timeout: Duration::from_secs(10),
-                    };
-                    self.log.writer(options).await.expect("a writer");
-                    world.writer_opened(Some(&id), 0, world.number());
-                }
+                world.fence(&worker.process, self.log).await.expect("a writer");
             }
         }
     }
@@ -458,11 +445,11 @@ impl Stage<'_> {
             let mut writer = log.writer(options).await.expect("a writer");
             append(&mut *writer, name, &portions.concat()).await;
         }
-        let world = World::new(0, false);
+        let world = World::new(0, None);
         let stage =
             Stage { world: &world, play: self.play, folder: self.folder, log: &log, seen: Seen::default() };
         stage.start(document, true).join(&world).await;
-        let violations = std::mem::take(&mut world.lock().violations);
+        let violations = world.take_violations();
         violations.into_iter().for_each(|what| self.world.violation(format!("undisturbed: {what}")));
         held(document, self.folder, &log).await.0
     }

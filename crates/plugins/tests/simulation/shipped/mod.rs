@@ -31,9 +31,9 @@ use pipectl_framework::graph::Delivery;
 use self::plain::facts;
 use self::stage::{Case, On, Stage};
 use self::verdict::{Findings, check};
-use crate::random::Random;
 use crate::trial::{Report, caught, runtime};
-use crate::world::Figures;
+use pipectl_framework::testing::simulation::Figures;
+use pipectl_framework::testing::simulation::Random;
 
 /// Seeds of each case in a run that asks for no number.
 const FEW_OF_EACH: u64 = 8;

@@ -1,5 +1,6 @@
 //! A shipped file while things go wrong.
 
+use crate::told;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +15,11 @@ use pipectl_framework::run::RunOptions;
 use super::plain::{Facts, From, facts, records};
 use super::seen::{Gate, Seen, watched};
 use super::stage::{On, Stage};
-use crate::log::SimulatedLog;
-use crate::random::Random;
 use crate::scenario::START;
 use crate::worker::Worker;
-use crate::world::{Faults, Figures, Process, SESSION_TIMEOUT, World};
+use pipectl_framework::testing::simulation::Random;
+use pipectl_framework::testing::simulation::SimulatedLog;
+use pipectl_framework::testing::simulation::{Faults, Figures, Process, SESSION_TIMEOUT, World};
 
 /// The life of a log, and of the processes that had it.
 pub(crate) struct Life {
@@ -55,7 +56,7 @@ impl<'a> Cast<'a> {
         let stretch = if stage.case.on == On::Kafka { random.between(1, 4) as i64 } else { 1 };
         Self {
             stage,
-            world: World::new(random.next(), print),
+            world: World::new(random.next(), told(print)),
             log: stage.log().await,
             seen: Seen::default(),
             stretch,
@@ -67,17 +68,13 @@ impl<'a> Cast<'a> {
         let process = Process::new(self.world.number());
         let mut plan = self.stage.plan();
         for (_, log) in &mut plan.connections {
-            let description = log.describe();
-            *log = Arc::new(SimulatedLog {
-                world: self.world.clone(),
-                process: process.clone(),
-                inner: self.log.clone(),
-                stretch: self.stretch,
-                description,
-            });
+            let described = log.describe();
+            *log = Arc::new(
+                SimulatedLog::new(&self.world, &process, &self.log, self.stretch).described(described),
+            );
         }
         let gate = Gate(Some((self.world.clone(), process.clone())));
-        let plan = watched(plan, &self.seen, process.number, &gate);
+        let plan = watched(plan, &self.seen, process.number(), &gate);
         let tune = |options| RunOptions { once, ..options };
         Worker::start_with(&self.world, process, plan, Vec::new(), &tune)
     }
@@ -87,13 +84,13 @@ impl<'a> Cast<'a> {
     }
 
     async fn crash(&mut self, worker: Worker) {
-        let number = worker.process.number;
+        let number = worker.process.number();
         worker.crash(&self.world).await;
         self.ended(number, false);
     }
 
     async fn join(&mut self, worker: Worker) {
-        let number = worker.process.number;
+        let number = worker.process.number();
         let in_order = worker.join(&self.world).await;
         self.ended(number, in_order);
     }
@@ -110,10 +107,7 @@ impl<'a> Cast<'a> {
     }
 
     fn over(self) -> Life {
-        let mut state = self.world.lock();
-        let (figures, violations) =
-            (std::mem::take(&mut state.figures), std::mem::take(&mut state.violations));
-        drop(state);
+        let (figures, violations) = (self.world.take_figures(), self.world.take_violations());
         let Self { log, seen, processes, stretch, .. } = self;
         Life { log, seen, processes, stretch, figures, violations }
     }
@@ -132,7 +126,7 @@ pub(crate) async fn lasting(stage: &Stage, random: &mut Random, print: bool) -> 
     // What goes wrong short of a crash goes wrong with a cluster.
     let mut of_a_cluster = |most| if shared { some(random, most) } else { 0 };
     let (retry, abort, ambiguous) = (of_a_cluster(20), of_a_cluster(40), of_a_cluster(100));
-    world.lock().faults = Faults {
+    world.set_faults(Faults {
         crash: some(random, 12),
         // What may be repeated is what stands between two commits.
         crash_in_commit: if stage.case.at_least_once.is_some() { 150 } else { 20 + some(random, 80) },
@@ -141,7 +135,7 @@ pub(crate) async fn lasting(stage: &Stage, random: &mut Random, print: bool) -> 
         ambiguous,
         delay: some(random, 200),
         longest: some(random, 600),
-    };
+    });
     let plan = stage.plan();
     let chains = facts(&plan);
     let mut feeds = feeds(&plan, &chains, &cast.log).await;
@@ -179,7 +173,7 @@ pub(crate) async fn lasting(stage: &Stage, random: &mut Random, print: bool) -> 
         }
         tokio::time::sleep(Duration::from_millis(random.between(20, 400))).await;
     }
-    world.lock().faults = Faults::default();
+    world.set_faults(Faults::default());
     world.note(0, "no more faults");
     for worker in slots.into_iter().filter_map(|(slot, _)| slot) {
         worker.drain();
@@ -227,11 +221,7 @@ async fn fault(cast: &mut Cast<'_>, worker: Worker, chains: &[Facts], random: &m
         _ => {
             world.count("worker stood still");
             let length = random.between(100, 12_000);
-            worker.process.stall(world.now() + length);
-            if length > SESSION_TIMEOUT.as_millis() as u64 {
-                let (of, process) = (world.clone(), worker.process.clone());
-                world.later(SESSION_TIMEOUT, async move { process.expel(&of) });
-            }
+            world.stand_still(&worker.process, length);
         }
     }
     Some(worker)
@@ -246,13 +236,13 @@ pub(crate) async fn fleeting(stage: &Stage, random: &mut Random, print: bool) ->
         let mut cast = Cast::new(stage, random, print).await;
         let world = cast.world.clone();
         if !last {
-            world.lock().faults = Faults {
+            world.set_faults(Faults {
                 crash: random.between(2, 40),
                 crash_in_commit: some(random, 100),
                 delay: some(random, 200),
                 longest: some(random, 600),
                 ..Faults::default()
-            };
+            });
         }
         let once = last || random.chance(500);
         let until = if last { u64::MAX } else { random.between(300, 8000) };

@@ -13,7 +13,7 @@ use pipectl_framework::plugin::{
     row_to_json,
 };
 
-use crate::world::{Call, Process, World};
+use pipectl_framework::testing::simulation::{Call, Process, World};
 
 /// A row that a sink got.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,9 +15,9 @@ use pipectl_framework::log::{Log, TopicSpec};
 use tempfile::TempDir;
 
 use super::files::{File, root};
-use crate::random::Random;
 use crate::scenario::START;
 use crate::worker::{REGISTRY, parse};
+use pipectl_framework::testing::simulation::Random;
 
 /// So many rows of a data file are drawn from.
 const DRAWN_FROM: usize = 2000;

@@ -6,18 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::FutureExt;
-use pipectl_framework::batch::Partition;
-use pipectl_framework::error::{Error, Result};
-use pipectl_framework::log::{
+
+use super::faults::{Call, Fate, SESSION_TIMEOUT};
+use super::log::{SimulatedLog, shrink, shrunk};
+use super::ready;
+use super::world::{Token, World};
+use crate::batch::Partition;
+use crate::error::{Error, Result};
+use crate::log::{
     Assignment, GroupPositions, Log, LogReader, Membership, Position, ReadEvent, ReaderOptions,
 };
 
-use crate::log::{SimulatedLog, shrink, shrunk};
-use crate::world::{Call, Fate, SESSION_TIMEOUT, Token, World};
-
 /// A reader's seat in its group: the simulated process and the group both reach it.
-pub(crate) struct Seat {
+pub(super) struct Seat {
     place: Mutex<Place>,
     number: AtomicU64,
     group: Option<String>,
@@ -68,7 +69,7 @@ impl Seat {
     }
 
     /// The group throws the reader out: its partitions go to others at once, and it does not know.
-    pub(crate) fn throw_out(&self, world: &World) {
+    pub(super) fn throw_out(&self, world: &World) {
         if let Some(reader) = self.group.as_ref().and_then(|_| self.take()) {
             self.throw(world, reader);
         }
@@ -78,7 +79,7 @@ impl Seat {
         let stale = self.membership_of(&*inner);
         let mut fetched = Vec::new();
         for _ in 0..world.draw(0, 4) {
-            match inner.next().now_or_never() {
+            match ready(inner.next()) {
                 Some(Ok(event @ ReadEvent::Records(_))) => fetched.push(event),
                 _ => break,
             }
@@ -105,7 +106,7 @@ impl Drop for Borrowed {
     }
 }
 
-pub(crate) struct SimulatedReader {
+pub(super) struct SimulatedReader {
     log: SimulatedLog,
     options: ReaderOptions,
     seat: Arc<Seat>,
@@ -122,11 +123,11 @@ pub(crate) struct SimulatedReader {
 }
 
 impl SimulatedReader {
-    pub(crate) async fn open(log: SimulatedLog, options: ReaderOptions) -> Result<Self> {
+    pub(super) async fn open(log: SimulatedLog, options: ReaderOptions) -> Result<Self> {
         let inner = log.inner.reader(options.clone()).await?;
         let number = log.world.number();
         log.world.member(number, true);
-        log.world.note(log.process.number, &format!("reader {number} of {:?}", options.topics));
+        log.world.note(log.process.number(), &format!("reader {number} of {:?}", options.topics));
         let seat = Arc::new(Seat {
             place: Mutex::new(Place::Here(inner)),
             number: AtomicU64::new(number),
@@ -295,7 +296,7 @@ impl LogReader for SimulatedReader {
                     "partitions revoked"
                 };
                 world.count(what);
-                world.note(process.number, what);
+                world.note(process.number(), what);
             }
             if let Some(event) = self.seen(event) {
                 match &event {
@@ -303,14 +304,14 @@ impl LogReader for SimulatedReader {
                         for a in a {
                             let note = a.committed.as_ref().map(|c| c.metadata.clone());
                             world.note(
-                                process.number,
+                                process.number(),
                                 &format!("assigned {} from {} {note:?}", a.partition, a.start),
                             );
                         }
                     }
                     ReadEvent::Records(records) => {
                         let text = format!("{} records of {}", records.len(), records.partition);
-                        world.note(process.number, &text);
+                        world.note(process.number(), &text);
                     }
                     _ => {}
                 }
@@ -425,7 +426,7 @@ impl Drop for SimulatedReader {
             // the next one opens it.
             world.settle_reader(number);
             world.member(number, false);
-            world.note(self.log.process.number, &format!("reader {number} leaves"));
+            world.note(self.log.process.number(), &format!("reader {number} leaves"));
             return;
         }
         // Nobody says goodbye for a process that has crashed: the group waits for it.

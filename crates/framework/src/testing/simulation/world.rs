@@ -2,54 +2,38 @@
 //! what was seen of all that.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use pipectl_framework::batch::Partition;
-use pipectl_framework::error::{Error, Result};
-use pipectl_framework::log::{GroupPositions, LogWriter};
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::random::Random;
-use crate::reader::Seat;
-
-/// How long a group waits for a member that is gone before it gives its partitions to others (`session.timeout.ms`).
-pub(crate) const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
-
-/// How often each fault comes, in a thousand calls of the log. Each seed has some of them, at rates of its own ("swarm testing", Groce et
-/// al. 2012): where every fault is always on, those that need a quiet time are never reached.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Faults {
-    pub(crate) crash: u64,
-    pub(crate) crash_in_commit: u64,
-    pub(crate) retry: u64,
-    pub(crate) abort: u64,
-    pub(crate) ambiguous: u64,
-    pub(crate) delay: u64,
-    /// The longest delay.
-    pub(crate) longest: u64,
-}
+use super::faults::{Call, Fate, Faults, SESSION_TIMEOUT};
+use super::process::Process;
+use super::random::Random;
+use super::ready;
+use crate::batch::Partition;
+use crate::error::{Error, Result};
+use crate::log::memory::MemoryLog;
+use crate::log::{GroupPositions, Log, LogWriter, WriterOptions};
 
 /// What was injected and seen, by name.
-pub(crate) type Figures = BTreeMap<&'static str, u64>;
+pub type Figures = BTreeMap<&'static str, u64>;
 
-pub(crate) struct World {
+/// What outlives the processes: chance, faults, and what was seen.
+pub struct World {
     state: Mutex<State>,
     started: Instant,
     runtime: tokio::runtime::Handle,
-    /// True where every step is printed.
-    print: bool,
+    /// Told every step, as a line.
+    told: Option<fn(&str)>,
 }
 
-pub(crate) struct State {
-    pub(crate) random: Random,
-    pub(crate) faults: Faults,
-    pub(crate) figures: Figures,
+struct State {
+    random: Random,
+    faults: Faults,
+    figures: Figures,
     /// What must not be, and was.
-    pub(crate) violations: Vec<String>,
+    violations: Vec<String>,
     /// A hash of everything that happened, in its order: two runs of a seed have the same.
     hash: u64,
     in_flight: Vec<InFlight>,
@@ -71,131 +55,21 @@ struct InFlight {
     positions: Option<(Token, GroupPositions)>,
 }
 
-/// Where in the log's contract a process is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Call {
-    Topics,
-    Reader,
-    Writer,
-    Next,
-    Append,
-    Other,
-}
-
-/// What becomes of a commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    Happens,
-    /// `Abort`: it does not happen.
-    Aborts,
-    /// `Retry`, and it has not happened.
-    NotBefore,
-    /// `Retry`, and it has happened.
-    NotAfter,
-    /// `Retry`, and it will happen or not, until somebody settles it.
-    Under,
-    CrashBefore,
-    CrashAfter,
-    CrashUnder,
-}
-
 /// A reader's standing, as the simulation follows it beside the log's own.
 #[derive(Debug, Clone)]
-pub(crate) struct Token {
-    pub(crate) inner: pipectl_framework::log::Membership,
-    pub(crate) group: String,
-    pub(crate) reader: u64,
-}
-
-/// A simulated process: it can stop at any call of the log, for ever or for a while.
-pub(crate) struct Process {
-    pub(crate) number: u64,
-    dead: AtomicBool,
-    /// Rings when it has crashed.
-    pub(crate) crashed: Notify,
-    /// In milliseconds since the start of the world: it stands still until then.
-    stalled: AtomicU64,
-    /// The log answers it nothing until then.
-    unreachable: AtomicU64,
-    /// Its readers have been thrown out of their groups so many times.
-    expelled: AtomicU64,
-    /// Rings when they are, for those who wait, in the order in which they began to.
-    bell: Notify,
-    seats: Mutex<Vec<Weak<Seat>>>,
-}
-
-impl Process {
-    pub(crate) fn new(number: u64) -> Arc<Self> {
-        Arc::new(Self {
-            number,
-            dead: AtomicBool::new(false),
-            crashed: Notify::new(),
-            stalled: AtomicU64::new(0),
-            unreachable: AtomicU64::new(0),
-            expelled: AtomicU64::new(0),
-            bell: Notify::new(),
-            seats: Mutex::new(Vec::new()),
-        })
-    }
-
-    pub(crate) fn is_dead(&self) -> bool {
-        self.dead.load(Relaxed)
-    }
-
-    /// Ends it where it stands: whatever it calls from now on never returns.
-    pub(crate) fn crash(&self) {
-        self.dead.store(true, Relaxed);
-        self.crashed.notify_one();
-    }
-
-    pub(crate) fn stall(&self, until: u64) {
-        self.stalled.fetch_max(until, Relaxed);
-    }
-
-    pub(crate) fn cut_off(&self, until: u64) {
-        self.unreachable.fetch_max(until, Relaxed);
-    }
-
-    /// Has the groups throw its readers out, as a broker does that has not heard of them for too long.
-    pub(crate) fn expel(&self, world: &World) {
-        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        seats.retain(|seat| seat.strong_count() > 0);
-        let seats: Vec<Arc<Seat>> = seats.iter().filter_map(Weak::upgrade).collect();
-        // Those in which somebody waits are told.
-        self.expelled.fetch_add(1, Relaxed);
-        self.bell.notify_waiters();
-        seats.iter().for_each(|seat| seat.throw_out(world));
-    }
-
-    /// Notes a reader's seat.
-    pub(crate) fn seated(&self, seat: &Arc<Seat>) {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(seat));
-    }
-
-    /// How often its readers have been thrown out.
-    pub(crate) fn expulsions(&self) -> u64 {
-        self.expelled.load(Relaxed)
-    }
-
-    /// Waits until they have been thrown out more than `times`; gives how often.
-    pub(crate) async fn expelled(&self, times: u64) -> u64 {
-        loop {
-            let rings = self.bell.notified();
-            let now = self.expulsions();
-            if now > times {
-                return now;
-            }
-            rings.await;
-        }
-    }
-
-    pub(crate) fn unreachable_until(&self) -> u64 {
-        self.unreachable.load(Relaxed)
-    }
+pub(super) struct Token {
+    pub(super) inner: crate::log::Membership,
+    pub(super) group: String,
+    pub(super) reader: u64,
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, print: bool) -> Arc<Self> {
+    /// A world of a seed, without faults yet. `told` is told every step, as a line.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn new(seed: u64, told: Option<fn(&str)>) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 random: Random::new(seed),
@@ -211,47 +85,76 @@ impl World {
             }),
             started: Instant::now(),
             runtime: tokio::runtime::Handle::current(),
-            print,
+            told,
         })
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Milliseconds since the world began.
-    pub(crate) fn now(&self) -> u64 {
+    #[must_use]
+    pub fn now(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
     }
 
-    pub(crate) fn number(&self) -> u64 {
+    /// A number that nothing else has.
+    #[must_use]
+    pub fn number(&self) -> u64 {
         let mut state = self.lock();
         state.next += 1;
         state.next
     }
 
-    pub(crate) fn draw(&self, least: u64, end: u64) -> u64 {
+    /// A number from `least` to below `end`.
+    #[must_use]
+    pub fn draw(&self, least: u64, end: u64) -> u64 {
         self.lock().random.between(least, end)
     }
 
-    pub(crate) fn chance(&self, per_mille: u64) -> bool {
+    fn chance(&self, per_mille: u64) -> bool {
         self.lock().random.chance(per_mille)
     }
 
-    pub(crate) fn count(&self, figure: &'static str) {
-        *self.lock().figures.entry(figure).or_default() += 1;
+    /// Counts one more of something that was seen.
+    pub fn count(&self, figure: &'static str) {
+        self.add(figure, 1);
     }
 
-    pub(crate) fn violation(&self, what: String) {
+    /// Counts some more of something that was seen.
+    pub fn add(&self, figure: &'static str, many: u64) {
+        *self.lock().figures.entry(figure).or_default() += many;
+    }
+
+    /// What was counted, which begins anew.
+    #[must_use]
+    pub fn take_figures(&self) -> Figures {
+        std::mem::take(&mut self.lock().figures)
+    }
+
+    /// What must not be and was, which begins anew.
+    #[must_use]
+    pub fn take_violations(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().violations)
+    }
+
+    /// The faults from now on.
+    pub fn set_faults(&self, faults: Faults) {
+        self.lock().faults = faults;
+    }
+
+    /// Notes what must not be.
+    pub fn violation(&self, what: String) {
         self.note(0, &format!("VIOLATION {what}"));
         self.lock().violations.push(what);
     }
 
-    /// Notes that something happened: into the hash, and on the screen where a single seed is looked at.
-    pub(crate) fn note(&self, process: u64, what: &str) {
+    /// Notes that something happened: into the hash, and to whoever is told.
+    pub fn note(&self, process: u64, what: &str) {
         let now = self.now();
-        if self.print {
-            println!("{now:>6} p{process} {what}");
+        if let Some(told) = self.told {
+            told(&format!("{now:>6} p{process} {what}"));
         }
         let mut state = self.lock();
         for byte in now.to_le_bytes().into_iter().chain(process.to_le_bytes()).chain(what.bytes()) {
@@ -259,16 +162,14 @@ impl World {
         }
     }
 
-    pub(crate) fn hash(&self) -> u64 {
+    /// A hash of all that happened.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
         self.lock().hash
     }
 
     /// Does something later, whatever becomes of the processes.
-    pub(crate) fn later(
-        &self,
-        after: Duration,
-        work: impl std::future::Future<Output = ()> + Send + 'static,
-    ) {
+    pub fn later(&self, after: Duration, work: impl std::future::Future<Output = ()> + Send + 'static) {
         self.runtime.spawn(async move {
             tokio::time::sleep(after).await;
             work.await;
@@ -276,7 +177,10 @@ impl World {
     }
 
     /// What every call of the log goes through: here a process may crash, wait, or meet an error that the contract allows.
-    pub(crate) async fn point(&self, process: &Process, call: Call) -> Result<()> {
+    ///
+    /// # Errors
+    /// What the faults say: `Retry`, `Abort`.
+    pub async fn point(&self, process: &Process, call: Call) -> Result<()> {
         self.stand(process).await;
         let (retry, abort) = match call {
             Call::Append => (true, true),
@@ -319,7 +223,7 @@ impl World {
         }
         if !what.is_empty() {
             self.count(what);
-            self.note(process.number, &format!("{what} in {call:?}"));
+            self.note(process.number(), &format!("{what} in {call:?}"));
         }
         match what {
             "crash at a call" => {
@@ -336,12 +240,12 @@ impl World {
     }
 
     /// Waits while the process stands still; for ever where it has crashed.
-    pub(crate) async fn stand(&self, process: &Process) {
+    pub(super) async fn stand(&self, process: &Process) {
         loop {
             if process.is_dead() {
                 std::future::pending::<()>().await;
             }
-            let (now, until) = (self.now(), process.stalled.load(Relaxed));
+            let (now, until) = (self.now(), process.stalled_until());
             if now >= until {
                 return;
             }
@@ -350,7 +254,7 @@ impl World {
     }
 
     /// What becomes of the next commit. `transactional` is true where it may be under way for a while.
-    pub(crate) fn fate(&self, process: &Process, transactional: bool) -> Fate {
+    pub(super) fn fate(&self, process: &Process, transactional: bool) -> Fate {
         let mut state = self.lock();
         let faults = state.faults.clone();
         let unsure: &[Fate] = match transactional {
@@ -376,19 +280,46 @@ impl World {
 
     // Writers and members.
 
-    pub(crate) fn writer_opened(&self, id: Option<&String>, process: u64, number: u64) {
+    pub(super) fn writer_opened(&self, id: Option<&String>, process: u64, number: u64) {
         if let Some(id) = id {
             self.lock().newest.insert(id.clone(), (process, number));
         }
     }
 
+    /// A process stands still for so many milliseconds; where that is longer than the session, its groups throw it out.
+    pub fn stand_still(self: &Arc<Self>, process: &Arc<Process>, length: u64) {
+        process.stall(self.now() + length);
+        if length > SESSION_TIMEOUT.as_millis() as u64 {
+            let (world, process) = (self.clone(), process.clone());
+            self.later(SESSION_TIMEOUT, async move { process.expel(&world) });
+        }
+    }
+
+    /// Somebody else takes the transactional ids of a process.
+    ///
+    /// # Errors
+    /// Where the log in memory opens no writer.
+    pub async fn fence(&self, process: &Process, log: &MemoryLog) -> Result<()> {
+        for id in self.ids_of(process.number()) {
+            self.count("worker fenced");
+            self.settle_writer(&id);
+            let options = WriterOptions {
+                transactional_id: Some(id.clone()),
+                transaction_timeout: Duration::from_secs(10),
+            };
+            log.writer(options).await?;
+            self.writer_opened(Some(&id), 0, self.number());
+        }
+        Ok(())
+    }
+
     /// The transactional ids of which a process has the newest writer.
-    pub(crate) fn ids_of(&self, process: u64) -> Vec<String> {
+    fn ids_of(&self, process: u64) -> Vec<String> {
         let state = self.lock();
         state.newest.iter().filter(|(_, (of, _))| *of == process).map(|(id, _)| id.clone()).collect()
     }
 
-    pub(crate) fn member(&self, reader: u64, joins: bool) {
+    pub(super) fn member(&self, reader: u64, joins: bool) {
         let members = &mut self.lock().members;
         if joins {
             members.insert(reader);
@@ -398,7 +329,7 @@ impl World {
     }
 
     /// Looks at a commit that has succeeded: nobody who was fenced or thrown out may, and no position goes back.
-    pub(crate) fn committed(
+    pub(super) fn committed(
         &self,
         writer: Option<(&String, u64)>,
         positions: Option<(&Token, &GroupPositions)>,
@@ -430,7 +361,7 @@ impl World {
     }
 
     /// Sends a commit off: it happens after a while, unless somebody settles it before.
-    pub(crate) fn send_off(
+    pub(super) fn send_off(
         self: &Arc<Self>,
         writer: u64,
         id: Option<String>,
@@ -447,12 +378,12 @@ impl World {
     }
 
     /// The commits under way with this id: a new writer does not begin before it is known what becomes of them.
-    pub(crate) fn settle_writer(&self, id: &str) {
+    pub(super) fn settle_writer(&self, id: &str) {
         self.settle(|commit| commit.id.as_deref() == Some(id));
     }
 
     /// The commits under way with positions of this reader: nobody is told where its partitions stand before (KIP-447, `RequireStable`).
-    pub(crate) fn settle_reader(&self, reader: u64) {
+    pub(super) fn settle_reader(&self, reader: u64) {
         self.settle(|commit| commit.positions.as_ref().is_some_and(|(token, _)| token.reader == reader));
     }
 
@@ -476,7 +407,7 @@ impl World {
             }
             let sent = positions.as_ref().map(|(_, sent)| sent.clone());
             // The log in memory never waits in a commit.
-            let result = inner.commit(sent).now_or_never();
+            let result = ready(inner.commit(sent));
             self.note(0, &format!("commit {number} under way: {}", matches!(result, Some(Ok(())))));
             if let Some(Ok(())) = result {
                 self.count("commit under way happened");

@@ -11,25 +11,42 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pipectl_framework::error::{Error, Result};
-use pipectl_framework::log::memory::MemoryLog;
-use pipectl_framework::log::{
+
+use super::faults::{Call, Fate};
+use super::process::Process;
+use super::reader::SimulatedReader;
+use super::world::{Token, World};
+use crate::error::{Error, Result};
+use crate::log::memory::MemoryLog;
+use crate::log::{
     Append, GroupPositions, Log, LogDescription, LogReader, LogWriter, Position, ReaderOptions, TopicSpec,
     WriterOptions,
 };
 
-use crate::reader::SimulatedReader;
-use crate::world::{Call, Fate, Process, Token, World};
-
 /// A log of a simulated process.
 #[derive(Clone)]
-pub(crate) struct SimulatedLog {
-    pub(crate) world: Arc<World>,
-    pub(crate) process: Arc<Process>,
-    pub(crate) inner: MemoryLog,
-    /// An offset here is so many times the one in the log in memory.
-    pub(crate) stretch: i64,
-    pub(crate) description: LogDescription,
+pub struct SimulatedLog {
+    pub(super) world: Arc<World>,
+    pub(super) process: Arc<Process>,
+    pub(super) inner: MemoryLog,
+    pub(super) stretch: i64,
+    pub(super) description: LogDescription,
+}
+
+impl SimulatedLog {
+    /// The log `inner` as `process` sees it. An offset here is `stretch` times the one in `inner`, as control records leave gaps.
+    #[must_use]
+    pub fn new(world: &Arc<World>, process: &Arc<Process>, inner: &MemoryLog, stretch: i64) -> Self {
+        let description = inner.describe();
+        let (world, process, inner) = (world.clone(), process.clone(), inner.clone());
+        Self { world, process, inner, stretch: stretch.max(1), description }
+    }
+
+    /// Describes itself as another log does, in whose place it stands.
+    #[must_use]
+    pub fn described(self, description: LogDescription) -> Self {
+        Self { description, ..self }
+    }
 }
 
 impl fmt::Debug for SimulatedLog {
@@ -39,11 +56,11 @@ impl fmt::Debug for SimulatedLog {
 }
 
 /// The first offset in the log in memory that is not before `offset` here.
-pub(crate) fn shrink(offset: i64, stretch: i64) -> i64 {
+pub(super) fn shrink(offset: i64, stretch: i64) -> i64 {
     (offset + stretch - 1).div_euclid(stretch)
 }
 
-pub(crate) fn shrunk(positions: &[Position], stretch: i64) -> Vec<Position> {
+pub(super) fn shrunk(positions: &[Position], stretch: i64) -> Vec<Position> {
     let shrink = |p: &Position| Position { offset: shrink(p.offset, stretch), ..p.clone() };
     positions.iter().map(shrink).collect()
 }
@@ -76,8 +93,8 @@ impl Log for SimulatedLog {
         let id = options.transactional_id.clone();
         let inner = self.inner.writer(options).await?;
         let number = self.world.number();
-        self.world.writer_opened(id.as_ref(), self.process.number, number);
-        self.world.note(self.process.number, "writer");
+        self.world.writer_opened(id.as_ref(), self.process.number(), number);
+        self.world.note(self.process.number(), "writer");
         Ok(Box::new(SimulatedWriter { log: self.clone(), inner: Some(inner), id, number, broken: false }))
     }
 }
@@ -103,7 +120,7 @@ impl SimulatedWriter {
         let sent = positions.as_ref().map(|(_, sent)| sent.clone());
         let result = inner.commit(sent).await;
         let world = &self.log.world;
-        world.note(self.log.process.number, &format!("commit: {}", result.is_ok()));
+        world.note(self.log.process.number(), &format!("commit: {}", result.is_ok()));
         if result.is_ok() {
             let positions = positions.as_ref().map(|(token, sent)| (token, sent));
             world.committed(self.id.as_ref().map(|id| (id, self.number)), positions);
@@ -124,7 +141,7 @@ impl LogWriter for SimulatedWriter {
         let Some(inner) = self.inner.as_mut().filter(|_| !self.broken) else { return Err(Self::gone()) };
         for value in records.values.iter().flatten() {
             let text = format!("appends to {}: {}", records.topic, String::from_utf8_lossy(value));
-            self.log.world.note(self.log.process.number, &text);
+            self.log.world.note(self.log.process.number(), &text);
         }
         inner.append(records).await
     }
@@ -149,7 +166,7 @@ impl LogWriter for SimulatedWriter {
         // What a writer without an id appends is there at once.
         let fate = world.fate(&process, self.id.is_some());
         if fate != Fate::Happens {
-            world.note(process.number, &format!("{fate:?}"));
+            world.note(process.number(), &format!("{fate:?}"));
         }
         let unsure = || Error::retry("injected: no answer to the commit");
         match fate {
