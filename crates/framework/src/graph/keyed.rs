@@ -80,12 +80,12 @@ impl Keys<'_> {
                 sharing.push(Sharing::Alone { step });
                 continue;
             }
+            // A repartition topic is keyed by what its window counts by, in a way that is known.
+            let Some(place) = reader.source_topic.clone() else { continue };
             if let (true, Some(with)) = (window.names_keys(), &entry.with) {
                 warnings.push(zeros(&step, &topic.spec.name, with.locate("zero_fill")));
                 sharing.push(Sharing::Zeros { step: step.clone() });
             }
-            // A repartition topic is keyed by what its window counts by.
-            let Some(place) = reader.source_topic.clone() else { continue };
             let key = window.key();
             let origin = |name: &String| entry.origins.get(entry.node.input.index_of(name).ok()?)?.as_deref();
             let origins = key.iter().filter_map(origin).collect();
@@ -189,8 +189,8 @@ fn zeros(step: &str, topic: &str, place: Place) -> Diagnostic {
     Diagnostic::warning(place, format!("topic `{topic}` may have several partitions, and `{step}` names keys in `zero_fill`"))
         .label("each of several workers would give zeros for keys that another one counts")
         .help(
-            "say `zero_fill: seen`, give the topic one partition (`partitions: 1`), or, where one worker is enough, say \
-             `repartition: false`",
+            "say `repartition: true`, `zero_fill: seen`, give the topic one partition (`partitions: 1`), or, where one worker \
+             is enough, say `repartition: false`",
         )
 }
 

@@ -25,4 +25,4 @@ pub use plan::{
 };
 pub use planning::{PlanOptions, plan};
 pub use repartition::Repartition;
-pub(crate) use repartition::{Piece, piece, timed};
+pub(crate) use repartition::{Piece, home, piece, timed};

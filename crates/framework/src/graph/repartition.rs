@@ -13,13 +13,16 @@ use arrow_array::builder::{
 };
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
-use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, RecordBatchOptions};
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
+};
 use arrow_schema::{DataType, Schema, SchemaRef, TimeUnit};
 
 use crate::batch::{AsRead, Batch, Partition};
 use crate::clock::Millis;
 use crate::error::{Error, Result};
 use crate::hash::fnv1a;
+use crate::log::partitioner::partition_of;
 use crate::log::{Append, Records};
 use crate::plugin::{Decoded, Decoder, Rejects, RowMap};
 use crate::time::Word;
@@ -158,6 +161,26 @@ impl Repartition {
             headers: Vec::new(),
             timestamps: vec![now.max(0)].into(),
         }
+    }
+}
+
+/// The partition, of so many, that rows are in whose key is a single field of this type that reads `key`. A text that no value of the type
+/// reads as is in none; it counts for the first.
+pub(crate) fn home(key: &str, data_type: &DataType, partitions: u32) -> i32 {
+    let value: Option<ArrayRef> = match data_type {
+        DataType::Utf8 => Some(Arc::new(StringArray::from(vec![key]))),
+        DataType::Int64 => {
+            key.parse().ok().map(|value: i64| Arc::new(Int64Array::from(vec![value])) as ArrayRef)
+        }
+        DataType::Boolean => {
+            key.parse().ok().map(|value: bool| Arc::new(BooleanArray::from(vec![value])) as ArrayRef)
+        }
+        _ => None,
+    };
+    let mut bytes = Vec::new();
+    match value.map(|value| put(&mut bytes, &value, 0)) {
+        Some(Ok(())) => partition_of(&bytes, partitions.max(1)).cast_signed(),
+        _ => 0,
     }
 }
 
@@ -400,7 +423,7 @@ fn get(rest: &mut Rest<'_>, builder: &mut dyn ArrayBuilder, data_type: &DataType
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow_array::{Int64Array, StringArray};
+    use crate::log::partitioner::rows_by_partition;
     use arrow_schema::Field;
 
     fn schema() -> SchemaRef {
@@ -429,6 +452,41 @@ mod tests {
         };
         let batch = Batch::new(decoded.columns, records.timestamps.clone().into(), origin).unwrap();
         timed(batch, &records, Partition::new("rows[0]", 3)).unwrap()
+    }
+
+    #[test]
+    fn a_named_key_is_at_home_where_its_rows_go() {
+        let texts: Vec<String> = (-20..20).map(|n: i64| n.to_string()).collect();
+        let columns: [ArrayRef; 3] = [
+            Arc::new(StringArray::from(texts.clone())),
+            Arc::new((-20..20).collect::<Int64Array>()),
+            Arc::new((0..40).map(|n| Some(n % 2 == 0)).collect::<BooleanArray>()),
+        ];
+        for column in columns {
+            let schema = Schema::new(vec![Field::new("k", column.data_type().clone(), true)]);
+            let batch = RecordBatch::try_new(Arc::new(schema.clone()), vec![column.clone()]).unwrap();
+            let origin = crate::batch::Origin {
+                partition: Partition::new("in", 0),
+                offsets: (0..40).collect(),
+                replay: false,
+            };
+            let batch = Batch::new(batch, vec![0; 40].into(), origin).unwrap();
+            let repartition = Repartition::new("rows", vec![0], vec![0], &schema, &schema);
+            let written = repartition.rows(&batch, &[0; 40], 0).unwrap();
+            for partitions in 1..7 {
+                let sent = rows_by_partition(written.keys.as_ref(), 40, partitions, 0);
+                for (partition, rows) in sent.iter().enumerate() {
+                    for row in rows.iter().map(|row| *row as usize) {
+                        let key = match column.data_type() {
+                            DataType::Boolean => (row % 2 == 0).to_string(),
+                            _ => texts[row].clone(),
+                        };
+                        assert_eq!(home(&key, column.data_type(), partitions), partition as i32, "{key}");
+                    }
+                }
+            }
+        }
+        assert_eq!(home("x", &DataType::Int64, 5), 0, "no row has this key");
     }
 
     /// A row of version 0.1: kind, fields, origin 3, time 2000, `a`, null.

@@ -7,7 +7,7 @@ use super::tree::Tree;
 use super::writers::Writers;
 use crate::batch::{Partition, Times};
 use crate::error::{Part, Result};
-use crate::graph::{Node, NodeBody};
+use crate::graph::{Node, NodeBody, home};
 use crate::metrics::StepMetrics;
 use crate::time::{Speaker, Word};
 use crate::window::{Restored, WindowOperator};
@@ -21,6 +21,20 @@ impl Tree {
     /// Rows come mixed from so many partitions: see [`channel`].
     pub(crate) fn set_channels(&mut self, channels: Option<u32>) {
         self.channels = channels;
+    }
+
+    /// The topic that is read is a repartition topic with so many partitions: it is known in which of them a named key is.
+    pub(crate) fn set_homes(&mut self, partitions: u32) {
+        for node in &mut self.nodes {
+            let NodeBody::Window(window) = &mut node.body else { continue };
+            let Some(key) = window.key().first().and_then(|name| node.input.field_with_name(name).ok())
+            else {
+                continue;
+            };
+            let homes = window.named_keys().iter().map(|named| home(named, key.data_type(), partitions));
+            let homes = homes.collect();
+            window.set_homes(homes);
+        }
     }
 
     /// How many partitions each repartition topic has that is written here.

@@ -296,6 +296,14 @@ impl Input {
         }
     }
 
+    /// The topic that it reads.
+    pub(crate) fn topic(&self) -> Option<&str> {
+        match &self.reading {
+            Reading::Custom(_) => None,
+            Reading::Topic(topic) => Some(&topic.settings.topic),
+        }
+    }
+
     /// True where its group has committed nothing yet.
     pub(crate) async fn is_new(&mut self) -> Result<bool> {
         match &mut self.reading {

@@ -361,6 +361,7 @@ impl WindowOperator {
         let known = self.same.len() as u32;
         self.same.extend(known..self.keys.len() as u32);
         let running = if close { self.running.take() } else { None };
+        let named = self.named_here(open);
         let same = self.same.get(..self.keys.len()).unwrap_or_default();
         let panes = Panes { panes: &self.panes, aggregate: &*self.aggregate, same };
         let give = Give {
@@ -368,6 +369,7 @@ impl WindowOperator {
             settings: &self.settings,
             schema: &self.schema,
             open,
+            named: &named,
             early: purpose == Purpose::Early,
             clock: self.clock,
         };

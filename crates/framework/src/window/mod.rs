@@ -7,6 +7,7 @@
 mod fingerprint;
 mod fire;
 mod fragments;
+mod homes;
 mod incoming;
 mod keys;
 mod movers;

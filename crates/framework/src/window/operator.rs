@@ -131,6 +131,8 @@ pub struct WindowOperator {
     pub(super) partitions: BTreeMap<Partition, Assigned>,
     /// The channels of each partition of a repartition topic.
     pub(super) channels: BTreeMap<Partition, Vec<Partition>>,
+    /// See [`set_homes`](Self::set_homes).
+    pub(super) homes: Vec<i32>,
     pub(super) next_number: u32,
     pub(super) watermark: Watermark,
     /// The wall time, for `processing`: it never goes back. Where the system's clock is set back, it goes on from where it
@@ -221,6 +223,7 @@ impl WindowOperator {
             sessions,
             partitions: BTreeMap::new(),
             channels: BTreeMap::new(),
+            homes: Vec::new(),
             next_number: 0,
             wall: None,
             wall_at: Duration::ZERO,

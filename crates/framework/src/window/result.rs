@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMillisecondArray, UInt32Array};
 use arrow_schema::SchemaRef;
 
-use super::keys::{KeyTable, NO_OWNER};
+use super::keys::KeyTable;
 use super::settings::WindowSettings;
 use super::tally::Tally;
 use crate::batch::{Batch, Origin, Partition};
@@ -20,6 +20,8 @@ pub(super) struct Give<'a> {
     pub(super) schema: &'a SchemaRef,
     /// The partitions that take part.
     pub(super) open: &'a [u32],
+    /// For each key that `zero_fill` names whether it is given without a row.
+    pub(super) named: &'a [bool],
     /// True where the window is still open.
     pub(super) early: bool,
     /// The clock, where it is known.
@@ -61,16 +63,14 @@ impl Give<'_> {
         if !self.settings.keep_seen {
             return tally.counts().filled().collect();
         }
-        let named = self.settings.keys.len() as u32;
         let mut groups = Vec::new();
         for group in 0..keys.len() as u32 {
             let owner = keys.owner(group);
             let filled = tally.rows(group) > 0;
             // What is in a window that is still open may yet be taken back by a restart.
-            let kept = if group < named {
-                owner == NO_OWNER || self.open.contains(&owner)
-            } else {
-                self.open.contains(&owner) && keys.seen(group, filled && !self.early)
+            let kept = match self.named.get(group as usize) {
+                Some(here) => *here,
+                None => self.open.contains(&owner) && keys.seen(group, filled && !self.early),
             };
             if filled || kept {
                 groups.push(group);

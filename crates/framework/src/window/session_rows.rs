@@ -185,6 +185,7 @@ impl WindowOperator {
             settings: &self.settings,
             schema: &self.schema,
             open: &[],
+            named: &[],
             early,
             clock: self.clock,
         };

@@ -21,6 +21,8 @@ impl Chain {
             if Some(connection) == self.home {
                 let mixed = self.repartitioned.as_ref();
                 self.tree.set_channels(mixed.and_then(|of| partitions.get(&of.topic).copied()));
+                let read = mixed.and_then(|_| partitions.get(self.input.topic()?).copied());
+                read.into_iter().for_each(|partitions| self.tree.set_homes(partitions));
                 self.tree.set_targets(&partitions);
             }
         }

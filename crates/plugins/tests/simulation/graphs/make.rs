@@ -411,12 +411,12 @@ impl Maker<'_> {
             false => String::new(),
             true => format!("      repartition: {{ partitions: {partitions} }}\n"),
         };
-        // Of several workers each gives zeros for a key that another one has.
-        let alone = if cut { partitions == 1 } else { rows.partitions == 1 };
+        // Of several workers each gives zeros for a named key that another one has, where it is not known how the topic is keyed.
+        let known = cut || rows.partitions == 1;
         let zero_fill = match key.as_slice() {
-            _ if session || !alone || !self.random.chance(250) => "",
+            _ if session || !self.random.chance(250) => "",
             // One of them never has a row.
-            [_] if self.random.chance(300) => "zero_fill: [k0, g0, nobody], ",
+            [_] if known && self.random.chance(300) => "zero_fill: [k0, g0, nobody], ",
             _ => "zero_fill: seen, ",
         };
         // The ids of rows without room are in their letters, where those fit in a topic themselves.
