@@ -287,3 +287,30 @@ fn a_position_does_not_go_back_to_what_was_saved_once_no_window_is_open() {
     let play = over_a_topic(&chains, portions, vec![STOPPED, STOPPED, STOPPED, long]);
     holds(&Play { replay: Some((5, 60_000)), ..play });
 }
+
+/// Workers that share a window: the zeros of a key come from the one that counts it, and once.
+#[test]
+fn named_keys_are_given_once_by_workers_that_share_a_window() {
+    let chains = "  counts:
+    - source: kafka
+      id: s
+      with: { topic: in0, format: { json: { fields: FIELDS } } }
+    - window: count-by-key
+      id: w
+      repartition: { partitions: 4 }
+      with: { key: g, size: 1s, zero_fill: [g0, g1, g2, g3, nobody], idle: 10m }
+    - sink: kafka
+      with: { topic: counts, partitions: 1 }
+  late:
+    - from: counts.w.late
+    - sink: kafka
+      with: { topic: late, partitions: 1 }
+";
+    let key = |id: usize| ["g0", "g1", "g2", "g3", "g0", "g1"][id % 6];
+    let rows = |from: usize| {
+        (from..from + 60).map(|id| row(false, id, "k0", key(id), "x", "1", START + 170 * id as i64))
+    };
+    let shared = |workers| Phase { how: How::Stopped { workers, length: 4000 }, ..STOPPED };
+    let portions = vec![rows(0).collect(), rows(60).collect(), rows(120).collect()];
+    holds(&over_a_topic(chains, portions, vec![shared(3), shared(2)]));
+}
