@@ -189,7 +189,7 @@ fn zeros(step: &str, topic: &str, place: Place) -> Diagnostic {
     Diagnostic::warning(place, format!("topic `{topic}` may have several partitions, and `{step}` names keys in `zero_fill`"))
         .label("each of several workers would give zeros for keys that another one counts")
         .help(
-            "say `repartition: true`, `zero_fill: seen`, give the topic one partition (`partitions: 1`), or, where one worker \
+            "say `repartition: true` or `zero_fill: seen`, give the topic one partition (`partitions: 1`), or, where one worker \
              is enough, say `repartition: false`",
         )
 }
