@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::operator::{Assigned, Ran, WindowOperator, WindowOutput};
+use super::assigned::Assigned;
+use super::operator::{Ran, WindowOperator, WindowOutput};
 use super::restored::Given;
 use super::result::Give;
 use super::sliding::{Panes, Running};

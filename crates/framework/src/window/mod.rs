@@ -4,6 +4,7 @@
 //! State is kept in panes, per partition of the input: a row is added to one pane however many windows overlap, a window is
 //! put together from its panes when it closes, and a partition that goes to another worker takes its part with it.
 
+mod assigned;
 mod fingerprint;
 mod fire;
 mod fragments;

@@ -1,6 +1,7 @@
 //! What a window wants committed with the position of a partition.
 
-use super::operator::{Pane, WindowOperator};
+use super::assigned::Pane;
+use super::operator::WindowOperator;
 use super::restored::{Given, Restored};
 use crate::batch::Partition;
 use crate::clock::Millis;

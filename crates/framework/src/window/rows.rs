@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::assigned::{Part, closed_until};
 use super::fire::Purpose;
 use super::incoming::Incoming;
 use super::keys::NONE;
-use super::operator::{Part, WindowOperator, WindowOutput, closed_until};
+use super::operator::{WindowOperator, WindowOutput};
 use super::progress::Progress;
 use super::settings::TimeMode;
 use super::tally::Tally;

@@ -1,9 +1,10 @@
 //! Rows into sessions, and sessions into results.
 
+use super::assigned::closed_until;
 use super::fragments::Placed;
 use super::incoming::Incoming;
 use super::keys::NONE;
-use super::operator::{WindowOperator, WindowOutput, closed_until};
+use super::operator::{WindowOperator, WindowOutput};
 use super::progress::Progress;
 use super::result::{Give, Slots};
 use super::sessions::{Session, Slot};

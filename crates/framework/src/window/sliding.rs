@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use arrow_array::RecordBatch;
 
-use super::operator::Pane;
+use super::assigned::Pane;
 use super::tally::Tally;
 use crate::clock::Millis;
 use crate::plugin::{Aggregate, Groups};

@@ -6,8 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::assigned::Part;
 use super::keys::NONE;
-use super::operator::{Part, WindowOperator};
+use super::operator::WindowOperator;
 use super::sessions::SavedFragment;
 use super::tally::Tally;
 use crate::batch::Partition;
