@@ -6,7 +6,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use pipectl_framework::config::{Document, SourceFile, render};
 use pipectl_framework::graph::{PlanOptions, plan};
-use pipectl_framework::plugin::Registry;
+use pipectl_framework::plugin::{Purpose, Registry};
 
 use crate::args::{Args, Command, Run};
 use crate::exit::Exit;
@@ -47,7 +47,10 @@ fn the_manifest_of_kubernetes_fits() {
     let registry = Registry::collect().unwrap();
     let document = Document::parse(&SourceFile::new(name, &yaml), &[], &variable);
     let planned = document.and_then(|document| {
-        plan(&document, PlanOptions { registry: &registry, base: Path::new("."), only: &[] })
+        plan(
+            &document,
+            PlanOptions { registry: &registry, base: Path::new("."), only: &[], purpose: Purpose::Check },
+        )
     });
     assert!(
         planned.is_ok(),

@@ -255,7 +255,9 @@ mod tests {
 
     use pipectl_framework::config::{Document, SourceFile};
     use pipectl_framework::graph::{PlanOptions, plan};
-    use pipectl_framework::plugin::{BoundTransform, Input, Problem, Registry, TransformPlugin, lift};
+    use pipectl_framework::plugin::{
+        BoundTransform, Input, Problem, Purpose, Registry, TransformPlugin, lift,
+    };
     use pipectl_framework::register;
     use pipectl_framework::run::{Run, RunOptions};
 
@@ -306,7 +308,8 @@ pipelines:
         let closed = GATE.lock();
         let registry = Registry::collect().unwrap();
         let document = Document::parse(&SourceFile::new("blocks.yaml", BLOCKS), &[], &|_| None).unwrap();
-        let options = PlanOptions { registry: &registry, base: Path::new("."), only: &[] };
+        let options =
+            PlanOptions { registry: &registry, base: Path::new("."), only: &[], purpose: Purpose::Check };
         let (plan, _) = plan(&document, options).unwrap_or_else(|_| panic!("the file is valid"));
         let clock = Clock::system();
         let (run, _notices) = Run::start(plan, &RunOptions::new(clock.clone()));

@@ -7,12 +7,16 @@ use std::string::FromUtf8Error;
 
 use pipectl_framework::config::{Diagnostic, Document, MAX_BYTES, Place, SourceFile};
 use pipectl_framework::graph::{Plan, PlanOptions, plan};
-use pipectl_framework::plugin::Registry;
+use pipectl_framework::plugin::{Purpose, Registry};
 
 use crate::args::File;
 
-/// Reads, parses and plans a file; gives the plan with its warnings, or everything that is wrong.
-pub(crate) fn load(registry: &Registry, file: &File) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
+/// Reads, parses and plans a file for this purpose; gives the plan with its warnings, or everything that is wrong.
+pub(crate) fn load(
+    registry: &Registry,
+    file: &File,
+    purpose: Purpose,
+) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
     let name = file.file.display().to_string();
     let unreadable = |what: String, help: &str| {
         let place = Place { file: SourceFile::new(&name, ""), start: 0, end: 0 };
@@ -41,7 +45,7 @@ pub(crate) fn load(registry: &Registry, file: &File) -> Result<(Plan, Vec<Diagno
     let source = SourceFile::new(&name, text);
     let document = Document::read(&source, &file.set, &|name| std::env::var(name).ok())?;
     let base = file.file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    plan(&document, PlanOptions { registry, base, only: &file.only })
+    plan(&document, PlanOptions { registry, base, only: &file.only, purpose })
 }
 
 /// What is there, up to one byte more than a file may have: it may be endless.

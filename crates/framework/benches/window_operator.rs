@@ -15,7 +15,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use hashbrown::HashMap;
 use pipectl_framework::batch::{Batch, Origin, Partition};
 use pipectl_framework::plugin::fold::{self, Fold, Text};
-use pipectl_framework::plugin::{BindContext, Input, Registry, WindowPlugin};
+use pipectl_framework::plugin::{BindContext, Input, Purpose, Registry, WindowPlugin};
 use pipectl_framework::time::WindowGrid;
 use pipectl_framework::window::{Shape, WindowOperator, WindowOutput, WindowSettings};
 
@@ -89,8 +89,12 @@ fn operator_of(schema: &SchemaRef, mut settings: WindowSettings, kind: Kind) -> 
     let aggregate = match kind {
         Kind::Count => {
             let plugin: count_by_key::CountByKey = serde_json::from_str("{}").unwrap();
-            let context =
-                BindContext { registry: &Registry::default(), base: Path::new("."), connections: &[] };
+            let context = BindContext {
+                registry: &Registry::default(),
+                base: Path::new("."),
+                connections: &[],
+                purpose: Purpose::Check,
+            };
             plugin.bind(&input, &context).unwrap().aggregate
         }
         Kind::Longest => fold::aggregate::<Longest>("longest", 0),

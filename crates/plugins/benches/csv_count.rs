@@ -21,7 +21,7 @@ use arrow_array::types::Int64Type;
 use pipectl_framework::clock::Clock;
 use pipectl_framework::config::{Document, SourceFile, render};
 use pipectl_framework::graph::{Plan, PlanOptions, plan};
-use pipectl_framework::plugin::{Registry, SourceBody, SourceContext, SourceEvent};
+use pipectl_framework::plugin::{Purpose, Registry, SourceBody, SourceContext, SourceEvent};
 use pipectl_framework::run::{Run, RunOptions};
 use pipectl_plugins::memory;
 
@@ -145,7 +145,8 @@ fn planned(file: &Path, steps: &str) -> Plan {
         "name: bench\npipelines:\n  count:\n    - source: csv\n      with: {{ path: {path}, rate: 50000/s, speed: max }}\n{steps}"
     );
     let registry = Registry::collect().unwrap();
-    let options = PlanOptions { registry: &registry, base: Path::new("."), only: &[] };
+    let options =
+        PlanOptions { registry: &registry, base: Path::new("."), only: &[], purpose: Purpose::Check };
     let document = Document::parse(&SourceFile::new("bench.yaml", text), &[], &|_| None);
     match document.and_then(|document| plan(&document, options)) {
         Ok((plan, _)) => plan,

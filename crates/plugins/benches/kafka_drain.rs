@@ -23,7 +23,7 @@ use pipectl_framework::log::{
     Append, Group, GroupPositions, Keeps, Log, Position, ReadEvent, ReaderOptions, Start, TopicSpec,
     WriterOptions,
 };
-use pipectl_framework::plugin::Registry;
+use pipectl_framework::plugin::{Purpose, Registry};
 use pipectl_framework::run::{Run, RunOptions};
 use pipectl_plugins::kafka::log::{KafkaLog, KafkaSettings};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -187,7 +187,8 @@ pipelines:
     let started = Instant::now();
     let registry = Registry::collect().expect("plugins");
     let document = Document::parse(&SourceFile::new("bench.yaml", yaml), &[], &|_| None).expect("a file");
-    let options = PlanOptions { registry: &registry, base: Path::new("."), only: &[] };
+    let options =
+        PlanOptions { registry: &registry, base: Path::new("."), only: &[], purpose: Purpose::Check };
     let (plan, _) = plan(&document, options).expect("a plan");
     let (run, _notices) = Run::start(plan, &RunOptions { once: true, ..RunOptions::new(Clock::system()) });
     let figures = run.figures();

@@ -18,7 +18,7 @@ use pipectl_framework::clock::Clock;
 use pipectl_framework::config::{Document, SourceFile};
 use pipectl_framework::graph::{PlanOptions, plan};
 use pipectl_framework::log::{Append, Keeps, Log, TopicSpec, WriterOptions};
-use pipectl_framework::plugin::Registry;
+use pipectl_framework::plugin::{Purpose, Registry};
 use pipectl_framework::run::{Run, RunOptions};
 use pipectl_plugins::kafka::log::{KafkaLog, KafkaSettings};
 use rdkafka::ClientConfig;
@@ -104,7 +104,8 @@ pipelines:
     );
     let registry = Registry::collect().expect("plugins");
     let document = Document::parse(&SourceFile::new("bench.yaml", yaml), &[], &|_| None).expect("a file");
-    let options = PlanOptions { registry: &registry, base: folder.path(), only: &[] };
+    let options =
+        PlanOptions { registry: &registry, base: folder.path(), only: &[], purpose: Purpose::Check };
     let (plan, _) = plan(&document, options).expect("a plan");
     let started = Instant::now();
     let (run, _notices) = Run::start(plan, &RunOptions { once: true, ..RunOptions::new(Clock::system()) });

@@ -11,7 +11,9 @@ use std::time::Duration;
 use arrow_array::{BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use pipectl_framework::batch::{Batch, Origin, Partition};
-use pipectl_framework::plugin::{Aggregate, BindContext, Groups, Input, Registry, Rows, row_to_json};
+use pipectl_framework::plugin::{
+    Aggregate, BindContext, Groups, Input, Purpose, Registry, Rows, row_to_json,
+};
 use pipectl_framework::time::WindowGrid;
 use pipectl_framework::window::{Shape, WindowOperator, WindowOutput, WindowSettings};
 use pipectl_plugins as _;
@@ -201,7 +203,7 @@ proptest! {
     #[test]
     fn a_window_gives_what_its_rows_give(rows in rows()) {
         let registry = Registry::collect().unwrap();
-        let context = BindContext { registry: &registry, base: Path::new("."), connections: &[] };
+        let context = BindContext { registry: &registry, base: Path::new("."), connections: &[], purpose: Purpose::Check };
         let input = Input { schema: schema(), given_by: "the test".into() };
         for (name, settings) in aggregates() {
             let bind = || context.aggregate("with", name, &settings, &input).unwrap().aggregate;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use pipectl_framework::config::{Document, Kind, SourceFile, render};
 use pipectl_framework::graph::{PlanOptions, plan};
-use pipectl_framework::plugin::{Plugin, Registry};
+use pipectl_framework::plugin::{Plugin, Purpose, Registry};
 use pipectl_plugins as _;
 
 /// `text` with every line but the first moved `by` to the right.
@@ -66,7 +66,10 @@ fn every_example_can_be_planned() {
         let text = file(plugin);
         let source = SourceFile::new("example.yaml", &text);
         let planned = Document::parse(&source, &[], &|_| None).and_then(|document| {
-            plan(&document, PlanOptions { registry: &registry, base: &base, only: &[] })
+            plan(
+                &document,
+                PlanOptions { registry: &registry, base: &base, only: &[], purpose: Purpose::Check },
+            )
         });
         if let Err(problems) = planned {
             panic!("the example of {plugin:?}:\n{}\n{text}", render(&problems, false));

@@ -2,7 +2,7 @@
 
 use pipectl_framework::config::render_json;
 use pipectl_framework::graph::describe;
-use pipectl_framework::plugin::Registry;
+use pipectl_framework::plugin::{Purpose, Registry};
 
 use crate::args::{Check, Format};
 use crate::exit::Exit;
@@ -17,7 +17,7 @@ pub(crate) fn main(check: &Check, terminal: &Terminal) -> Exit {
             return Exit::Failed;
         }
     };
-    let loaded = load(&registry, &check.file);
+    let loaded = load(&registry, &check.file, Purpose::Check);
     if check.format == Format::Json {
         let diagnostics = loaded.as_ref().map_or_else(std::vec::Vec::as_slice, |(_, w)| w.as_slice());
         write_out(&format!(

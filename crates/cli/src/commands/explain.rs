@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use pipectl_framework::config::render_json;
 use pipectl_framework::graph::{Explained, explain};
-use pipectl_framework::plugin::Registry;
+use pipectl_framework::plugin::{Purpose, Registry};
 
 use crate::args::{Explain, Format};
 use crate::exit::Exit;
@@ -19,7 +19,7 @@ pub(crate) fn main(arguments: &Explain, terminal: &Terminal) -> Exit {
             return Exit::Failed;
         }
     };
-    match (load(&registry, &arguments.file), arguments.format) {
+    match (load(&registry, &arguments.file, Purpose::Check), arguments.format) {
         (Ok((plan, warnings)), Format::Text) => {
             terminal.diagnostics(&warnings);
             write_out(&text(&explain(&plan)));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use pipectl_framework::clock::Clock;
 use pipectl_framework::error::{Consequence, Error};
 use pipectl_framework::graph::{Plan, describe};
-use pipectl_framework::plugin::Registry;
+use pipectl_framework::plugin::{Purpose, Registry};
 use pipectl_framework::run::{Outcome, Run, RunOptions};
 use pipectl_plugins::stdout::ReaderHasGone;
 
@@ -44,7 +44,7 @@ fn load_and_run(run: &args::Run, global: &Global, terminal: &Terminal) -> Exit {
             return Exit::Failed;
         }
     };
-    let plan = match load(&registry, &run.file) {
+    let plan = match load(&registry, &run.file, Purpose::Run { once: run.once }) {
         Ok((plan, warnings)) => {
             terminal.diagnostics(&warnings);
             plan

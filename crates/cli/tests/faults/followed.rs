@@ -2,7 +2,6 @@
 //! meanwhile.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -48,8 +47,45 @@ pipelines:
       with: { topic: counts, encode: json }
 ";
 
+/// A form of file.
+#[derive(Clone, Copy)]
+struct Form {
+    source: &'static str,
+    file: &'static str,
+    /// Further settings of the source.
+    with: &'static str,
+    header: &'static str,
+    row: fn(u64) -> String,
+}
+
+const TABLE: Form = Form {
+    source: "csv",
+    file: "rows.csv",
+    with: "",
+    header: "id,key,t\n",
+    row: |row| format!("{row},{},{}\n", row % KEYS, MIDNIGHT + row),
+};
+
+const OBJECTS: Form = Form {
+    source: "jsonl",
+    file: "rows.jsonl",
+    with: ", fields: { id: text, key: text, t: integer }",
+    header: "",
+    row: |row| format!("{{\"id\":\"{row}\",\"key\":\"{}\",\"t\":{}}}\n", row % KEYS, MIDNIGHT + row),
+};
+
+impl Form {
+    fn yaml(self) -> String {
+        let Self { source, file, with, .. } = self;
+        let yaml = YAML.replace("rows.csv, follow: true", &format!("{file}, follow: true{with}"));
+        yaml.replace("source: csv", &format!("source: {source}"))
+            .replace("rows.csv\n", &format!("rows.{source}\n"))
+    }
+}
+
 /// Writes rows, in pieces that know nothing of lines.
 struct Writer {
+    form: Form,
     path: PathBuf,
     file: File,
     rest: String,
@@ -59,17 +95,17 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(pipeline: &Pipeline, seed: u64) -> Self {
-        let path = pipeline.folder.path().join("rows.csv");
-        std::fs::write(&path, "id,key,t\n").unwrap();
+    fn new(pipeline: &Pipeline, form: Form, seed: u64) -> Self {
+        let path = pipeline.folder.path().join(form.file);
+        std::fs::write(&path, form.header).unwrap();
         let file = OpenOptions::new().append(true).open(&path).unwrap();
-        Self { path, file, rest: String::new(), rows: 0, rotations: 0, random: Random(seed) }
+        Self { form, path, file, rest: String::new(), rows: 0, rotations: 0, random: Random(seed) }
     }
 
     fn piece(&mut self) {
         while self.rest.len() < 100 {
             let row = self.rows;
-            writeln!(self.rest, "{row},{},{}", row % KEYS, MIDNIGHT + row).unwrap();
+            self.rest.push_str(&(self.form.row)(row));
             self.rows += 1;
         }
         let rest = self.rest.split_off(1 + self.random.below(90) as usize);
@@ -90,7 +126,7 @@ impl Writer {
 
     fn rotate(&mut self) {
         self.rotations += 1;
-        let to = self.path.with_file_name(format!("rows.csv.{}", self.rotations));
+        let to = self.path.with_file_name(format!("{}.{}", self.form.file, self.rotations));
         if self.rotations.is_multiple_of(2) {
             self.finish_line();
             std::fs::copy(&self.path, to).unwrap();
@@ -102,8 +138,8 @@ impl Writer {
             self.finish_line();
             self.file = OpenOptions::new().append(true).create(true).open(&self.path).unwrap();
         }
-        // Planning reads the header, so a start wants it whole.
-        self.file.write_all(b"id,key,t\n").unwrap();
+        // It comes in pieces too.
+        self.rest.push_str(self.form.header);
     }
 }
 
@@ -126,11 +162,20 @@ pipelines:
 }
 
 #[test]
-fn a_followed_file_is_read_once_through_kills_and_rotations() {
+fn a_followed_table_is_read_once_through_kills_and_rotations() {
+    is_read_once(TABLE);
+}
+
+#[test]
+fn followed_objects_are_read_once_through_kills_and_rotations() {
+    is_read_once(OBJECTS);
+}
+
+fn is_read_once(form: Form) {
     let rounds: u64 = std::env::var("PIPECTL_FOLLOW_ROUNDS").map_or(4, |rounds| rounds.parse().unwrap());
     let seed = std::env::var("PIPECTL_FOLLOW_SEED").map_or(1, |seed| seed.parse().unwrap());
-    let pipeline = Pipeline::new(YAML);
-    let mut writer = Writer::new(&pipeline, seed);
+    let pipeline = Pipeline::new(&form.yaml());
+    let mut writer = Writer::new(&pipeline, form, seed);
     // What nobody has seen yet cannot be known when it is rotated.
     writer.write_for(200);
     assert_eq!(pipeline.once().code, Some(0));

@@ -210,7 +210,7 @@ impl Planner<'_> {
             source: SourcePlan {
                 id: format!("{}.repartition", step.id),
                 plugin: FORMAT.to_owned(),
-                bound: BoundSource { schema, bounded: false, body: SourceBody::Log(reader) },
+                bound: BoundSource { schema, bounded: false, passing: None, body: SourceBody::Log(reader) },
                 replayable: true,
                 times_recur: true,
                 stamper: None,

@@ -169,8 +169,12 @@ pub(super) fn promise(plan: &Plan, chain: &ChainPlan) -> Promise {
     };
     let Some((name, log)) = home.and_then(|home| plan.connections.get(home)) else {
         if !chain.source.replayable {
+            let passing = chain.source.bound.passing.as_ref();
+            let what =
+                passing.map_or_else(|| format!("What `{id}` gave"), |what| format!("What came on {what}"));
+            let faults = passing.map_or("", |_| " A passing fault ends the run then.");
             let why = format!(
-                "What `{id}` gave and was not written yet is lost in a crash; it cannot be read again."
+                "{what} and was not written yet is lost in a crash; it cannot be read again.{faults}"
             );
             let remedy = format!(
                 "a chain that reads a topic can promise it: let one that does begin where `{id}` has been written"
@@ -254,6 +258,15 @@ fn windows(id: &str, window: &WindowOperator, delivery: Delivery, changelog: Opt
 fn workers(plan: &Plan, chain: &ChainPlan) -> String {
     match &chain.source.bound.body {
         _ if chain.per_instance => "Any number of copies may run; each has all of it.".to_owned(),
+        SourceBody::Custom(..) if chain.source.bound.passing.is_some() => {
+            match chain.takes_turns_in(&plan.connections) {
+                Some(_) => {
+                    "One worker at a time: another one, with an input of its own, stands by until it is gone."
+                }
+                None => "One worker: a second copy has an input of its own.",
+            }
+            .to_owned()
+        }
         SourceBody::Custom(..) if chain.takes_turns_in(&plan.connections).is_some() => {
             "One worker at a time: the others stand by, and one of them goes on when it is gone.".to_owned()
         }

@@ -6,6 +6,7 @@ use super::connections::Connections;
 use super::planning::{PlanOptions, Planner};
 use super::steps::Draft;
 use crate::config::{ChainDecl, Diagnostic, Document, Head, Kind, Place, SourceFile};
+use crate::plugin::Purpose;
 
 /// The chains that run where `only` are asked for: those, and all that stand behind the same sources. A source's position is committed for all of
 /// them together, so a chain that was left out would never get the rows that it missed.
@@ -76,7 +77,12 @@ impl Others {
             return Self::default();
         }
         let needed = BTreeMap::new();
-        let mut planner = Planner::new(document, PlanOptions { only: &[], ..options }, connections, &needed);
+        let mut planner = Planner::new(
+            document,
+            PlanOptions { only: &[], purpose: Purpose::Check, ..options },
+            connections,
+            &needed,
+        );
         planner.chains();
         let mut named = Vec::new();
         if !planner.problems.is_empty() {

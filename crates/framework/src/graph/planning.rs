@@ -16,7 +16,7 @@ use crate::config::{
     ChainDecl, DeliveryDecl, Diagnostic, Document, Head, Kind, OnErrorDecl, Output, StepDecl, StepRef,
 };
 use crate::log::Log;
-use crate::plugin::{BindContext, Build, Capability, Input, Plugin, Registry};
+use crate::plugin::{BindContext, Build, Capability, Input, Plugin, Purpose, Registry};
 
 /// What planning needs beside the file.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +27,8 @@ pub struct PlanOptions<'a> {
     pub base: &'a Path,
     /// Plan only these chains, with all that stand behind the same sources; empty for all.
     pub only: &'a [String],
+    /// What the plan is made for.
+    pub purpose: Purpose,
 }
 
 /// Makes a plan of what was written. Gives the warnings with it.
@@ -65,7 +67,7 @@ pub fn plan(
 
 fn connections(document: &Document, options: PlanOptions<'_>, problems: &mut Vec<Diagnostic>) -> Connections {
     let registry = options.registry;
-    let context = BindContext { registry, base: options.base, connections: &[] };
+    let context = BindContext { registry, base: options.base, connections: &[], purpose: options.purpose };
     let mut connections = Connections::default();
     for decl in &document.connections {
         let Some(plugin) = registry.get(Kind::Connection, &decl.plugin.text) else {
@@ -188,7 +190,8 @@ impl<'a> Planner<'a> {
     }
 
     pub(super) fn context(&self) -> BindContext<'_> {
-        BindContext { registry: self.options.registry, base: self.options.base, connections: &self.names }
+        let PlanOptions { registry, base, purpose, .. } = self.options;
+        BindContext { registry, base, connections: &self.names, purpose }
     }
 
     /// Plans the chains, each after those that it begins `from:`.

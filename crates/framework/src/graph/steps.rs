@@ -8,7 +8,9 @@ use crate::config::{
     ChainDecl, DeliveryDecl, Diagnostic, Kind, Output, Place, Problem, Retry, RetryDecl, StepDecl, Value,
 };
 use crate::log::MAX_METADATA;
-use crate::plugin::{Build, Capability, EventTime, Input, Plugin, Reads, SinkBody, SourceBody, Stamper};
+use crate::plugin::{
+    BoundSource, Build, Capability, EventTime, Input, Plugin, Reads, SinkBody, SourceBody, Stamper,
+};
 use crate::window::{Fingerprint, WindowOperator, WindowSettings};
 
 /// A chain while it is planned.
@@ -99,6 +101,7 @@ impl Planner<'_> {
         let Build::Source(build) = plugin.build else { return None };
         let built = build(&step.with, &self.context());
         let mut bound = self.keep(built)?;
+        self.passes_once(&bound, step);
         if let SourceBody::Log(source) = &mut bound.body {
             self.names_of_logs.name(&mut source.connection);
         }
@@ -122,8 +125,8 @@ impl Planner<'_> {
         let source = SourcePlan {
             id: step.id.clone(),
             plugin: plugin.name.to_owned(),
+            replayable: bound.passing.is_none() && plugin.capabilities.contains(&Capability::Replayable),
             bound,
-            replayable: plugin.capabilities.contains(&Capability::Replayable),
             times_recur,
             stamper,
             on_error,
@@ -145,6 +148,24 @@ impl Planner<'_> {
         let by = Some((self.drafts.len() - 1, None));
         let origins = names(&input);
         Some(Given { by, output: Output::Main, input, origins, windowed: false })
+    }
+
+    /// Says that a source reads what another one reads, where it passes by: each would get a part of it.
+    fn passes_once(&mut self, bound: &BoundSource, step: &StepDecl) {
+        let Some(what) = &bound.passing else { return };
+        let Some(other) = self.drafts.iter().find(|draft| draft.source.bound.passing.as_ref() == Some(what))
+        else {
+            return;
+        };
+        let (name, id) = (&other.name, &other.source.id);
+        let place = step.with.locate("path");
+        self.problems.push(
+            Diagnostic::error(place, format!("only one source can read {what}"))
+                .label(format!("`{name}.{id}` reads it"))
+                .help(format!(
+                    "begin this chain with `from: {name}.{id}` in place of the source: it gets the same rows"
+                )),
+        );
     }
 
     /// What gives the rows of a source their times, and the fields that it looks at; `None` where the file

@@ -29,7 +29,7 @@ pub use format::{Decoded, Decoder, Encoded, Encoder, FormatPlugin, FormatSpec, R
 pub use input::Input;
 pub(crate) use input::type_name;
 pub(crate) use registry::Build;
-pub use registry::{BindContext, Capability, Plugin, Registry};
+pub use registry::{BindContext, Capability, Plugin, Purpose, Registry};
 pub use rejects::{Reject, Rejects, dead_schema, head};
 pub use rows::{row_to_json, rows_from_json};
 pub use sink::{BoundSink, LogSink, Sink, SinkBody, SinkContext, SinkPlugin};

@@ -244,6 +244,18 @@ impl Registry {
     }
 }
 
+/// What a plan is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be looked at. Planning waits for nothing, and takes nothing that could not be read again.
+    Check,
+    /// To be run. Planning may wait for the beginning of what a source reads, and keep it for the source.
+    Run {
+        /// True where the run ends with what is there: only what comes to an end by itself is waited for.
+        once: bool,
+    },
+}
+
 /// What a plugin may ask while it is bound.
 #[derive(Debug, Clone, Copy)]
 pub struct BindContext<'a> {
@@ -253,6 +265,8 @@ pub struct BindContext<'a> {
     pub base: &'a Path,
     /// The names under `connections:`.
     pub connections: &'a [String],
+    /// What the plan is made for.
+    pub purpose: Purpose,
 }
 
 /// A whole path without `.` and `..`.

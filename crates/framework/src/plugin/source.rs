@@ -100,6 +100,15 @@ pub trait Source: Send {
     /// `Retry`: the chain backs off, then opens the source again at the committed position. `Fatal`: ends the run.
     async fn next(&mut self) -> Result<SourceEvent>;
 
+    /// Asked after a passing fault, before it is waited and tried again: whether it can be opened again at
+    /// `position`, the last one that was committed.
+    ///
+    /// # Errors
+    /// Why it cannot. The run ends with that.
+    fn can_reopen(&self, _position: Option<&Position>) -> Result<()> {
+        Ok(())
+    }
+
     /// Called after everything up to `position` is durable in every sink. A source with a memory of its own keeps it.
     ///
     /// # Errors
@@ -176,6 +185,9 @@ pub struct BoundSource {
     pub schema: SchemaRef,
     /// True where it comes to an end by itself.
     pub bounded: bool,
+    /// What it reads where that passes by, such as `standard input`: nothing of it can be read again, and only one
+    /// source can read it.
+    pub passing: Option<Arc<str>>,
     /// The part that does the work.
     pub body: SourceBody,
 }
@@ -188,7 +200,14 @@ impl BoundSource {
         bounded: bool,
         source: impl Source + 'static,
     ) -> Self {
-        Self { schema, bounded, body: SourceBody::Custom(Box::new(source), Partition::new(name, 0)) }
+        let body = SourceBody::Custom(Box::new(source), Partition::new(name, 0));
+        Self { schema, bounded, passing: None, body }
+    }
+
+    /// The same; it reads what passes by and is called `what`.
+    #[must_use]
+    pub fn passing(self, what: impl Into<Arc<str>>) -> Self {
+        Self { passing: Some(what.into()), ..self }
     }
 }
 

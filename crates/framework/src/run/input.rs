@@ -232,6 +232,14 @@ impl Input {
         }
     }
 
+    /// Whether it can be opened again at the committed position, after a fault.
+    pub(crate) fn can_reopen(&self, committed: Option<&Position>) -> Result<()> {
+        match &self.reading {
+            Reading::Custom(custom) => custom.source.can_reopen(committed),
+            Reading::Topic(_) => Ok(()),
+        }
+    }
+
     /// The next event. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<InputEvent> {
         let source = self.step.source();

@@ -251,6 +251,42 @@ mod tests {
     use super::*;
     use crate::window::Given;
 
+    /// 2,000,000 seeds: `PIPECTL_FUZZ_RUNS=2000000 cargo test --release -p pipectl-framework --lib fuzz`.
+    #[test]
+    fn fuzz_notes() {
+        use crate::testing::fuzz::{Fuzz, most_memory, runs};
+        let mark = "0123456789abcdef01234567";
+        let right = [
+            format!("v4|a.count#{mark};p5;w1000;c900;s3;o2;f1;k;g4,2000;l1,2,3"),
+            format!("v4|a.b#{mark};p0|c.d#{mark};p7;l5"),
+            "v3;5;1000;900;3;k;1;1,2,3|v2;1;;;;;".to_owned(),
+            "v1;5;1000;900".to_owned(),
+        ];
+        let right: Vec<&[u8]> = right.iter().map(String::as_bytes).collect();
+        let words: [&[u8]; 8] = [b"|", b";", b"#", b",", b"v4", b";l", b";g", b"-"];
+        let before = most_memory();
+        let (mut read, partition) = (0, Partition::new("t", 0));
+        for seed in 0..runs(20_000) {
+            let bytes = Fuzz::new(seed).bytes(&right, &words);
+            let text = String::from_utf8_lossy(&bytes);
+            let Ok(Some(notes)) = Notes::parse(&text, &partition) else { continue };
+            read += 1;
+            let all: Vec<Restored> = match &notes {
+                Notes::Named(named) => named.values().map(|(_, restored)| restored.clone()).collect(),
+                Notes::InOrder(all) => all.clone(),
+            };
+            for restored in all {
+                assert_eq!(restored.to_string().parse(), Ok(restored), "seed {seed}: {text}");
+            }
+            let windows = [("a.count".to_owned(), mark.parse().unwrap())];
+            let _ = notes.matched(&windows, &["c.d".to_owned()], &partition);
+        }
+        assert!(read > 0, "none was right");
+        if let (Some(before), Some(after)) = (before, most_memory()) {
+            assert!(after - before < 256 << 20, "{} MiB more", (after - before) >> 20);
+        }
+    }
+
     fn mark(digit: char) -> Fingerprint {
         digit.to_string().repeat(24).parse().unwrap()
     }

@@ -5,6 +5,7 @@
 //! collector in the place of every sink that is not one. Topics live in the embedded log.
 
 mod feed;
+pub mod fuzz;
 pub mod laws;
 pub mod simulation;
 
@@ -18,7 +19,7 @@ use crate::clock::{Clock, Millis};
 use crate::config::{Document, SourceFile, render};
 use crate::graph::{NodeBody, Plan, PlanOptions, plan};
 use crate::metrics::{Balance, ChainFigures};
-use crate::plugin::{BoundSource, Registry, SourceBody};
+use crate::plugin::{BoundSource, Purpose, Registry, SourceBody};
 use crate::run::{Outcome, Run, RunOptions};
 use feed::{Collector, Feed};
 
@@ -46,7 +47,7 @@ impl Graph {
         let set: Vec<String> = set.iter().map(|s| (*s).to_owned()).collect();
         let document =
             Document::parse(&SourceFile::new("test.yaml", yaml), &set, &|_| None).map_err(shown)?;
-        let options = PlanOptions { registry: &registry, base, only: &[] };
+        let options = PlanOptions { registry: &registry, base, only: &[], purpose: Purpose::Check };
         let (mut plan, _) = plan(&document, options).map_err(shown)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()

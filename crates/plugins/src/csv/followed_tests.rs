@@ -11,7 +11,7 @@ use std::time::Duration;
 use arrow_array::cast::AsArray;
 use pipectl_framework::clock::Clock;
 use pipectl_framework::log::Position;
-use pipectl_framework::plugin::{Registry, Source, SourceBody, SourceContext, SourceEvent};
+use pipectl_framework::plugin::{Purpose, Registry, Source, SourceBody, SourceContext, SourceEvent};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -174,9 +174,25 @@ fn following(folder: &Path, rows: &str) -> Box<dyn Source> {
     std::fs::write(folder.join("rows.csv"), rows).unwrap();
     let config: Csv = serde_json::from_value(json!({ "path": "rows.csv", "follow": true })).unwrap();
     let registry = Registry::default();
-    let context = BindContext { registry: &registry, base: folder, connections: &[] };
+    let context =
+        BindContext { registry: &registry, base: folder, connections: &[], purpose: Purpose::Check };
     let SourceBody::Custom(source, _) = config.bind(&context).unwrap().body else { panic!("a log") };
     source
+}
+
+/// The same where the columns are named; nothing of the file needs to be there.
+fn following_named(
+    folder: &Path,
+    purpose: Purpose,
+    columns: Option<&[&str]>,
+) -> Result<BoundSource, Problem> {
+    let mut with = json!({ "path": "rows.csv", "follow": true });
+    if let Some(columns) = columns {
+        with["columns"] = json!(columns);
+        with["header"] = json!(true);
+    }
+    let config: Csv = serde_json::from_value(with).unwrap();
+    config.bind(&BindContext { registry: &Registry::default(), base: folder, connections: &[], purpose })
 }
 
 /// What a source gives within a time, and the last position.
@@ -306,7 +322,8 @@ fn follows(header: bool, steps: Vec<Step>) {
     }
     let config: Csv = serde_json::from_value(with).unwrap();
     let registry = Registry::default();
-    let context = BindContext { registry: &registry, base: folder.path(), connections: &[] };
+    let context =
+        BindContext { registry: &registry, base: folder.path(), connections: &[], purpose: Purpose::Check };
     let SourceBody::Custom(source, _) = config.bind(&context).unwrap().body else { panic!("a log") };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -342,5 +359,61 @@ proptest! {
     #[test]
     fn each_row_has_one_number_and_is_given_once(header: bool, steps in steps()) {
         follows(header, steps);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_is_waited_for_piece_by_piece() {
+    let cases: [(&[&str], bool); 3] = [
+        (&["", "\n", "i", "d\n1\n"], false),
+        (&["\"a", "\nb", "\"", "\n", "1\n"], true),
+        (&["\u{feff}", "\n", "id\n1\n"], false),
+    ];
+    for (pieces, whole_before_last) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.csv");
+        std::fs::write(&path, "").unwrap();
+        let bound = following_named(folder.path(), Purpose::Check, Some(&["n"])).unwrap();
+        let SourceBody::Custom(mut source, _) = bound.body else { panic!("a log") };
+        let clock = Clock::manual(0);
+        let context =
+            SourceContext { clock: clock.clone(), once: false, batch_rows: 10, keeps_position: true };
+        source.open(&context, None).await.unwrap();
+        let mut writer = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+        for (index, piece) in pieces.iter().enumerate() {
+            let (rows, _) = given(&mut *source, &clock, 60_000).await;
+            assert!(!rows.iter().any(|row| row.starts_with("rows 1")), "{rows:?} before piece {index}");
+            let whole = whole_before_last && index + 1 == pieces.len();
+            let held = !whole && !pieces[..index].concat().is_empty();
+            assert_eq!(source.held().len(), usize::from(held), "piece {index} of {pieces:?}");
+            writer.write_all(piece.as_bytes()).unwrap();
+        }
+        let (rows, _) = given(&mut *source, &clock, 60_000).await;
+        assert!(rows.contains(&"rows 1".to_owned()), "{rows:?} of {pieces:?}");
+    }
+}
+
+#[test]
+fn planning_waits_for_a_header_only_where_the_plan_is_run_without_an_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.csv");
+    for half in ["", "id,\"ci"] {
+        std::fs::write(&path, half).unwrap();
+        for purpose in [Purpose::Check, Purpose::Run { once: true }] {
+            let problem = following_named(folder.path(), purpose, None).err().unwrap();
+            assert_eq!(problem.message, "the header of `rows.csv` is not there yet");
+            assert!(following_named(folder.path(), purpose, Some(&["a", "b"])).is_ok());
+        }
+        let (to, rest) = (path.clone(), if half.is_empty() { "id,city\n" } else { "ty\"\n" });
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            std::fs::OpenOptions::new().append(true).open(to).unwrap().write_all(rest.as_bytes()).unwrap();
+        });
+        let bound = following_named(folder.path(), Purpose::Run { once: false }, None).unwrap();
+        writer.join().unwrap();
+        assert_eq!(bound.schema.fields().len(), 2);
+        // A header that was seen must fit the names.
+        let problem = following_named(folder.path(), Purpose::Check, Some(&["a"])).err().unwrap();
+        assert_eq!(problem.path, "columns");
     }
 }

@@ -16,10 +16,45 @@ pub(super) struct Head {
     pub(super) top: Place,
     /// The place behind the first record: where the rows begin, if it is a header.
     pub(super) behind: Place,
-    /// False where the first record has no line end.
-    pub(super) whole: bool,
+    /// How the first record ends.
+    pub(super) end: End,
     /// The delimiter that a first line `sep=;` names. The line is no record.
     pub(super) delimiter: Option<char>,
+}
+
+/// How the first record of a file ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// With a line end.
+    Line,
+    /// With what is there of the file.
+    File,
+    /// Not at all: what is there of the file ends in it, behind a quote that is open or an escape character.
+    Open,
+}
+
+impl Head {
+    /// What is known of a file that nobody has looked at.
+    pub(super) fn unknown() -> Self {
+        let top = Place { byte: 0, row: 0, line: 1 };
+        Self { cells: None, top, behind: top, end: End::File, delimiter: None }
+    }
+
+    /// True where the first record is there, with its line end.
+    pub(super) fn is_whole(&self) -> bool {
+        self.cells.is_some() && self.end == End::Line
+    }
+
+    /// The same; it is an error where what is there ends in the first record.
+    ///
+    /// # Errors
+    /// What is open.
+    pub(super) fn closed(self) -> io::Result<Self> {
+        match self.end {
+            End::Open => Err(io::Error::other("a quote in its first record is not closed")),
+            End::Line | End::File => Ok(self),
+        }
+    }
 }
 
 /// What a spreadsheet writes as the first line, in front of the delimiter, so that another one knows it.
@@ -60,7 +95,8 @@ fn behind_lines(bytes: &[u8], start: usize, count: u32) -> Option<usize> {
     (0..count).try_fold(start, |start, _| behind_line(bytes, start))
 }
 
-/// Reads the first record of `input`, which stands at its beginning. Blank lines and comments before it do not count.
+/// Reads the first record of `input`, which stands at its beginning, as far as that is there. Blank lines and comments before it
+/// do not count.
 ///
 /// # Errors
 /// Where the input cannot be read, is no UTF-8 by the look of it (`InvalidData`), or has no record within `max_line` bytes.
@@ -70,7 +106,11 @@ pub(super) fn read_head(mut input: impl Read, expected: Expected) -> io::Result<
     let mut cells = Cells::default();
     let (mut asked, mut ended) = (4096u64, false);
     loop {
-        let read = Read::by_ref(&mut input).take(asked).read_to_end(&mut bytes)? as u64;
+        let read = match Read::by_ref(&mut input).take(asked).read_to_end(&mut bytes) {
+            // More may come, and it is looked at again then.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
+            read => read? as u64,
+        };
         if read < asked && !ended {
             ended = true;
             bytes.push(b'\n');
@@ -105,31 +145,27 @@ pub(super) fn read_head(mut input: impl Read, expected: Expected) -> io::Result<
             continue;
         }
         if rest.is_empty() && ended {
-            return Ok(Head {
-                cells: None,
-                top: place(top),
-                behind: place(start),
-                whole: true,
-                delimiter: named,
-            });
+            let (top, behind) = (place(top), place(start));
+            return Ok(Head { cells: None, top, behind, end: End::File, delimiter: named });
         }
         match parse(rest, &syntax, &mut cells) {
             Parsed::Record(length) if length <= max_line + 2 => {
-                let whole = !(ended && start + length == bytes.len());
+                let end = if ended && start + length == bytes.len() { End::File } else { End::Line };
                 let cells = (0..cells.len()).map(|i| cells.get(i).to_vec()).collect();
                 return Ok(Head {
                     cells: Some(cells),
                     top: place(top),
                     behind: place(start + length),
-                    whole,
+                    end,
                     delimiter: named,
                 });
             }
             Parsed::Broken(_) => {
                 return Err(io::Error::other("text stands behind a closing quote in its first record"));
             }
-            Parsed::Open if ended => {
-                return Err(io::Error::other("a quote in its first record is not closed"));
+            Parsed::Open | Parsed::Part if ended => {
+                let (top, behind) = (place(top), place(start));
+                return Ok(Head { cells: None, top, behind, end: End::Open, delimiter: named });
             }
             Parsed::Part | Parsed::Open if rest.len() <= max_line + 2 => {}
             _ => {
@@ -166,7 +202,7 @@ mod tests {
 
     /// The first record's cells, joined; where the top and the rows begin, and on which line.
     fn head(text: &[u8]) -> Result<(Option<String>, u64, u64, u64), String> {
-        let head = read_head(text, beginning(10_000)).map_err(|e| e.to_string())?;
+        let head = read_head(text, beginning(10_000)).and_then(Head::closed).map_err(|e| e.to_string())?;
         let cells = head.cells.map(|cells| String::from_utf8(cells.join(&b'|')).unwrap());
         Ok((cells, head.top.byte, head.behind.byte, head.behind.line))
     }

@@ -22,16 +22,18 @@ mod marks;
 mod reader;
 mod record;
 
+use std::sync::Arc;
+
 use pipectl_framework::config::{ByteSize, Rate};
-use pipectl_framework::plugin::{BindContext, BoundSource, Capability, Problem, SourcePlugin};
+use pipectl_framework::plugin::{BindContext, BoundSource, Capability, Problem, Purpose, SourcePlugin};
 use pipectl_framework::register;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::files::{Common, Compression, Encoding, LastLine, Paths, one_mebibyte};
+use crate::files::{Common, Compression, Encoding, LastLine, Opening, Paths, STANDARD_INPUT, one_mebibyte};
 use crate::replay::Speed;
 use dialect::{Characters, Quote, ShortRows, without_last_empty};
-use form::CsvForm;
+use form::{CsvForm, Header};
 use header::{Expected, Head, read_head};
 use reader::Dialect;
 
@@ -43,7 +45,7 @@ const MOST_SKIPPED: u32 = 1000;
 #[serde(deny_unknown_fields)]
 struct Csv {
     /// The file. A relative path starts at the folder of the pipeline file. A pattern such as `logs/*.csv`,
-    /// or a list, gives several files, which are read in order of name as one.
+    /// or a list, gives several files, which are read in order of name as one. `-` is standard input.
     path: Paths,
     /// How the file is compressed: `auto`, as its first bytes say, `none`, `gzip` or `zstd`. Default: auto.
     #[serde(default)]
@@ -130,10 +132,13 @@ impl SourcePlugin for Csv {
         let (syntax, guessed) = (characters.syntax(delimiter.unwrap_or(b','))?, delimiter.is_none());
         let max_line = opening.max_line;
         let expected = Expected { syntax, guessed, skip_lines, max_line };
-        let mut heads = opening.look(|file| read_head(file, expected))?.into_iter();
+        let has_header = self.header.unwrap_or(self.columns.is_none());
+        let mut heads = self.heads(&opening, expected, context.purpose)?.into_iter();
         let Some((name, head)) = heads.next() else {
             return Err(Problem::new("path", "at least one file is needed"));
         };
+        // Where more may come, what is there says nothing yet.
+        let unseen = opening.grows() && !head.is_whole() && self.columns.is_some();
         let delimiter = match (delimiter, head.delimiter) {
             (Some(written), Some(named)) if char::from(written) != named => {
                 let problem = Problem::new("delimiter", format!("`{name}` is delimited by {named:?}"));
@@ -145,8 +150,7 @@ impl SourcePlugin for Csv {
             (None, Some(named)) => dialect::byte("path", "delimiter", named)?,
             (None, None) => b',',
         };
-        let has_header = self.header.unwrap_or(self.columns.is_none());
-        let columns = self.names(&name, has_header, &head)?;
+        let columns = self.names(&name, has_header, unseen, &head)?;
         for (other, its) in heads {
             if its.delimiter != head.delimiter || (has_header && its.cells != head.cells) {
                 return Err(differs("path", (&name, &head), (&other, &its)));
@@ -160,12 +164,62 @@ impl SourcePlugin for Csv {
             name,
             encoding,
         };
-        let header = if has_header { head.cells } else { None };
-        Ok(opening.source(CsvForm::new(dialect, header, skip_lines)))
+        let header = match head.cells.filter(|_| !unseen) {
+            _ if !has_header => Header::None,
+            Some(cells) => Header::Seen(cells),
+            None => Header::Unseen,
+        };
+        Ok(opening.source(CsvForm::new(dialect, header, unseen, skip_lines)))
     }
 }
 
 impl Csv {
+    /// The beginnings of the files, as far as they are needed and there.
+    fn heads(
+        &self,
+        opening: &Opening,
+        expected: Expected,
+        purpose: Purpose,
+    ) -> Result<Vec<(Arc<str>, Head)>, Problem> {
+        const NAME_THEM: &str =
+            "name them: `columns: [...]`, and `header: true` beside them where there is a header";
+        if opening.is_standard() {
+            if self.columns.is_some() {
+                return Ok(vec![(Arc::from(STANDARD_INPUT), Head::unknown())]);
+            }
+            if self.header == Some(false) {
+                return Err(Problem::new("header", "a file without a header needs `columns`")
+                    .help("name them in their order: `columns: [user_id, item_id, ...]`"));
+            }
+            if purpose == Purpose::Check {
+                let message = "the columns of standard input are not known before it is read";
+                return Err(Problem::new("path", message)
+                    .label("`pipectl run` alone reads it")
+                    .help(NAME_THEM)
+                    .help(
+                        "without `columns`, `pipectl run` waits for the header, and takes them from there",
+                    ));
+            }
+        }
+        let heads = opening.look(|file| {
+            let head = read_head(&mut *file, expected)?;
+            // The rest of it may be still to come.
+            let head = if opening.is_followed() || file.is_dry() { head } else { head.closed()? };
+            let known = head.is_whole() || self.columns.is_some();
+            Ok((head, known))
+        })?;
+        match heads
+            .iter()
+            .find(|(_, head)| opening.is_followed() && self.columns.is_none() && !head.is_whole())
+        {
+            None => Ok(heads),
+            Some((name, _)) => Err(Problem::new("path", format!("the header of `{name}` is not there yet"))
+                .label("it is empty, or its first line has no end")
+                .help(NAME_THEM)
+                .help("without `columns`, `pipectl run` waits for the header; with `--once` it does not")),
+        }
+    }
+
     /// True where a file whose first record has these cells may have so many columns.
     fn fits(&self, columns: usize, cells: &[Vec<u8>], has_header: bool) -> bool {
         let pads = self.short_rows == ShortRows::Pad && !has_header && cells.len() < columns;
@@ -173,9 +227,10 @@ impl Csv {
     }
 
     /// The columns' names, from the file or from its header.
-    fn names(&self, name: &str, has_header: bool, head: &Head) -> Result<Vec<String>, Problem> {
+    fn names(&self, name: &str, has_header: bool, unseen: bool, head: &Head) -> Result<Vec<String>, Problem> {
         let first = head.cells.as_deref();
         let names: Vec<String> = match (&self.columns, first) {
+            (Some(columns), _) if unseen => columns.clone(),
             (None, _) if !has_header => {
                 return Err(Problem::new("header", "a file without a header needs `columns`")
                     .label(first.map_or("the file is empty".into(), |cells| {
@@ -184,9 +239,8 @@ impl Csv {
                     .help("name them in their order: `columns: [user_id, item_id, ...]`"));
             }
             (_, None) if has_header => {
-                return Err(
-                    Problem::new("path", format!("`{name}` has no header")).label("the file is empty")
-                );
+                let nothing = if name == STANDARD_INPUT { "nothing came" } else { "the file is empty" };
+                return Err(Problem::new("path", format!("`{name}` has no header")).label(nothing));
             }
             (Some(columns), Some(cells)) if !self.fits(columns.len(), cells, has_header) => {
                 return Err(Problem::new(
@@ -259,6 +313,10 @@ fn show(cells: &[Vec<u8>]) -> String {
 mod dialect_tests;
 #[cfg(test)]
 mod followed_tests;
+#[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
+mod passing_tests;
 #[cfg(test)]
 mod several_tests;
 #[cfg(test)]

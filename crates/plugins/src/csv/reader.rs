@@ -114,6 +114,12 @@ impl<R: Read + Seek> Reader<R> {
         self
     }
 
+    /// Goes forward only: the input passes once.
+    pub(super) fn passing(mut self) -> Self {
+        self.buffer.passing();
+        self
+    }
+
     /// Where the next record stands.
     pub(super) fn place(&self) -> Place {
         self.buffer.place()
@@ -126,6 +132,12 @@ impl<R: Read + Seek> Reader<R> {
             [.., b'\n'] => Some(NOT_CLOSED),
             _ => Some("the last line has no end yet"),
         }
+    }
+
+    /// What is read.
+    #[cfg(test)]
+    pub(super) fn input(&self) -> &R {
+        self.buffer.input()
     }
 
     /// The bytes of memory that are held.
@@ -143,6 +155,7 @@ impl<R: Read + Seek> Reader<R> {
 
     /// Reads up to `limit` records. Fewer than asked, even none, may come before the end; the answer is true at the end.
     pub(super) fn read(&mut self, limit: usize) -> io::Result<(Rows, bool)> {
+        self.buffer.go_on();
         let place = self.place();
         let (rows, end) = self.grow(limit)?;
         if let Some(rows) = finish(rows) {

@@ -9,7 +9,7 @@ use std::path::Path;
 use arrow_array::cast::AsArray;
 use pipectl_framework::clock::Clock;
 use pipectl_framework::log::Position;
-use pipectl_framework::plugin::{Registry, Source, SourceBody, SourceContext, SourceEvent};
+use pipectl_framework::plugin::{Purpose, Registry, Source, SourceBody, SourceContext, SourceEvent};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -118,7 +118,7 @@ proptest! {
         model.grow(folder.path(), "b.csv", 1, 0);
         let config: Csv = serde_json::from_value(json!({ "path": ["*.csv"] })).unwrap();
         let registry = Registry::default();
-        let context = BindContext { registry: &registry, base: folder.path(), connections: &[] };
+        let context = BindContext { registry: &registry, base: folder.path(), connections: &[], purpose: Purpose::Check };
         let SourceBody::Custom(mut source, _) = config.bind(&context).unwrap().body else { panic!("a log") };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {

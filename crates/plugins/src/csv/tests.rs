@@ -8,7 +8,7 @@ use arrow_array::cast::AsArray;
 use pipectl_framework::clock::Clock;
 use pipectl_framework::log::{MAX_METADATA, Position};
 use pipectl_framework::plugin::{
-    Batch, Registry, Source, SourceBody, SourceContext, SourceEvent, SourceReject,
+    Batch, Purpose, Registry, Source, SourceBody, SourceContext, SourceEvent, SourceReject,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -264,7 +264,12 @@ impl File {
         with.as_object_mut().unwrap().entry("path").or_insert(json!("x.csv"));
         let config: Csv = serde_json::from_value(with).unwrap();
         let registry = Registry::default();
-        config.bind(&BindContext { registry: &registry, base: self.dir.path(), connections: &[] })
+        config.bind(&BindContext {
+            registry: &registry,
+            base: self.dir.path(),
+            connections: &[],
+            purpose: Purpose::Check,
+        })
     }
 
     fn problem(&self, with: serde_json::Value) -> Problem {

@@ -17,6 +17,8 @@ pub(crate) const BATCH_BYTES: u64 = 8 << 20;
 enum Data {
     /// More may come.
     Comes,
+    /// More may come, and nothing is there now.
+    Dry,
     /// Nothing more comes.
     Ended,
     /// The same, and a line end has been put behind the last line, which has none in the file and is a row.
@@ -35,6 +37,10 @@ pub(crate) struct Buffer<R> {
     end: usize,
     last_line: LastLine,
     data: Data,
+    /// It goes forward only.
+    passes: bool,
+    /// The rest of the line that comes next is passed over.
+    skips: bool,
     /// Where `bytes[start]` stands.
     at: Place,
 }
@@ -43,7 +49,21 @@ impl<R: Read + Seek> Buffer<R> {
     /// An empty one that begins at `at`.
     pub(crate) fn new(mut input: R, last_line: LastLine, at: Place) -> io::Result<Self> {
         input.seek(SeekFrom::Start(at.byte))?;
-        Ok(Self { input, bytes: vec![0; CHUNK], start: 0, end: 0, last_line, data: Data::Comes, at })
+        let bytes = vec![0; CHUNK];
+        let (data, passes, skips) = (Data::Comes, false, false);
+        Ok(Self { input, bytes, start: 0, end: 0, last_line, data, passes, skips, at })
+    }
+
+    /// Goes forward only: the input passes once.
+    pub(crate) fn passing(&mut self) {
+        self.passes = true;
+    }
+
+    /// Reads on where nothing was there.
+    pub(crate) fn go_on(&mut self) {
+        if self.data == Data::Dry {
+            self.data = Data::Comes;
+        }
     }
 
     /// What is read from.
@@ -107,14 +127,14 @@ impl<R: Read + Seek> Buffer<R> {
         Place { byte: self.at.byte - added, line: self.at.line - added, ..self.at }
     }
 
-    /// True where nothing more comes.
+    /// True where nothing more comes, or nothing for now.
     pub(crate) fn has_ended(&self) -> bool {
         self.data != Data::Comes
     }
 
     /// True where nothing more comes, and what is there is all of the last line.
     pub(crate) fn ends_with_row(&self) -> bool {
-        self.has_ended() && self.last_line == LastLine::Row
+        self.has_ended() && self.data != Data::Dry && self.last_line == LastLine::Row
     }
 
     /// What is left at the end and waits for more; nothing where nothing does.
@@ -129,8 +149,8 @@ impl<R: Read + Seek> Buffer<R> {
         Ok(())
     }
 
-    /// Reads more, and moves what has not been used to the front; false where there is nothing more and
-    /// nothing left over. Not to be called once it [has ended](Self::has_ended).
+    /// Reads more, and moves what has not been used to the front; false where there is nothing more, for now
+    /// or at all, and nothing left over. Not to be called once it [has ended](Self::has_ended).
     pub(crate) fn fill(&mut self) -> io::Result<bool> {
         self.compact();
         if self.end > self.bytes.len() / 2 {
@@ -140,6 +160,10 @@ impl<R: Read + Seek> Buffer<R> {
         let read = loop {
             match self.input.read(room) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.data = Data::Dry;
+                    return Ok(false);
+                }
                 other => break other?,
             }
         };
@@ -157,7 +181,22 @@ impl<R: Read + Seek> Buffer<R> {
             }
         }
         self.end += read;
+        if self.skips {
+            self.pass_over_line();
+            self.compact();
+        }
         Ok(true)
+    }
+
+    /// Passes over what is there of the line; true where its end was.
+    fn pass_over_line(&mut self) -> bool {
+        let newline = memchr(b'\n', self.unused());
+        let used = newline.map_or(self.end - self.start, |n| n + 1);
+        self.start += used;
+        self.at.byte += used as u64;
+        self.at.line += u64::from(newline.is_some());
+        self.skips = newline.is_none();
+        newline.is_some()
     }
 
     /// Goes behind the line at the start, of which no end is in sight, in bounded memory. False where the
@@ -165,17 +204,18 @@ impl<R: Read + Seek> Buffer<R> {
     pub(crate) fn skip_line(&mut self) -> io::Result<bool> {
         let line = self.at;
         loop {
-            let newline = memchr(b'\n', self.unused());
-            let used = newline.map_or(self.end - self.start, |n| n + 1);
-            self.start += used;
-            self.at.byte += used as u64;
-            if newline.is_some() {
-                self.at.line += 1;
+            if self.pass_over_line() {
                 self.compact();
                 return Ok(true);
             }
+            // What comes is looked at here.
+            self.skips = false;
             if !self.has_ended() && self.fill()? {
                 continue;
+            }
+            if self.passes {
+                self.skips = self.data == Data::Dry;
+                return Ok(true);
             }
             if self.last_line == LastLine::Row {
                 return Ok(true);

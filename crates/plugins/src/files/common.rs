@@ -2,15 +2,18 @@
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use pipectl_framework::config::{ByteSize, Rate};
-use pipectl_framework::plugin::{BindContext, BoundSource, Problem};
+use pipectl_framework::plugin::{BindContext, BoundSource, Problem, Purpose};
 
 use super::encoding::Encoding;
 use super::finder::{Paths, Wanted};
 use super::followed::FollowedSource;
 use super::input::{Input, Origin};
 use super::packed::Compression;
+use super::passing::{Passing, PassingSource};
+use super::pipe::STANDARD_INPUT;
 use super::records::{Form, LastLine};
 use super::source::{FileSource, Files, Settings};
 use crate::replay::{Replay, Speed};
@@ -41,16 +44,30 @@ pub(crate) struct Common {
     pub(crate) follow: bool,
 }
 
-/// The files that planning looks at.
+/// How often planning looks again at a file whose header is still to come.
+const LOOK: Duration = Duration::from_millis(200);
+/// For how long it waits before it says so.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What planning looks at.
 #[derive(Debug)]
 pub(crate) struct Opening {
-    settings: Settings,
+    reads: Reads,
     replay: Replay,
-    follow: bool,
-    /// Those that are there, at least one.
-    origins: Vec<Origin>,
+    purpose: Purpose,
     /// The longest record, in bytes.
     pub(crate) max_line: usize,
+}
+
+#[derive(Debug)]
+enum Reads {
+    Files {
+        settings: Settings,
+        follow: bool,
+        /// Those that are there, at least one.
+        origins: Vec<Origin>,
+    },
+    Standard(Passing),
 }
 
 impl Common {
@@ -76,7 +93,13 @@ impl Common {
         }
         let Self { compression, encoding, repeat, last_line, .. } = self;
         let origin = |path, name| Origin { path, name, compression, encoding, to: None };
+        let (max_line, purpose) = (self.max_line.0 as usize, context.purpose);
+        let replay = Replay::new(self.rate, self.speed);
         let (name, files, origins) = match Wanted::of(&self.path, context)? {
+            Wanted::Standard => {
+                let reads = Reads::Standard(self.standard()?);
+                return Ok(Opening { reads, replay, purpose, max_line });
+            }
             Wanted::One(path) => {
                 let origin = origin(context.path(&path), path.as_str().into());
                 (context.file_name(&path), Files::One(origin.clone()), vec![origin])
@@ -104,8 +127,27 @@ impl Common {
             }
         };
         let settings = Settings { files, name: name.as_str().into(), repeat, last_line };
-        let replay = Replay::new(self.rate, self.speed);
-        Ok(Opening { settings, replay, follow, origins, max_line: self.max_line.0 as usize })
+        Ok(Opening { reads: Reads::Files { settings, follow, origins }, replay, purpose, max_line })
+    }
+
+    /// Checks what else is said of standard input.
+    fn standard(&self) -> Result<Passing, Problem> {
+        if self.follow {
+            return Err(cannot_follow(format!("{STANDARD_INPUT} cannot be followed"), "`path` is `-`")
+                .help("take `follow` away: it is read for as long as somebody writes to it"));
+        }
+        if self.repeat {
+            return Err(Problem::new("repeat", format!("{STANDARD_INPUT} cannot be repeated"))
+                .label("`path` is `-`")
+                .help("it is gone once it was read: put it into a file, or take `repeat` away"));
+        }
+        Ok(Passing {
+            compression: self.compression,
+            encoding: self.encoding,
+            last_line: self.last_line.unwrap_or(LastLine::Row),
+            #[cfg(test)]
+            pipe: None,
+        })
     }
 
     /// Checks what else is said of a file that is to be followed.
@@ -140,7 +182,7 @@ impl Common {
     }
 }
 
-fn cannot_follow(message: &str, label: impl Into<String>) -> Problem {
+fn cannot_follow(message: impl Into<String>, label: impl Into<String>) -> Problem {
     Problem::new("follow", message).label(label)
 }
 
@@ -152,34 +194,74 @@ fn is_compressed(label: &str) -> Problem {
 }
 
 impl Opening {
-    /// Looks into each file, in order of name.
+    /// True where what is there now is not all that can be known.
+    pub(crate) fn grows(&self) -> bool {
+        self.is_standard() || self.is_followed()
+    }
+
+    /// True where it reads a file that is followed.
+    pub(crate) fn is_followed(&self) -> bool {
+        matches!(self.reads, Reads::Files { follow: true, .. })
+    }
+
+    /// True where it reads standard input.
+    pub(crate) fn is_standard(&self) -> bool {
+        matches!(self.reads, Reads::Standard(_))
+    }
+
+    /// Looks into each file, in order of name. `look` says as well whether it has seen all that it looks for; where
+    /// that may still come and the plan is to be run, it is waited for.
     ///
     /// # Errors
     /// A [`Problem`] that says why that cannot be.
     pub(crate) fn look<T>(
         &self,
-        mut look: impl FnMut(Input) -> io::Result<T>,
+        mut look: impl FnMut(&mut Input) -> io::Result<(T, bool)>,
     ) -> Result<Vec<(Arc<str>, T)>, Problem> {
-        let looked = self.origins.iter().map(|origin| {
-            let looked = look_at(origin, |input| match self.follow && input.plain().is_none() {
-                true => Ok(None),
-                false => look(input).map(Some),
-            })?;
-            let compressed = || is_compressed("it begins as compressed files do");
-            Ok((origin.name.clone(), looked.ok_or_else(compressed)?))
+        let (follow, origins) = match &self.reads {
+            Reads::Standard(passing) => return Ok(vec![(STANDARD_INPUT.into(), passing.look(look)?)]),
+            Reads::Files { follow, origins, .. } => (*follow, origins),
+        };
+        let waits = follow && self.purpose == Purpose::Run { once: false };
+        let looked = origins.iter().map(|origin| {
+            let (begin, mut said) = (Instant::now(), false);
+            loop {
+                let looked = look_at(origin, |mut input| match follow && input.plain().is_none() {
+                    true => Ok(None),
+                    false => look(&mut input).map(Some),
+                })?;
+                let compressed = || is_compressed("it begins as compressed files do");
+                let (seen, whole) = looked.ok_or_else(compressed)?;
+                if whole || !waits {
+                    return Ok((origin.name.clone(), seen));
+                }
+                if !said && begin.elapsed() >= PATIENCE {
+                    said = true;
+                    tracing::warn!("waits for the header of {}", origin.name);
+                }
+                std::thread::sleep(LOOK);
+            }
         });
         looked.collect()
     }
 
-    /// The source of the files' rows.
+    /// The source of the rows.
     pub(crate) fn source<F: Form>(self, form: F) -> BoundSource {
-        let (name, bounded) = (self.settings.name.clone(), !self.settings.repeat);
-        if let (true, Files::One(origin)) = (self.follow, &self.settings.files) {
+        let (settings, follow) = match self.reads {
+            Reads::Files { settings, follow, .. } => (settings, follow),
+            Reads::Standard(passing) => {
+                let source = PassingSource::new(passing, form, self.replay);
+                return BoundSource::custom(STANDARD_INPUT, source.schema(), true, source)
+                    .passing(STANDARD_INPUT);
+            }
+        };
+        let (name, bounded) = (settings.name.clone(), !settings.repeat);
+        if let (true, Files::One(origin)) = (follow, &settings.files) {
             let origin = Origin { compression: Compression::None, ..origin.clone() };
             let source = FollowedSource::new(origin, name.clone(), form);
             return BoundSource::custom(name, source.schema(), false, source);
         }
-        let source = FileSource::new(self.settings, form, self.replay);
+        let source = FileSource::new(settings, form, self.replay);
         BoundSource::custom(name, source.schema(), bounded, source)
     }
 }
@@ -191,17 +273,21 @@ fn look_at<T>(origin: &Origin, look: impl FnOnce(Input) -> io::Result<T>) -> Res
     let metadata = std::fs::metadata(path)
         .map_err(|e| cannot(e.to_string()).help(format!("looked for {}", path.display())))?;
     if !metadata.is_file() {
-        return Err(cannot("it is not a regular file".to_owned()));
+        return Err(cannot("it is not a regular file".to_owned()).help(
+            "what passes once is read on standard input: `path: \"-\"`, and `pipectl run FILE < PIPE`",
+        ));
     }
     let file = Input::open(origin).map_err(|e| cannot(e.to_string()))?;
-    look(file).map_err(|e| {
-        let problem = cannot(e.to_string());
-        match (e.kind(), e.to_string()) {
-            (ErrorKind::InvalidData, text) if encoding.is_utf8() => {
-                let label = if text.contains("little") { "utf-16le" } else { "utf-16be" };
-                problem.help(format!("say `encoding: {label}`, or save it as UTF-8"))
-            }
-            _ => problem,
+    look(file).map_err(|e| unreadable(cannot(e.to_string()), &e, *encoding))
+}
+
+/// A problem of what cannot be read, with the remedy where another encoding is one.
+pub(super) fn unreadable(problem: Problem, error: &io::Error, encoding: Encoding) -> Problem {
+    match (error.kind(), error.to_string()) {
+        (ErrorKind::InvalidData, text) if encoding.is_utf8() => {
+            let label = if text.contains("little") { "utf-16le" } else { "utf-16be" };
+            problem.help(format!("say `encoding: {label}`, or save it as UTF-8"))
         }
-    })
+        _ => problem,
+    }
 }

@@ -101,8 +101,10 @@ impl<R: Read> Transcoded<R> {
                 // What was read last may turn out to be no character.
                 let kept = self.end.min(BEHIND);
                 self.raw.copy_within(self.end - kept..self.end, 0);
+                // Where that fails it may be tried again.
+                (self.start, self.end) = (kept, kept);
                 let read = self.input.read(self.raw.get_mut(kept..).unwrap_or_default())?;
-                (self.start, self.end, self.last) = (kept, kept + read, read == 0);
+                (self.end, self.last) = (kept + read, read == 0);
             }
             let raw = self.raw.get(self.start..self.end).unwrap_or_default();
             let room =

@@ -50,6 +50,8 @@ impl<'de> Deserialize<'de> for Paths {
 /// What a `path` asks for.
 #[derive(Debug)]
 pub(super) enum Wanted {
+    /// Standard input.
+    Standard,
     /// The file of this path.
     One(String),
     /// Several files, of which there may be one at the moment.
@@ -86,6 +88,9 @@ pub(super) struct Finder {
     places: Vec<Place>,
 }
 
+/// How standard input is written; `./-` is a file of that name.
+const STANDARD: &str = "-";
+
 /// True where a name has a character that stands for others.
 fn is_pattern(name: &str) -> bool {
     name.contains(['*', '?', '['])
@@ -110,12 +115,21 @@ impl Wanted {
             }
         };
         let places = match paths {
+            Paths::One(path) if path == STANDARD => return Ok(Self::Standard),
             Paths::One(path) if !is_pattern(path) || context.path(path).is_file() => {
                 return Ok(Self::One(path.clone()));
             }
             Paths::One(path) => vec![place("path".to_owned(), path)?],
             Paths::Several(paths) if paths.is_empty() => {
                 return Err(Problem::new("path", "at least one path is needed"));
+            }
+            Paths::Several(paths) if paths.iter().any(|path| path == STANDARD) => {
+                let at = paths.iter().position(|path| path == STANDARD).unwrap_or_default();
+                return Err(Problem::new(
+                    format!("path[{at}]"),
+                    "standard input cannot be one of several files",
+                )
+                .help("write `path: \"-\"` for standard input alone; `./-` is a file of that name"));
             }
             Paths::Several(paths) => {
                 let places = paths.iter().enumerate().map(|(i, path)| place(format!("path[{i}]"), path));

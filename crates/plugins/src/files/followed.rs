@@ -19,7 +19,7 @@ use pipectl_framework::plugin::{Error, Held, Partition, Result, Source, SourceCo
 use super::input::{Input, Origin};
 use super::known::{Ahead, Now, Opened, SETTLED, settles_at};
 use super::position::Mark;
-use super::reading::{Reading, failed};
+use super::reading::{Reading, failed, in_header};
 use super::records::{Beginning, Form, LastLine, Records, Rows};
 use super::source::event;
 use super::trail::{self, Found, Generation, Reached};
@@ -412,8 +412,17 @@ impl<F: Form> Source for FollowedSource<F> {
 
     fn held(&self) -> Vec<Held> {
         let Some(opened) = &self.opened else { return Vec::new() };
-        let now = opened.now.as_ref().and_then(|now| now.reading.held());
-        let now = now
+        let begun = opened.now.as_ref().and_then(|now| now.reading.held());
+        let begins = || {
+            let next = opened.ahead.front().filter(|_| opened.now.is_none())?;
+            let (Generation { row: None, len: 1.., .. }, Some((_, name))) = (&next.generation, &next.found)
+            else {
+                return None;
+            };
+            Some(in_header(name))
+        };
+        let now = begun
+            .or_else(begins)
             .map(|held| Held { remedy: "nothing where somebody writes the file still".to_owned(), ..held });
         opened.held.iter().cloned().chain(now).collect()
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::encoding::{Encoding, Transcoded};
 use super::packed::{Compression, Packing};
+use super::stream::Stream;
 use super::watched::{Head, Rest, WatchedFile, rest_of_line};
 
 /// Where a file is, and how it is written.
@@ -27,8 +28,10 @@ pub(crate) struct Origin {
 pub(crate) enum Input {
     /// UTF-8 that is not packed.
     Plain(WatchedFile),
-    /// Anything else.
+    /// A file of anything else.
     Decoded(Decoded),
+    /// What passes once.
+    Stream(Stream),
 }
 
 impl Input {
@@ -38,17 +41,40 @@ impl Input {
     /// Where it cannot be read, or its beginning cannot be decoded.
     pub(crate) fn open(origin: &Origin) -> io::Result<Self> {
         let file = WatchedFile::open(origin.path.clone(), origin.name.clone(), origin.to)?;
-        match (origin.compression.of(file.head())?, origin.encoding.is_utf8()) {
+        match (origin.compression.of(file.head().bytes())?, origin.encoding.is_utf8()) {
             (None, true) => Ok(Self::Plain(file)),
             (packing, _) => Decoded::new(file, packing, origin.clone()).map(Self::Decoded),
         }
     }
 
-    /// Its beginning.
+    /// Its beginning; of what passes once nobody needs to know it again.
     pub(crate) fn head(&self) -> &Head {
+        static NONE: Head = Head::none();
         match self {
             Self::Plain(file) => file.head(),
             Self::Decoded(decoded) => &decoded.head,
+            Self::Stream(_) => &NONE,
+        }
+    }
+
+    /// True where the last read found nothing, and more may come.
+    pub(crate) fn is_dry(&self) -> bool {
+        matches!(self, Self::Stream(stream) if stream.is_dry())
+    }
+
+    /// True where what it ends with now may go on: an end that is not whole says nothing yet.
+    pub(crate) fn grows(&self) -> bool {
+        match self {
+            Self::Plain(file) => file.is_followed(),
+            Self::Decoded(_) => false,
+            Self::Stream(stream) => stream.is_dry(),
+        }
+    }
+
+    /// From now on what passes once only goes forward.
+    pub(super) fn settle(&mut self) {
+        if let Self::Stream(stream) = self {
+            stream.settle();
         }
     }
 
@@ -56,7 +82,7 @@ impl Input {
     pub(crate) fn len(&self) -> Option<u64> {
         match self {
             Self::Plain(file) => Some(file.len()),
-            Self::Decoded(_) => None,
+            Self::Decoded(_) | Self::Stream(_) => None,
         }
     }
 
@@ -64,7 +90,7 @@ impl Input {
     pub(super) fn plain(&self) -> Option<&WatchedFile> {
         match self {
             Self::Plain(file) => Some(file),
-            Self::Decoded(_) => None,
+            Self::Decoded(_) | Self::Stream(_) => None,
         }
     }
 
@@ -72,7 +98,7 @@ impl Input {
     pub(super) fn plain_mut(&mut self) -> Option<&mut WatchedFile> {
         match self {
             Self::Plain(file) => Some(file),
-            Self::Decoded(_) => None,
+            Self::Decoded(_) | Self::Stream(_) => None,
         }
     }
 
@@ -81,7 +107,7 @@ impl Input {
     pub(crate) fn tail(&self, before: u64) -> io::Result<Option<u64>> {
         match self {
             Self::Plain(file) => file.tail(before).map(Some),
-            Self::Decoded(_) => Ok(None),
+            Self::Decoded(_) | Self::Stream(_) => Ok(None),
         }
     }
 
@@ -97,6 +123,7 @@ impl Read for Input {
         match self {
             Self::Plain(file) => file.read(buffer),
             Self::Decoded(decoded) => decoded.read(buffer),
+            Self::Stream(stream) => stream.read(buffer),
         }
     }
 }
@@ -106,7 +133,8 @@ impl Seek for Input {
         match (self, to) {
             (Self::Plain(file), to) => file.seek(to),
             (Self::Decoded(decoded), SeekFrom::Start(byte)) => decoded.go_to(byte),
-            (Self::Decoded(_), _) => Err(io::ErrorKind::Unsupported.into()),
+            (Self::Stream(stream), SeekFrom::Start(byte)) => stream.go_to(byte),
+            (Self::Decoded(_) | Self::Stream(_), _) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }

@@ -17,6 +17,7 @@
 //! | [`course`] | in which order several files are read, and how far each is |
 //! | [`reading`] | one file while it is read |
 //! | [`followed`], [`trail`] | a file that goes on, and the files that it was before it was rotated |
+//! | [`passing`], [`stream`], [`pipe`] | standard input: its rows, what is decoded, its bytes |
 //! | [`waiting`] | calls that wait for a disk |
 //! | [`source`] | pace, stamps and positions: what the runner sees |
 
@@ -26,21 +27,30 @@ mod course;
 mod encoding;
 mod finder;
 mod followed;
+#[cfg(test)]
+mod fuzz_tests;
 mod input;
 mod known;
 mod packed;
+mod passing;
+mod pipe;
 mod position;
 mod reading;
 mod records;
 mod source;
+mod stream;
 mod trail;
 mod waiting;
 mod watched;
 
 pub(crate) use buffer::{BATCH_BYTES, Buffer};
-pub(crate) use common::{Common, one_mebibyte};
+pub(crate) use common::{Common, Opening, one_mebibyte};
 pub(crate) use encoding::{BOM, Encoding, is_no_utf_16};
 pub(crate) use finder::Paths;
 pub(crate) use input::Input;
 pub(crate) use packed::Compression;
+#[cfg(test)]
+pub(crate) use passing::passing_source;
+pub(crate) use pipe::STANDARD_INPUT;
+pub(crate) use reading::cannot_begin;
 pub(crate) use records::{Beginning, Form, LastLine, Place, Records, Rows};

@@ -7,8 +7,6 @@ use flate2::read::MultiGzDecoder;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::watched::Head;
-
 /// How a file is compressed, as it is written in the pipeline file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -35,13 +33,38 @@ pub(crate) enum Packing {
     Zstd,
 }
 
+/// The first bytes of those that can.
+const READABLE: [&[u8]; 2] = [b"\x1F\x8B", b"\x28\xB5\x2F\xFD"];
+/// What stands behind the first byte, 0x50 to 0x5F, of a frame of Zstandard that is to be passed over.
+const SKIPPED: &[u8] = b"\x2A\x4D\x18";
+
 impl Compression {
+    /// How a file is compressed, where that does not depend on its beginning.
+    pub(crate) fn packing(self) -> Option<Option<Packing>> {
+        match self {
+            Self::Auto => None,
+            Self::None => Some(None),
+            Self::Gzip => Some(Some(Packing::Gzip)),
+            Self::Zstd => Some(Some(Packing::Zstd)),
+        }
+    }
+
+    /// True where more bytes behind these could make a form of compression of them.
+    pub(crate) fn is_open(head: &[u8]) -> bool {
+        let magics = READABLE.into_iter().chain(UNREADABLE.map(|(_, magic)| magic));
+        let skipped = match head {
+            [0x50..=0x5F, rest @ ..] => rest.len() < SKIPPED.len() && SKIPPED.starts_with(rest),
+            _ => false,
+        };
+        skipped || magics.into_iter().any(|magic| head.len() < magic.len() && magic.starts_with(head))
+    }
+
     /// How a file of this beginning is compressed.
     ///
     /// # Errors
     /// Where it looks like a form that cannot be read.
-    pub(crate) fn of(self, head: &Head) -> io::Result<Option<Packing>> {
-        match (self, head.bytes()) {
+    pub(crate) fn of(self, head: &[u8]) -> io::Result<Option<Packing>> {
+        match (self, head) {
             (Self::Gzip, _) | (Self::Auto, [0x1F, 0x8B, ..]) => Ok(Some(Packing::Gzip)),
             // A frame, or one that is to be passed over, with which some programs begin.
             (Self::Zstd, _)

@@ -116,18 +116,34 @@ impl<R: Records> Reading<R> {
 
     /// What was found at its end and not given.
     pub(super) fn held(&self) -> Option<Held> {
-        let (line, why) = match self.nothing {
-            Some(Nothing::InHeader) => (1, "the header has no end yet"),
-            Some(Nothing::InRow) => return None,
-            None => (self.records.place().line, self.records.held()?),
-        };
-        Some(Held {
-            place: format!("{}:{line}", self.name),
-            why: format!("{why}; a later run reads it once it is whole"),
-            remedy: "nothing where somebody writes the file still; `last_line: row` at the source where it is whole as \
-                     it is"
-                .to_owned(),
-        })
+        match self.nothing {
+            Some(Nothing::InHeader) => Some(in_header(&self.name)),
+            Some(Nothing::InRow) => None,
+            None => Some(held(&self.name, self.records.place().line, self.records.held()?)),
+        }
+    }
+}
+
+/// What is said where the beginning of a file cannot be read.
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
+pub(crate) fn cannot_begin(name: &str, error: io::Error) -> Error {
+    let what = error.to_string();
+    // What the file itself has to say has its name already.
+    Error::fatal(if what.starts_with(name) { what } else { format!("{name}: {what}") })
+}
+
+/// What is said of a header that is not whole.
+pub(super) fn in_header(name: &str) -> Held {
+    held(name, 1, "the header has no end yet")
+}
+
+fn held(name: &str, line: u64, why: &str) -> Held {
+    Held {
+        place: format!("{name}:{line}"),
+        why: format!("{why}; a later run reads it once it is whole"),
+        remedy: "nothing where somebody writes the file still; `last_line: row` at the source where it is whole as \
+                 it is"
+            .to_owned(),
     }
 }
 

@@ -20,6 +20,11 @@ const TAIL_BYTES: usize = 1024;
 pub(crate) struct Head(Vec<u8>);
 
 impl Head {
+    /// Nothing.
+    pub(super) const fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// Reads them from the beginning of `input`.
     pub(crate) fn read(input: &mut impl Read) -> io::Result<Self> {
         let mut head = Vec::new();
@@ -120,6 +125,11 @@ impl WatchedFile {
     /// From now on reading fails neither where it is cut short nor where another file has taken its path.
     pub(super) fn follow(&mut self) {
         self.followed = true;
+    }
+
+    /// True where it is read so.
+    pub(super) fn is_followed(&self) -> bool {
+        self.followed
     }
 
     /// What the file is now.

@@ -6,6 +6,8 @@
 //! | [`json`] | a JSON object | the columns named by `fields`; a row, or with `rows` several |
 //! | [`pairs`] | the counts of one window, `[{"0":5},{"2":1}]` | a row per pair: `key`, `count` |
 
+#[cfg(test)]
+mod fuzz_tests;
 mod json;
 mod non_finite;
 mod pairs;

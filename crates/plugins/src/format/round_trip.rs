@@ -7,7 +7,7 @@ use arrow_array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, TimestampMillisecondArray, UInt32Array,
 };
 use pipectl_framework::plugin::{
-    Batch, BindContext, FormatSpec, RecordMap, Registry, Rejects, RowMap, row_to_json,
+    Batch, BindContext, FormatSpec, Purpose, RecordMap, Registry, Rejects, RowMap, row_to_json,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -80,7 +80,7 @@ proptest! {
     fn what_is_written_is_read_back_or_rejected_with_a_reason(list in prop::collection::vec(row(), 0..20)) {
         let batch = rows(&list);
         let registry = Registry::collect().unwrap();
-        let context = BindContext { registry: &registry, base: Path::new("."), connections: &[] };
+        let context = BindContext { registry: &registry, base: Path::new("."), connections: &[], purpose: Purpose::Check };
         let spec = |value: &Value| serde_json::from_value::<FormatSpec>(value.clone()).unwrap();
         for (write, read, names) in formats() {
             let mut encoder = context.encoder("", &spec(&write), &input(&batch), None).unwrap();

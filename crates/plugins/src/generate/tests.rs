@@ -5,7 +5,7 @@ use std::path::Path;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use pipectl_framework::clock::Clock;
-use pipectl_framework::plugin::{Registry, SourceBody};
+use pipectl_framework::plugin::{Purpose, Registry, SourceBody};
 use serde_json::json;
 
 use super::*;
@@ -13,7 +13,8 @@ use crate::format::testing::say;
 
 fn bind(with: Value) -> Result<BoundSource, Problem> {
     let registry = Registry::default();
-    let context = BindContext { registry: &registry, base: Path::new("."), connections: &[] };
+    let context =
+        BindContext { registry: &registry, base: Path::new("."), connections: &[], purpose: Purpose::Check };
     serde_json::from_value::<Generate>(with).unwrap().bind(&context)
 }
 

@@ -19,15 +19,15 @@ use arrow_schema::SchemaRef;
 use indexmap::IndexMap;
 use pipectl_framework::config::{ByteSize, Rate};
 use pipectl_framework::plugin::{
-    BindContext, BoundSource, Capability, Decoder, Error, FormatPlugin, Problem, Result, SourcePlugin,
+    BindContext, BoundSource, Capability, Decoder, FormatPlugin, Problem, Result, SourcePlugin,
 };
 use pipectl_framework::register;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::files::{
-    BOM, Beginning, Common, Compression, Encoding, Form, Input, LastLine, Paths, Place, is_no_utf_16,
-    one_mebibyte,
+    BOM, Beginning, Common, Compression, Encoding, Form, Input, LastLine, Paths, Place, cannot_begin,
+    is_no_utf_16, one_mebibyte,
 };
 use crate::format::{FieldSpec, Json};
 use crate::replay::Speed;
@@ -38,7 +38,7 @@ use reader::{Lines, Reader};
 #[serde(deny_unknown_fields)]
 struct Jsonl {
     /// The file. A relative path starts at the folder of the pipeline file. A pattern such as `logs/*.jsonl`,
-    /// or a list, gives several files, which are read in order of name as one.
+    /// or a list, gives several files, which are read in order of name as one. `-` is standard input.
     path: Paths,
     /// The fields with their types: `text`, `integer`, `number`, `boolean` or `time`; or with more, as in
     /// `{ type: integer, path: "$.order.id", coerce: true }`.
@@ -101,7 +101,10 @@ impl SourcePlugin for Jsonl {
         let Self { path, compression, encoding, rate, speed, repeat, last_line, max_line, follow, .. } = self;
         let common = Common { path, compression, encoding, rate, speed, repeat, last_line, max_line, follow };
         let opening = common.check(context)?;
-        opening.look(|mut file| first_line(&mut file))?;
+        // Nothing of standard input needs to be known before it is read.
+        if !opening.is_standard() {
+            opening.look(|file| first_line(file))?;
+        }
         let json = Json::of_fields(self.fields, self.rows);
         let schema = json.clone().decoder()?.schema();
         let form = JsonlForm { json, schema, max_line: opening.max_line };
@@ -134,8 +137,8 @@ impl Form for JsonlForm {
     }
 
     fn begin(&self, file: &mut Input, name: &str) -> Result<Beginning> {
-        let rows = first_line(file).map_err(|e| Error::fatal(format!("{name}: {e}")))?;
-        Ok(Beginning { rows, whole: true })
+        let (rows, whole) = first_line(file).map_err(|e| cannot_begin(name, e))?;
+        Ok(Beginning { rows, whole })
     }
 
     fn records(
@@ -147,17 +150,22 @@ impl Form for JsonlForm {
     ) -> io::Result<Self::Records> {
         let decoder: Box<dyn Decoder> =
             self.json.clone().decoder().map_err(|problem| io::Error::other(problem.message))?;
-        Reader::new(file, Lines { name, max_line: self.max_line }, decoder, last_line, at)
+        let passes = matches!(file, Input::Stream(_));
+        let reader = Reader::new(file, Lines { name, max_line: self.max_line }, decoder, last_line, at)?;
+        Ok(if passes { reader.passing() } else { reader })
     }
 }
 
-/// Where the first line begins: behind a byte order mark.
-fn first_line(file: &mut impl Read) -> io::Result<Place> {
+/// Where the first line begins: behind a byte order mark; false where more of it is to come.
+fn first_line(file: &mut impl Read) -> io::Result<(Place, bool)> {
     let mut bytes = Vec::new();
-    file.take(1024).read_to_end(&mut bytes)?;
+    let dry = match file.take(1024).read_to_end(&mut bytes) {
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => true,
+        read => read.map(|_| false)?,
+    };
     is_no_utf_16(&bytes)?;
     let byte = if bytes.starts_with(BOM) { BOM.len() as u64 } else { 0 };
-    Ok(Place { byte, row: 0, line: 1 })
+    Ok((Place { byte, row: 0, line: 1 }, !dry || bytes.contains(&b'\n')))
 }
 
 #[cfg(test)]

@@ -64,8 +64,15 @@ impl<R: Read + Seek> Reader<R> {
         Ok(Self { buffer, lines, decoder, rejects: Rejects::default() })
     }
 
+    /// Goes forward only: the input passes once.
+    pub(super) fn passing(mut self) -> Self {
+        self.buffer.passing();
+        self
+    }
+
     /// As [`Records::read`].
     pub(super) fn read(&mut self, limit: usize) -> io::Result<(Rows, bool)> {
+        self.buffer.go_on();
         let room = limit.min(8192);
         let mut taken = Taken {
             values: TextColumn::with_capacity(room, room * 64),

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use pipectl_framework::plugin::{Registry, SourceReject};
+use pipectl_framework::plugin::{Purpose, Registry, SourceReject};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -104,7 +104,8 @@ fn problem(content: &[u8], with: serde_json::Value) -> Problem {
     std::fs::write(folder.path().join("x.jsonl"), content).unwrap();
     let config: Jsonl = serde_json::from_value(with).unwrap();
     let registry = Registry::default();
-    let context = BindContext { registry: &registry, base: folder.path(), connections: &[] };
+    let context =
+        BindContext { registry: &registry, base: folder.path(), connections: &[], purpose: Purpose::Check };
     config.bind(&context).err().expect("it was bound")
 }
 

@@ -282,10 +282,10 @@ pipectl_framework::register!(connection: Kafka);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pipectl_framework::plugin::Registry;
+    use pipectl_framework::plugin::{Purpose, Registry};
 
     fn context(registry: &Registry) -> BindContext<'_> {
-        BindContext { registry, base: Path::new(""), connections: &[] }
+        BindContext { registry, base: Path::new(""), connections: &[], purpose: Purpose::Check }
     }
 
     fn bound(kafka: Kafka) -> Result<Arc<dyn Log>, Problem> {

@@ -422,6 +422,7 @@ mod tests {
             registry: &registry,
             base: std::path::Path::new("."),
             connections: &connections,
+            purpose: pipectl_framework::plugin::Purpose::Check,
         };
         let values =
             context.decoder("format", &pipectl_framework::plugin::FormatSpec::Name("text".into()))?;

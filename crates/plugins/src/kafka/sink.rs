@@ -138,7 +138,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow_array::Int64Array;
-    use pipectl_framework::plugin::{Batch, Encoded, Reads, Registry, Rejects};
+    use pipectl_framework::plugin::{Batch, Encoded, Purpose, Reads, Registry, Rejects};
     use serde_json::json;
 
     use super::*;
@@ -155,7 +155,12 @@ mod tests {
     fn bind(with: serde_json::Value) -> Result<LogSink, Problem> {
         let registry = Registry::collect().unwrap();
         let connections = ["kafka".to_owned()];
-        let context = BindContext { registry: &registry, base: Path::new("."), connections: &connections };
+        let context = BindContext {
+            registry: &registry,
+            base: Path::new("."),
+            connections: &connections,
+            purpose: Purpose::Check,
+        };
         let bound = serde_json::from_value::<KafkaSink>(with).unwrap().bind(&input(&rows()), &context)?;
         match bound.body {
             SinkBody::Log(log) => Ok(log),

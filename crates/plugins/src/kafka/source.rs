@@ -90,7 +90,7 @@ impl SourcePlugin for KafkaSource {
             format: self.format.name().to_owned(),
             decoder: Box::new(decoder),
         });
-        Ok(BoundSource { schema, bounded: false, body })
+        Ok(BoundSource { schema, bounded: false, passing: None, body })
     }
 }
 
@@ -98,7 +98,7 @@ impl SourcePlugin for KafkaSource {
 mod tests {
     use std::path::Path;
 
-    use pipectl_framework::plugin::Registry;
+    use pipectl_framework::plugin::{Purpose, Registry};
     use serde_json::json;
 
     use super::*;
@@ -107,7 +107,12 @@ mod tests {
     fn bind(with: serde_json::Value) -> Result<BoundSource, Problem> {
         let registry = Registry::collect().unwrap();
         let connections = ["kafka".to_owned()];
-        let context = BindContext { registry: &registry, base: Path::new("."), connections: &connections };
+        let context = BindContext {
+            registry: &registry,
+            base: Path::new("."),
+            connections: &connections,
+            purpose: Purpose::Check,
+        };
         serde_json::from_value::<KafkaSource>(with).unwrap().bind(&context)
     }
 

@@ -184,7 +184,7 @@ fn without(encoded: Encoded, stay: &BooleanArray) -> Result<Encoded> {
 
 #[cfg(test)]
 mod tests {
-    use pipectl_framework::plugin::{BindContext, FormatSpec, Registry};
+    use pipectl_framework::plugin::{BindContext, FormatSpec, Purpose, Registry};
     use serde_json::json;
 
     use super::*;
@@ -205,7 +205,12 @@ mod tests {
         key: Option<usize>,
     ) -> Result<Box<dyn Encoder>, Problem> {
         let registry = Registry::collect().unwrap();
-        let context = BindContext { registry: &registry, base: std::path::Path::new("."), connections: &[] };
+        let context = BindContext {
+            registry: &registry,
+            base: std::path::Path::new("."),
+            connections: &[],
+            purpose: Purpose::Check,
+        };
         let input = input(&rows());
         let format: FormatSpec = serde_json::from_value(format).unwrap();
         let values = context.encoder("encode", &format, &input, key)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use pipectl_framework::clock::Clock;
-use pipectl_framework::plugin::{Origin, Partition, Registry};
+use pipectl_framework::plugin::{Origin, Partition, Purpose, Registry};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -22,7 +22,8 @@ fn bind(with: Value) -> Result<BoundSink, Problem> {
     let base = tempfile::tempdir().unwrap();
     std::fs::create_dir(base.path().join("mine")).unwrap();
     std::fs::write(base.path().join("mine/index.html"), "<p>mine").unwrap();
-    let context = BindContext { registry: &registry, base: base.path(), connections: &[] };
+    let context =
+        BindContext { registry: &registry, base: base.path(), connections: &[], purpose: Purpose::Check };
     let mut with = with;
     with.as_object_mut().unwrap().entry("page").or_insert(json!("mine"));
     serde_json::from_value::<SocketIoSink>(with).unwrap().bind(&input(), &context)
@@ -129,7 +130,12 @@ async fn it_serves_from_open_to_close_and_keeps_its_history_over_a_failure() {
 #[test]
 fn the_shipped_page_is_in_the_program() {
     let registry = Registry::default();
-    let context = BindContext { registry: &registry, base: Path::new("/nonexistent"), connections: &[] };
+    let context = BindContext {
+        registry: &registry,
+        base: Path::new("/nonexistent"),
+        connections: &[],
+        purpose: Purpose::Check,
+    };
     let sink: SocketIoSink = serde_json::from_value(json!({"page": "dashboards/gender"})).unwrap();
     assert!(sink.bind(&input(), &context).is_ok());
 }

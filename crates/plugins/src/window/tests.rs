@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::{BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use pipectl_framework::plugin::{
-    Aggregate, BindContext, BoundWindow, Groups, Input, Problem, Registry, Rows, row_to_json,
+    Aggregate, BindContext, BoundWindow, Groups, Input, Problem, Purpose, Registry, Rows, row_to_json,
 };
 use pipectl_framework::testing::laws;
 use proptest::prelude::*;
@@ -23,7 +23,8 @@ fn schema() -> SchemaRef {
 
 fn bind(name: &str, settings: &Value) -> Result<BoundWindow, Problem> {
     let registry = Registry::collect().unwrap();
-    let context = BindContext { registry: &registry, base: Path::new("."), connections: &[] };
+    let context =
+        BindContext { registry: &registry, base: Path::new("."), connections: &[], purpose: Purpose::Check };
     let input = Input { schema: schema(), given_by: "the test".into() };
     context.aggregate("with", name, settings, &input)
 }

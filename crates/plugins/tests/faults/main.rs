@@ -7,6 +7,7 @@ mod drain;
 mod log;
 mod overdue;
 mod page;
+mod passing;
 mod time;
 
 use std::path::Path;
@@ -21,7 +22,7 @@ use pipectl_framework::graph::{Plan, PlanOptions, plan};
 use pipectl_framework::log::memory::MemoryLog;
 use pipectl_framework::log::{Log, ReadEvent, ReaderOptions, Start};
 use pipectl_framework::metrics::Balance;
-use pipectl_framework::plugin::Registry;
+use pipectl_framework::plugin::{Purpose, Registry};
 use pipectl_framework::run::{Run, RunOptions};
 use pipectl_framework::testing::START;
 
@@ -83,7 +84,7 @@ fn planned_for([one, two]: [&str; 2], yaml: &str, folder: &Path, logs: &[Watched
     );
     let yaml = format!("name: trial\n{connections}\npipelines:\n{yaml}");
     let document = Document::parse(&SourceFile::new("test.yaml", yaml), &[], &|_| None).unwrap();
-    let options = PlanOptions { registry: &registry, base: folder, only: &[] };
+    let options = PlanOptions { registry: &registry, base: folder, only: &[], purpose: Purpose::Check };
     let (mut plan, _) = plan(&document, options).unwrap();
     for ((_, log), watched) in plan.connections.iter_mut().zip(logs) {
         *log = Arc::new(watched.clone());

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use pipectl_framework::config::{Document, SourceFile, render};
 use pipectl_framework::graph::{Plan, PlanOptions, describe, plan};
-use pipectl_framework::plugin::Registry;
+use pipectl_framework::plugin::{Purpose, Registry};
 use pipectl_plugins as _;
 
 /// The folder of the files that pipelines of these tests read: `log.csv`, with a header.
@@ -25,7 +25,7 @@ fn planned(brokers: &str, pipelines: &str, only: &[&str]) -> Result<(Plan, Strin
     let only: Vec<String> = only.iter().map(|chain| (*chain).to_owned()).collect();
     let shown = |problems: Vec<_>| render(&problems, false);
     let document = Document::parse(&SourceFile::new("test.yaml", yaml), &[], &|_| None).map_err(shown)?;
-    let options = PlanOptions { registry: &registry, base: &folder(), only: &only };
+    let options = PlanOptions { registry: &registry, base: &folder(), only: &only, purpose: Purpose::Check };
     let (plan, warnings) = plan(&document, options).map_err(shown)?;
     Ok((plan, render(&warnings, false)))
 }

@@ -106,7 +106,12 @@ fn check(yaml: &str) -> Vec<(usize, String)> {
     std::fs::write(folder.path().join("rows.csv"), "gender,province,month,day\n").unwrap();
     std::fs::write(folder.path().join("items.csv"), "item\n").unwrap();
     let registry = Registry::collect().unwrap();
-    let options = PlanOptions { registry: &registry, base: folder.path(), only: &[] };
+    let options = PlanOptions {
+        registry: &registry,
+        base: folder.path(),
+        only: &[],
+        purpose: pipectl_framework::plugin::Purpose::Check,
+    };
     let planned = Document::read(&SourceFile::new("test.yaml", yaml), &[], &|_| None)
         .and_then(|document| plan(&document, options).map(|_| ()));
     let problems = planned.err().unwrap_or_default();

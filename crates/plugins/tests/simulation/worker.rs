@@ -9,7 +9,7 @@ use pipectl_framework::error::Consequence;
 use pipectl_framework::graph::{Plan, PlanOptions, plan};
 use pipectl_framework::log::memory::MemoryLog;
 use pipectl_framework::metrics::ChainFigures;
-use pipectl_framework::plugin::Registry;
+use pipectl_framework::plugin::{Purpose, Registry};
 use pipectl_framework::run::{Control, Outcome, Run, RunOptions};
 use pipectl_plugins as _;
 use tokio::task::JoinHandle;
@@ -37,7 +37,7 @@ pub(crate) fn parse(yaml: &str, set: &[String]) -> Document {
 impl Program<'_> {
     /// The plan, on the simulated log of a process.
     pub(crate) fn plan(&self, world: &Arc<World>, process: &Arc<Process>, only: &[String]) -> Plan {
-        let options = PlanOptions { registry: &REGISTRY, base: self.base, only };
+        let options = PlanOptions { registry: &REGISTRY, base: self.base, only, purpose: Purpose::Check };
         let (mut plan, _) =
             plan(self.document, options).unwrap_or_else(|problems| panic!("{}", render(&problems, false)));
         for (_, log) in &mut plan.connections {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pipectl_framework::config::{Document, SourceFile, render};
 use pipectl_framework::graph::{Plan, PlanOptions, plan};
 use pipectl_framework::log::{Log, ReadEvent, ReaderOptions, Start};
-use pipectl_framework::plugin::Registry;
+use pipectl_framework::plugin::{Purpose, Registry};
 use serde_json::Value;
 
 /// The plan of a file; relative paths start at `base`.
@@ -14,7 +14,7 @@ pub fn planned(yaml: &str, base: &Path) -> Plan {
     let registry = Registry::collect().unwrap();
     let shown = |problems: Vec<_>| render(&problems, false);
     let document = Document::parse(&SourceFile::new("test.yaml", yaml), &[], &|_| None).map_err(shown);
-    let options = PlanOptions { registry: &registry, base, only: &[] };
+    let options = PlanOptions { registry: &registry, base, only: &[], purpose: Purpose::Check };
     let planned = plan(&document.unwrap_or_else(|e| panic!("{e}")), options).map_err(shown);
     planned.unwrap_or_else(|e| panic!("{e}")).0
 }

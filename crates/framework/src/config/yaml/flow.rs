@@ -195,6 +195,9 @@ impl Scan<'_> {
                 top.looks = top.looks.or(Some((at, c)));
             }
             _ if in_text(self.text, at, &top.entry) => {}
+            '-' if self.char(at + 1).is_none_or(|c| c.is_whitespace() || matches!(c, ',' | '}' | ']')) => {
+                return self.stop(Mistake::new(Kind::LoneDash, at, at + 1));
+            }
             '@' | '`' | '%' => return self.reserved(at, c),
             '&' | '*' | '!' => return self.mark(at, c),
             c => {

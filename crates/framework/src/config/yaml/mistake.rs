@@ -54,6 +54,8 @@ pub(super) enum Kind {
     BehindBlock(char),
     /// `key: - item`.
     ListBehindKey,
+    /// `key: -`, or a `-` inside brackets or braces.
+    LoneDash,
 }
 
 impl Mistake {
@@ -166,6 +168,10 @@ fn words(kind: &Kind, written: &str) -> (String, String) {
             format!(
                 "put a text that begins with `{c}` in quotes; the lines of a block begin below its `{c}`"
             ),
+        ),
+        Kind::LoneDash => (
+            "a `-` alone, which is no text".into(),
+            "put it in quotes: `\"-\"`; the items of a list begin on lines of their own".into(),
         ),
         Kind::ListBehindKey => (
             "a list begins behind its key, on the same line".into(),

@@ -344,6 +344,7 @@ impl Scan<'_> {
             '@' | '`' | '%' => self.reserved(at, c),
             '&' | '*' | '!' => self.mark(at, c),
             '}' | ']' => self.stop(Mistake::new(Kind::ClosesNothing(c), at, at + 1)),
+            '-' if self.is_end(at + 1) => self.stop(Mistake::new(Kind::LoneDash, at, at + 1)),
             '-' if self.char(at + 1) == Some(' ') => self.stop(Mistake::new(Kind::ListBehindKey, at, at + 1)),
             _ => {
                 if ['{', '[', '"', '\''].iter().any(|meant| like(c, *meant)) {

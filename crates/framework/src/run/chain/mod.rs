@@ -299,6 +299,9 @@ impl Chain {
                 }
                 return Err(error);
             }
+            if let Err(cannot) = self.input.can_reopen(self.committed()) {
+                return Err(of_source(cannot).caused_by(error));
+            }
             if overdue {
                 self.takes_less()?;
             }

@@ -64,7 +64,7 @@ impl Chain {
         if early {
             self.is_open().await;
         }
-        let committed = self.positions.values().find_map(|p| p.committed.clone());
+        let committed = self.committed().cloned();
         let input = self.input.open(&source_context, committed.as_ref()).await;
         input.map_err(|e| e.of(Part::Source))?;
         if !early {
@@ -107,6 +107,11 @@ impl Chain {
         for downstream in &self.environment.downstream {
             downstream.reaches(Phase::Open).await;
         }
+    }
+
+    /// Where a plugin's source is opened: the last position that was committed.
+    pub(super) fn committed(&self) -> Option<&Position> {
+        self.positions.values().find_map(|progressed| progressed.committed.as_ref())
     }
 
     /// Takes up where the last run, or the last try, stood by its last commit.

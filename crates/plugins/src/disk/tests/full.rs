@@ -15,7 +15,7 @@ use pipectl_framework::log::{
     Append, Group, GroupPositions, Keeps, Log, LogReader, LogWriter, Position, ReadEvent, ReaderOptions,
     Start, TopicSpec, WriterOptions,
 };
-use pipectl_framework::plugin::{Partition, Registry};
+use pipectl_framework::plugin::{Partition, Purpose, Registry};
 use pipectl_framework::run::{Run, RunOptions};
 
 use super::super::DiskLog;
@@ -189,7 +189,8 @@ pipelines:
 ";
     let registry = Registry::collect().unwrap();
     let document = Document::parse(&SourceFile::new("full.yaml", yaml), &[], &|_| None).unwrap();
-    let options = PlanOptions { registry: &registry, base: directory.path(), only: &[] };
+    let options =
+        PlanOptions { registry: &registry, base: directory.path(), only: &[], purpose: Purpose::Check };
     let (mut plan, _) = plan(&document, options).unwrap();
     plan.connections[0].1 = Arc::new(log(&disk, &directory.path().join("log")));
     let (read, late, failures) = runtime().block_on(async {

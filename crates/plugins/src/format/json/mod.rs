@@ -207,6 +207,8 @@ fn column(input: &Input, name: &str, spec: &FieldSpec) -> Result<usize, Problem>
 }
 
 #[cfg(test)]
+mod cases_tests;
+#[cfg(test)]
 mod nested_tests;
 #[cfg(test)]
 mod tests;

@@ -417,7 +417,12 @@ impl Stage<'_> {
     /// nothing crashed.
     fn loose(&self, document: &Document) -> BTreeSet<String> {
         let crashed = |phase: &Phase| phase.faults || matches!(phase.how, How::Killed { .. });
-        let options = PlanOptions { registry: &REGISTRY, base: self.folder, only: &[] };
+        let options = PlanOptions {
+            registry: &REGISTRY,
+            base: self.folder,
+            only: &[],
+            purpose: pipectl_framework::plugin::Purpose::Check,
+        };
         let (plan, _) = plan(document, options).expect("a plan");
         let mut loose = BTreeSet::new();
         for (chain, explained) in plan.chains.iter().zip(explain(&plan)) {
@@ -461,7 +466,16 @@ async fn held(
     base: &Path,
     log: &MemoryLog,
 ) -> (BTreeMap<String, Vec<Held>>, BTreeMap<String, usize>) {
-    let (plan, _) = plan(document, PlanOptions { registry: &REGISTRY, base, only: &[] }).expect("a plan");
+    let (plan, _) = plan(
+        document,
+        PlanOptions {
+            registry: &REGISTRY,
+            base,
+            only: &[],
+            purpose: pipectl_framework::plugin::Purpose::Check,
+        },
+    )
+    .expect("a plan");
     let (mut topics, mut partitions) = (BTreeMap::new(), BTreeMap::new());
     for topic in &plan.topics {
         let name = topic.spec.name.clone();

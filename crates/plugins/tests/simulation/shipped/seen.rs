@@ -71,7 +71,7 @@ pub(crate) fn watched(plan: Plan, seen: &Seen, process: u64, gate: &Gate) -> Pla
                 *sink = Box::new(Recorder { at, seen: seen.clone(), gate: gate.clone() });
             }
         }
-        let BoundSource { schema, bounded, body } = chain.source.bound;
+        let BoundSource { schema, bounded, passing, body } = chain.source.bound;
         let body = match body {
             SourceBody::Custom(inner, partition) => {
                 let at = (chain.name.clone(), process);
@@ -80,7 +80,7 @@ pub(crate) fn watched(plan: Plan, seen: &Seen, process: u64, gate: &Gate) -> Pla
             }
             topic @ SourceBody::Log(_) => topic,
         };
-        chain.source.bound = BoundSource { schema, bounded, body };
+        chain.source.bound = BoundSource { schema, bounded, passing, body };
         chain
     });
     Plan { chains: chains.collect(), ..plan }

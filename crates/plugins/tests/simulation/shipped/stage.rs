@@ -182,7 +182,15 @@ impl Stage {
     }
 
     fn planned(&self, document: &Document, base: &Path, only: &[String]) -> Plan {
-        let planned = plan(document, PlanOptions { registry: &REGISTRY, base, only });
+        let planned = plan(
+            document,
+            PlanOptions {
+                registry: &REGISTRY,
+                base,
+                only,
+                purpose: pipectl_framework::plugin::Purpose::Check,
+            },
+        );
         let (plan, _) = planned.unwrap_or_else(|problems| {
             panic!(
                 "{} cannot be planned; a plugin of another crate must be linked into the simulation, as the \
