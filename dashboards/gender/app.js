@@ -8,14 +8,20 @@ import { Figures } from "./figures.js";
 import { History } from "./history.js";
 import { connect } from "./live.js";
 import { assignPlaces, forgetColours, forgetPlaces } from "./palette.js";
+import { Ranking } from "./rank.js";
 import { Reading } from "./reading.js";
 import { Shares } from "./shares.js";
 import { SpanPicker } from "./span.js";
 import { Status } from "./status.js";
+import { Summary } from "./summary.js";
 import { DataTable } from "./table.js";
 import { takeToken } from "./token.js";
 
+/** The kinds of chart that a reader may choose from, and those that there are where the file names one. */
 const KINDS = { line: "Line", bars: "Bars", stacked: "Stacked", share: "Share" };
+const OWN_KINDS = { rank: "Ranking", area: "Area" };
+/** In place of the board with its chart. */
+const WITHOUT_CHART = ["table", "number"];
 /** Results are drawn no oftener than so many milliseconds apart, however many come: nobody reads faster. */
 const DRAW_EVERY = 250;
 /** The rest after a draw is at least so many times as long as the draw, so that a slow machine is left time. */
@@ -46,12 +52,14 @@ const shares = new Shares(byId("donut"), byId("ranking"), history, {
   },
   point: (series) => chart.emphasise(series),
 });
+const ranks = new Ranking(byId("places"), byId("places-time"), history);
+const summary = new Summary(byId("summary"), history);
 const table = new DataTable(byId("table-box"), byId("table"), byId("table-note"), history, draw);
 const status = new Status(byId("status-text"), byId("retry"), byId("live-region"), history);
 
 const span = new SpanPicker(byId("span"), byId("span-note"), choices, draw);
 
-const kindButtons = Object.entries(KINDS).map(([kind, name]) => {
+const kindButtons = Object.entries({ ...OWN_KINDS, ...KINDS }).map(([kind, name]) => {
   const button = element("button", "segment", name);
   button.type = "button";
   button.dataset.kind = kind;
@@ -131,29 +139,62 @@ function draw() {
   drawWords(kind);
   const off = choices.off(history.series);
   const inChart = shown.filter((i) => !off.has(i));
-  figures.draw(inChart, unit, page.additive);
-  shares.draw(shown, off, page.additive, page.totals);
+  const present = presentOf(inChart);
+  const alone = isAlone();
+  showView(kind, alone);
   table.draw(shown, unit);
-  if (!history.times.length) return;
+  figures.draw(present, unit, page.additive, history.isRanked, kind === "number");
+  if (!history.times.length || WITHOUT_CHART.includes(kind)) return;
+  if (kind === "rank") {
+    ranks.draw(inChart, unit);
+    return;
+  }
   chart.draw(kind, inChart, span.window(page.window_ms, history), unit);
   reading.update(inChart, unit, kind === "share");
   span.tell(chart.span);
+  if (alone) summary.draw(shown[0], chart.span, page.totals);
+  else shares.draw(history.isRanked ? presentOf(shown) : shown, off, page.additive, page.totals);
+}
+
+/** Of a ranking, what is not in the newest window has left it, and has no figure. */
+function presentOf(series) {
+  if (!history.isRanked) return series;
+  const newest = history.rows[history.rows.length - 1];
+  return series.filter((i) => newest[i] !== null);
+}
+
+/** The parts of the page that this view has: see the style sheet. */
+function showView(kind, alone) {
+  const view = kind === "rank" || WITHOUT_CHART.includes(kind) ? kind : "chart";
+  const { dataset } = document.body;
+  if (dataset.view !== view && view === "table") byId("table-box").open = true;
+  dataset.view = view;
+  byId("summary").hidden = !alone;
+  byId("ranking").hidden = alone;
+  if (alone) byId("donut").hidden = true;
 }
 
 function sideHeading() {
+  if (isAlone()) return "In view";
   if (!mayStack()) return page.totals ? "Totals" : "Now";
   return page.totals ? "Totals and shares" : "Shares now";
 }
 
 function kindNow() {
+  if (WITHOUT_CHART.includes(page.chart)) return page.chart;
   const wanted = choices.kind ?? page.chart;
-  const known = Object.hasOwn(KINDS, wanted) ? wanted : "line";
-  return mayStack() || known === "line" || known === "bars" ? known : "line";
+  const known = Object.hasOwn(KINDS, wanted) || Object.hasOwn(OWN_KINDS, wanted) ? wanted : "line";
+  return mayStack() || (known !== "stacked" && known !== "share") ? known : "line";
 }
 
-/** Values that are no counts, or below 0, are not parts of a whole. */
+/** Values that are no counts, or below 0, are not parts of a whole, nor is one alone. */
 function mayStack() {
-  return page.additive && !history.hasNegative;
+  return page.additive && !history.hasNegative && !isAlone();
+}
+
+/** One line has no shares. */
+function isAlone() {
+  return shownSeries().length === 1 && !history.isRanked;
 }
 
 function drawStatus() {
@@ -172,7 +213,9 @@ function drawWords(kind) {
   for (const button of kindButtons) {
     const { kind: own } = button.dataset;
     button.setAttribute("aria-pressed", String(own === kind));
-    button.hidden = !mayStack() && (own === "stacked" || own === "share");
+    const ofParts = own === "stacked" || own === "share";
+    const isOwn = Object.hasOwn(OWN_KINDS, own);
+    button.hidden = isOwn ? own !== page.chart && own !== kind : ofParts && !mayStack();
   }
   const [title, text] = emptyWords(status.state.name);
   setText(byId("empty-title"), title);

@@ -159,7 +159,7 @@ export class Chart {
   }
 
   #seriesOptions(series, place) {
-    const { kind, stacked, order } = this.#layout;
+    const { kind, stacked, filled, order } = this.#layout;
     const at = place + 1;
     const base = { label: String(series), points: { show: false } };
     const strong = () => this.#strong.has(series);
@@ -177,7 +177,7 @@ export class Chart {
       dash: dashOf(series),
       cap: "butt",
       stroke: () => (strong() ? this.#colour(at) : faded(this.#colour(at), 0.28)),
-      fill: order.length <= MOST_FILLED_LINES ? (u) => this.#shade(u, at) : undefined,
+      fill: filled || order.length <= MOST_FILLED_LINES ? (u) => this.#shade(u, at) : undefined,
       // A single point between two gaps has no line: without a dot it would not be seen.
       points: { show: true, size: 5, stroke: () => this.#colour(at), fill: () => this.#colour(at), filter: lonely },
     };

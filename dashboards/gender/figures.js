@@ -6,6 +6,8 @@ import { label, number, shortNumber } from "./format.js";
 import { colourOf, dashOf, faded } from "./palette.js";
 
 const MOST_TILES = 4;
+/** With more, a figure is written short in any case. */
+const MOST_DIGITS = 12;
 const SPARK_POINTS = 60;
 const FEWEST_SPARK_POINTS = 20;
 /** Up to so many series, the leading ones keep the order of all. */
@@ -23,17 +25,22 @@ export class Figures {
     this.#history = history;
   }
 
-  /** `shown`: indices of the series, `unit`: text behind a value, `additive`: whether a sum means something. */
-  draw(shown, unit, additive) {
+  /**
+   * `shown`: indices of the series, `unit`: text behind a value, `additive`: whether a sum means something,
+   * `byNewest`: whether those lead that are the greatest now, and not in all; `exact`: whether there is nothing else on
+   * the page, so that one alone has room for all its digits.
+   */
+  draw(shown, unit, additive, byNewest, exact) {
     const { series, totals, rows } = this.#history;
-    const leading = [...shown].sort((a, b) => totals[b] - totals[a]).slice(0, MOST_TILES);
-    if (shown.length <= MOST_IN_ORDER) leading.sort((a, b) => a - b);
+    const newest = rows[rows.length - 1];
+    const sizes = byNewest ? newest ?? [] : totals;
+    const leading = [...shown].sort((a, b) => sizes[b] - sizes[a]).slice(0, MOST_TILES);
+    if (shown.length <= MOST_IN_ORDER && !byNewest) leading.sort((a, b) => a - b);
     const withAll = additive && shown.length > 1;
     this.#fit(leading.length + (withAll ? 1 : 0));
-    const newest = rows[rows.length - 1];
     leading.forEach((i, place) => {
       this.#tiles[place].fill(label(series[i]), newest?.[i], unit, colourOf(series[i], i), dashOf(i),
-        this.#recent((row) => row[i]));
+        this.#recent((row) => row[i]), exact && leading.length === 1);
     });
     if (withAll) {
       const name = shown.length > MOST_TILES ? `All ${shown.length}` : "All";
@@ -91,11 +98,11 @@ class Tile {
       spark);
   }
 
-  /** `colour` null: the sum of all, in the colour of text. */
-  fill(name, value, unit, colour, dash, recent) {
+  /** `colour` null: the sum of all, in the colour of text; `exact`: there is room for all digits. */
+  fill(name, value, unit, colour, dash, recent, exact = false) {
     setText(this.#name, name);
     this.#name.title = name;
-    setText(this.#value, shortNumber(value));
+    setText(this.#value, exact && number(value).length <= MOST_DIGITS ? number(value) : shortNumber(value));
     this.#value.title = number(value);
     setText(this.#unit, unit);
     this.#mark.node.toggleAttribute("hidden", colour === null);

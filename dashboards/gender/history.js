@@ -14,6 +14,11 @@ export class History {
   /** Event times (ms), rising; `rows[i]` holds the values at `times[i]` in the order of `series`. */
   times = [];
   rows = [];
+  /** Where the rows of a window are the first few in an order: `tops[i]` holds `[key, value]` of each at
+   * `times[i]`, in that order; else null. */
+  tops = [];
+  /** True once a window has such rows. */
+  isRanked = false;
   totals = [];
   /** True once a value below 0 has come. */
   hasNegative = false;
@@ -30,6 +35,8 @@ export class History {
       this.series = [];
       this.times = [];
       this.rows = [];
+      this.tops = [];
+      this.isRanked = false;
       this.totals = [];
       this.hasNegative = false;
       this.#limit = LEAST_POINTS;
@@ -74,6 +81,19 @@ export class History {
     return i > 0 && this.times[i] - this.times[i - 1] > 1.5 * interval;
   }
 
+  /**
+   * What stands in point `i`, the first or the greatest on top: `[key, value, index of the series or -1]` of
+   * each. `shown`: the indices of the series to take, where the rows have no order of their own.
+   */
+  ranking(i, shown) {
+    const top = this.tops[i];
+    const indexOf = (key) => this.series.findIndex((series) => series.key === key);
+    if (top) return top.map(([key, value]) => [key, value, indexOf(key)]);
+    const row = this.rows[i] ?? [];
+    return shown.filter((index) => (row[index] ?? null) !== null).sort((a, b) => row[b] - row[a])
+      .map((index) => [this.series[index].key, row[index], index]);
+  }
+
   /** Index of the point nearest to `time`; -1 when there is none. */
   nearest(time) {
     const after = this.firstFrom(time);
@@ -88,8 +108,8 @@ export class History {
     for (const row of this.rows) while (row.length < series.length) row.push(null);
   }
 
-  /** Puts a point in its place. One of the same time is the same window: its values change key by key. */
-  #put({ t, v }) {
+  /** Puts a point in its place. One of the same time is the same window, in the place of what was there. */
+  #put({ t, v, top = null }) {
     // Of a window that has left, nobody here knows what is counted already.
     if (this.times.length >= this.#limit && t < this.times[0]) return;
     let at = this.firstFrom(t);
@@ -97,18 +117,21 @@ export class History {
       this.#median = null;
       this.times.splice(at, 0, t);
       this.rows.splice(at, 0, this.series.map(() => null));
+      this.tops.splice(at, 0, null);
     }
+    this.tops[at] = top;
+    this.isRanked ||= top !== null;
     const row = this.rows[at];
     for (let i = 0; i < row.length; i += 1) {
-      const value = v[i];
-      if (typeof value !== "number" || !Number.isFinite(value)) continue;
-      this.totals[i] += value - (row[i] ?? 0);
+      const value = Number.isFinite(v[i]) ? v[i] : null;
+      this.totals[i] += (value ?? 0) - (row[i] ?? 0);
       this.hasNegative ||= value < 0;
       row[i] = value;
     }
     while (this.times.length > this.#limit) {
       this.times.shift();
       this.rows.shift();
+      this.tops.shift();
     }
   }
 

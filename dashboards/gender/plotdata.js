@@ -11,14 +11,17 @@ export const FIRST_SPAN_POINTS = 20;
 const LEAST_PIXELS = 4;
 
 /**
- * What to draw. `kind`: "line", "bars", "stacked", "share". `shown`: indices into `history.series`, `totals` their sizes.
- * Returns `{kind, stacked, order}`; `order` is the drawing order, for a stack from the top down.
+ * What to draw. `kind`: "line", "area", "bars", "stacked", "share". `shown`: indices into `history.series`, `totals` their sizes.
+ * Returns `{kind, stacked, filled, order}`; `kind` "area" is a line that is filled; `order` is the drawing order, for a
+ * stack from the top down.
  */
-export function layoutOf(kind, shown, totals) {
+export function layoutOf(named, shown, totals) {
+  const filled = named === "area";
+  const kind = filled ? "line" : named;
   const stacked = kind === "stacked" || kind === "share" || (kind === "bars" && shown.length > MOST_GROUPED_BARS);
   const order = [...shown];
   if (stacked && shown.length > MOST_IN_ORDER) order.sort((a, b) => totals[b] - totals[a]);
-  return { kind, stacked, order: stacked ? order.reverse() : order };
+  return { kind, stacked, filled, order: stacked ? order.reverse() : order };
 }
 
 /**

@@ -89,8 +89,11 @@ export class Status {
     const { times, rows, series, totals, interval } = this.#history;
     const last = times.length - 1;
     if (last < 0) return "";
-    const leading = [...shown].sort((a, b) => totals[b] - totals[a]).slice(0, MOST_SPOKEN);
-    const values = leading.map((i) => `${label(series[i])} ${number(rows[last][i])}`);
+    const leading = this.#history.isRanked
+      ? this.#history.ranking(last, shown)
+      : [...shown].sort((a, b) => totals[b] - totals[a]).map((i) => [series[i].key, rows[last][i], i]);
+    const values = leading.slice(0, MOST_SPOKEN)
+      .map(([key, value, i]) => `${label(series[i] ?? { key })} ${number(value)}`);
     return `${windowTime(times[last], interval)}: ${values.join(", ")}${unit ? ` ${unit}` : ""}`;
   }
 }

@@ -31,18 +31,19 @@ export class DataTable {
     const count = Math.min(times.length, MOST_ROWS);
     setText(this.#note, count ? `the newest ${count} windows${unit ? `, ${unit}` : ""}` : "");
     if (!this.#box.open || this.#isSelecting()) return;
-    const signature = JSON.stringify([this.#history.epoch, interval, shown, shown.map((i) => label(series[i]))]);
+    const heads = this.#history.isRanked ? this.#places(count) : shown.map((i) => label(series[i]));
+    const signature = JSON.stringify([this.#history.epoch, interval, shown, heads]);
     if (signature !== this.#signature) {
       this.#signature = signature;
       this.#lines.clear();
       this.#rows.replaceChildren();
-      const head = element("tr", "", header("Time", "col"), ...shown.map((i) => header(label(series[i]), "col")));
+      const head = element("tr", "", header("Time", "col"), ...heads.map((text) => header(text, "col")));
       this.#body.replaceChildren(element("table", "", element("thead", "", head), this.#rows));
     }
     const nodes = [];
     for (let i = times.length - 1; i >= times.length - count; i -= 1) {
-      nodes.push(this.#line(i, shown));
-      if (i > times.length - count && this.#history.gapBefore(i)) nodes.push(this.#gap(times[i], shown.length + 1));
+      nodes.push(this.#line(i, shown, heads.length));
+      if (i > times.length - count && this.#history.gapBefore(i)) nodes.push(this.#gap(times[i], heads.length + 1));
     }
     placeAll(this.#rows, nodes);
     const kept = new Set(nodes);
@@ -50,15 +51,29 @@ export class DataTable {
   }
 
   /** The line of a window, as it is now: one that was there is kept, so that only what changed is laid out anew. */
-  #line(at, shown) {
+  #line(at, shown, columns) {
     const { times, rows, interval } = this.#history;
     let node = this.#lines.get(times[at]);
     if (!node) {
-      node = element("tr", "", header(windowTime(times[at], interval), "row"), ...shown.map(() => element("td")));
+      node = element("tr", "", header(windowTime(times[at], interval), "row"));
+      for (let i = 0; i < columns; i += 1) node.append(element("td"));
       this.#lines.set(times[at], node);
     }
-    shown.forEach((series, column) => setText(node.cells[column + 1], number(rows[at][series])));
+    const texts = this.#history.isRanked ? this.#ranked(at) : shown.map((series) => number(rows[at][series]));
+    for (let i = 0; i < columns; i += 1) setText(node.cells[i + 1], texts[i] ?? "–");
     return node;
+  }
+
+  /** The heads of a ranking: the places of the longest of the newest windows. */
+  #places(count) {
+    const most = Math.max(0, ...this.#history.tops.slice(-count).map((top) => top?.length ?? 0));
+    return Array.from({ length: most }, (_, i) => String(i + 1));
+  }
+
+  #ranked(at) {
+    const { series } = this.#history;
+    return this.#history.ranking(at, [])
+      .map(([key, value, index]) => `${label(series[index] ?? { key })} ${number(value)}`);
   }
 
   #gap(time, columns) {

@@ -89,10 +89,10 @@ browserTest("the chart follows the system from light to dark while it runs", asy
   const server = await serve(t, { series: [{ key: "a", label: "a" }] });
   const page = await open(t, server.url, { colorScheme: "light" });
   await status(page, /^Live$/);
-  const stroke = () => page.getAttribute(".rank .swatch line", "stroke");
+  const stroke = () => page.getAttribute(".tile .swatch line", "stroke");
   const before = await stroke();
   await page.emulateMedia({ colorScheme: "dark" });
-  await page.waitForFunction((old) => document.querySelector(".rank .swatch line").getAttribute("stroke") !== old, before);
+  await page.waitForFunction((old) => document.querySelector(".tile .swatch line").getAttribute("stroke") !== old, before);
 });
 
 browserTest("arrow keys read points: shown beside the cursor and spoken as the chart's value", async (t) => {

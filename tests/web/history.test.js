@@ -50,8 +50,7 @@ test("whatever is lost, repeated or cut off on the way, the history ends equal t
     connect();
     const windows = new Map();
     for (const { t, v } of server.points) {
-      const row = windows.get(t) ?? [null, null, null];
-      windows.set(t, row.map((old, i) => v[i] ?? old));
+      windows.set(t, v);
     }
     assert.deepEqual(history.times, [...windows.keys()], `seed ${seed}`);
     assert.deepEqual(history.rows, [...windows.values()], `seed ${seed}`);
@@ -69,12 +68,13 @@ test("without the server's totals the page adds up, each window once", () => {
   assert.deepEqual(history.times, [1000, 2000]);
 });
 
-test("the keys of two workers for one window become one point", () => {
+test("a window that comes again takes the place of the earlier one, with what has left it", () => {
   const history = new History();
   history.hello(hello());
-  history.point({ seq: 1, t: 1000, v: [5, null, null] });
-  history.point({ seq: 2, t: 1000, v: [null, 7, null] });
-  assert.deepEqual(history.rows, [[5, 7, null]]);
+  history.point({ seq: 1, t: 1000, v: [5, 3, null] });
+  history.point({ seq: 2, t: 1000, v: [null, 7] });
+  assert.deepEqual(history.rows, [[null, 7, null]]);
+  assert.deepEqual(history.totals, [0, 7, 0]);
 });
 
 test("a late window is put where it belongs, and closes its gap", () => {

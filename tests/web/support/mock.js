@@ -94,14 +94,14 @@ export class MockServer {
 
   /**
    * Stores one window and emits it. `at`: its time, else one interval after the last; `emit: false`: it is lost on the
-   * way; `series`: the list grew with this window.
+   * way; `series`: the list grew with this window; `top`: its rows, where they are the first few in an order.
    */
-  publish(v, { at, emit = true, series } = {}) {
+  publish(v, { at, emit = true, series, top } = {}) {
     this.time = at ?? this.time + (this.interval ?? 1000);
     this.seq += 1;
     if (series) this.series = series;
     v.forEach((value, i) => { this.totals[i] = (this.totals[i] ?? 0) + (value ?? 0); });
-    const point = { seq: this.seq, t: this.time, v };
+    const point = { seq: this.seq, t: this.time, v, ...(top && { top }) };
     this.points.push(point);
     if (emit) this.live?.emit("point", { ...point, ...(series && { series }) });
     return point;

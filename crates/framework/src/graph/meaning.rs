@@ -69,11 +69,17 @@ impl Meanings<'_> {
     ) -> Option<ResultMeaning> {
         let entry = self.drafts.get(draft)?.nodes.get(node)?;
         match &entry.node.body {
-            NodeBody::Window(window) => window.meaning(),
+            NodeBody::Window(window) => Some(window.meaning()),
             NodeBody::Transform(_, output) => {
                 let mut meaning = self.of_input(draft, node, seen)?;
                 // A step that looks at a key may leave out all rows but those of one value: it tells nothing apart any more.
                 if let Reads::AndPasses(judged) = &entry.reads {
+                    // Of a key it leaves out all rows or none; otherwise it may leave out a single place.
+                    if let Some(ranked) = &mut meaning.ranked
+                        && judged.iter().any(|column| !meaning.keys.contains(column))
+                    {
+                        ranked.place = None;
+                    }
                     meaning.keys.retain(|key| !judged.contains(key));
                 }
                 let input = &entry.node.input;

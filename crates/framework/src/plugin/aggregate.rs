@@ -82,10 +82,34 @@ pub trait Aggregate: Send + Sync {
         1
     }
 
-    /// True where every key has exactly one row in a result; only such aggregates can stand side by side in one step.
-    fn one_row_per_key(&self) -> bool {
-        true
+    /// How many rows a key has in a result. Only aggregates of one row can stand side by side in one step.
+    fn per_key(&self) -> PerKey {
+        PerKey::One
     }
+}
+
+/// How many rows a key has in a result, and what tells them apart: [`Aggregate::per_key`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PerKey {
+    /// One.
+    One,
+    /// One for each value of this column, which tells them apart as a field of the key would: the buckets of a
+    /// histogram.
+    Each(String),
+    /// The first few in an order.
+    Ranked(Ranked),
+}
+
+/// Rows that are the first few in an order, such as the three most frequent values.
+///
+/// A window that is given again may have another value at a place: that is what takes the place of the earlier
+/// row, and not the row of the same value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ranked {
+    /// The column of whole numbers that says which place a row has, from 1 on.
+    pub place: String,
+    /// The column of what stands there.
+    pub name: String,
 }
 
 /// The state of one pane, or of a window: one value per group. A group that was never added to holds the neutral value (a sum of
@@ -147,6 +171,24 @@ pub struct ResultMeaning {
     pub over_keys: Vec<String>,
     /// Those whose values add up over windows as well: windows do not overlap.
     pub over_windows: Vec<String>,
+    /// Where a window has the first few rows in an order, in place of one for each value of `keys`.
+    pub ranked: Option<RankedMeaning>,
+    /// The columns of numbers that the aggregate gives, in its order, without that of the places.
+    pub values: Vec<String>,
+    /// True where each key has windows of its own, of any length.
+    pub sessions: bool,
+}
+
+/// What is known of rows that are the first few in an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RankedMeaning {
+    /// The column of the places, from 1 on; `None` where it is not among the columns any more, or rows were left
+    /// out on the way, so that a place may be without its row.
+    pub place: Option<String>,
+    /// The column of what stands at a place; `None` likewise.
+    pub name: Option<String>,
+    /// True where a window may give its result again, with another row at a place.
+    pub again: bool,
 }
 
 impl ResultMeaning {
@@ -161,6 +203,13 @@ impl ResultMeaning {
             lost_keys: self.lost_keys.iter().cloned().chain(lost).collect(),
             over_keys: all(&self.over_keys),
             over_windows: all(&self.over_windows),
+            ranked: self.ranked.map(|ranked| RankedMeaning {
+                place: ranked.place.as_ref().and_then(now),
+                name: ranked.name.as_ref().and_then(now),
+                again: ranked.again,
+            }),
+            values: all(&self.values),
+            sessions: self.sessions,
         }
     }
 }

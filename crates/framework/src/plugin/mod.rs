@@ -21,7 +21,8 @@ mod source;
 mod transform;
 
 pub use aggregate::{
-    Aggregate, AggregateState, BoundWindow, Groups, ResultMeaning, Results, Rows, WindowPlugin,
+    Aggregate, AggregateState, BoundWindow, Groups, PerKey, Ranked, RankedMeaning, ResultMeaning, Results,
+    Rows, WindowPlugin,
 };
 pub use connection::ConnectionPlugin;
 pub use event_time::{EventTime, Stamper};

@@ -19,7 +19,7 @@ use super::tally::Counts;
 use crate::batch::{Batch, Partition, Times};
 use crate::clock::Millis;
 use crate::config::Problem;
-use crate::plugin::{Aggregate, Input, Rejects, ResultMeaning};
+use crate::plugin::{Aggregate, Input, PerKey, Ranked, RankedMeaning, Rejects, ResultMeaning};
 use crate::time::{NextMove, Watermark, WindowGrid, Word};
 
 /// Whether a call has given all that was due.
@@ -249,22 +249,42 @@ impl WindowOperator {
         self.schema.clone()
     }
 
-    /// What its results mean to somebody who adds them up; `None` where a key has several rows in a result.
-    pub fn meaning(&self) -> Option<ResultMeaning> {
-        if !self.aggregate.one_row_per_key() {
-            return None;
-        }
-        let keys = match self.settings.key.as_slice() {
+    /// What its results mean to somebody who adds them up or shows them.
+    pub fn meaning(&self) -> ResultMeaning {
+        let mut keys = match self.settings.key.as_slice() {
             [_] => vec!["key".to_owned()],
             several => several.to_vec(),
         };
+        let ranked = match self.aggregate.per_key() {
+            PerKey::One => None,
+            PerKey::Each(column) => {
+                keys.push(column);
+                None
+            }
+            PerKey::Ranked(Ranked { place, name }) => Some(RankedMeaning {
+                place: Some(place),
+                name: Some(name),
+                again: self.settings.every.is_some() || self.settings.lateness > 0,
+            }),
+        };
         let fields = self.aggregate.fields();
+        let is_place = |name: &str| ranked.as_ref().and_then(|r| r.place.as_deref()) == Some(name);
+        let numbers = fields.iter().filter(|field| field.data_type().is_numeric() && !is_place(field.name()));
+        let values = numbers.map(|field| field.name().clone()).collect();
         let adds = self.aggregate.adds();
         let columns = fields.iter().zip(adds).filter(|(_, adds)| *adds);
         let over_keys: Vec<String> = columns.map(|(field, _)| field.name().clone()).collect();
         let overlaps = matches!(self.settings.shape, Shape::Grid(grid) if grid.slide() < grid.size());
         let over_windows = if overlaps { Vec::new() } else { over_keys.clone() };
-        Some(ResultMeaning { keys, lost_keys: Vec::new(), over_keys, over_windows })
+        ResultMeaning {
+            keys,
+            lost_keys: Vec::new(),
+            over_keys,
+            over_windows,
+            ranked,
+            values,
+            sessions: self.sessions.is_some(),
+        }
     }
 
     /// Rows of `partition` will come; `restored` is what was committed for it.

@@ -35,13 +35,15 @@ pub struct SocketIoSink {
     /// which draws whatever keys it is given.
     pub page: Option<String>,
     /// The column with the key of a line, or a list of columns: `key: [province, gender]` makes a line of each pair.
-    /// `[]` where a window has one row. Default: key; and none where the window before it counts without one.
+    /// `[]` where a window has one row. Default: what the window before it counts by; else key.
     #[serde(default, deserialize_with = "names::given")]
     #[schemars(with = "Option<names::Fields>")]
     pub key: Option<Vec<String>>,
-    /// The column with the number. Default: count.
-    #[serde(default = "default_value")]
-    pub value: String,
+    /// The column with the number, or a list of columns: each makes a line of its own of every key. Default: count, where
+    /// there is one; else all numbers that the window before it gives.
+    #[serde(default, deserialize_with = "names::given")]
+    #[schemars(with = "Option<names::Fields>")]
+    pub value: Option<Vec<String>>,
     /// The page's heading. Default: Live.
     #[serde(default = "default_title")]
     pub title: String,
@@ -50,14 +52,14 @@ pub struct SocketIoSink {
     /// What stands behind a value, such as `per second`.
     #[serde(default)]
     pub unit: String,
-    /// How values are drawn: `line`, `bars`, `stacked`, or `share` (stacked to 100 %). Default: line.
-    #[serde(default)]
-    pub chart: Chart,
+    /// How values are drawn: `line`, `area`, `bars`, `stacked`, `share` (stacked to 100 %), `rank` (the newest window, the
+    /// greatest first), `table` or `number` (that alone). Default: what fits: `rank` behind a `top-k`, else `line`.
+    pub chart: Option<Chart>,
     /// Whether adding values up means something, so that the page may show totals and shares. Default: what is known
     /// of the window: counts and sums add up, over windows that do not overlap; and false where another program
     /// writes the topic.
     pub additive: Option<bool>,
-    /// What people read for a key, such as `{ "0": Women }`. These keys come first on the page, in this order.
+    /// What people read for a key, or for a part of one, such as `{ "0": Women }`. These keys come first on the page, in this order.
     #[serde(default)]
     #[schemars(with = "std::collections::BTreeMap<String, String>")]
     pub labels: IndexMap<String, String>,
@@ -121,9 +123,6 @@ fn default_listen() -> String {
     "127.0.0.1:5000".into()
 }
 
-fn default_value() -> String {
-    "count".into()
-}
 fn default_title() -> String {
     "Live".into()
 }
@@ -179,13 +178,14 @@ impl SocketIoSink {
                 leave_out: self.leave_out,
                 order: self.order,
                 max: self.max_series,
+                parts: false,
             },
             interval_ms: self.interval.map(DurationText::millis),
             page: Page {
                 title: self.title,
                 subtitle: self.subtitle,
                 unit: self.unit,
-                chart: self.chart,
+                chart: self.chart.unwrap_or_default(),
                 window_ms: self.window.millis(),
                 additive: self.additive.unwrap_or(false),
                 totals: self.additive.unwrap_or(false),

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::series::{Place, SeriesConfig, SeriesList};
+use super::ranks::Ranks;
+use super::results::{self, Row};
+use super::series::{Line, Place, SeriesConfig, SeriesList};
 use super::totals::Totals;
 use super::wire::{Hello, Number, PROTO, Page, Point, PointMessage, Series};
 
@@ -71,8 +73,9 @@ pub struct Published {
 /// The state behind both namespaces. One run of the history, an epoch, is one `Hub`.
 ///
 /// A result that comes again for a window in the history (the keys of another worker, a correction, a record that
-/// was read twice) is laid over the one that is there, key by key. If that changes anything, the merged point gets a new
-/// number and takes the place of the old one; if not, nothing is told. So every window stands in the history once. The
+/// was read twice) is laid over the one that is there, key by key, or place by place where its rows are the first few in an
+/// order. If that changes anything, the merged point gets a new number and takes the place of the old one; if not, nothing
+/// is told. So every window stands in the history once. The
 /// history holds the windows of the greatest times; one that is older than all of them is only counted in the totals.
 #[derive(Debug)]
 pub struct Hub {
@@ -85,6 +88,7 @@ pub struct Hub {
     last_seq: u64,
     newest_t: i64,
     totals: Totals,
+    ranks: Ranks,
     /// The values of keys without a line of their own, by the time of their window: one that comes again takes the place of
     /// its own earlier value in their sum.
     others: BTreeMap<i64, Other>,
@@ -110,6 +114,7 @@ impl Hub {
             last_seq: 0,
             newest_t: i64::MIN,
             totals: Totals::default(),
+            ranks: Ranks::default(),
             others: BTreeMap::new(),
             others_held: 0,
             others_dropped: None,
@@ -125,16 +130,21 @@ impl Hub {
     pub fn publish<'a>(
         &mut self,
         t: i64,
-        rows: impl IntoIterator<Item = (&'a str, Option<f64>)>,
+        rows: impl IntoIterator<Item = impl Into<Row<'a>>>,
         now: Duration,
     ) -> Published {
         let revision = self.series.revision();
         let mut values = vec![None; self.series.list().len()];
         let mut other = Other::new();
-        for (key, value) in rows {
+        let mut ranked = Vec::new();
+        for Row { key, value, place } in rows.into_iter().map(Into::into) {
             let value = value.filter(|v| v.is_finite()).map(Number);
             if let Some(value) = value {
                 self.legacy.set(key, value);
+            }
+            if let Some(place) = place {
+                ranked.extend(value.map(|value| (place, key, value)));
+                continue;
             }
             match (self.series.place(key), value) {
                 (Place::Line(index), Some(_)) => {
@@ -147,12 +157,29 @@ impl Hub {
                 _ => {}
             }
         }
-        values.resize(self.series.list().len(), None);
+        let point = if ranked.is_empty() {
+            values.resize(self.series.list().len(), None);
+            let grew = self.series.revision() != revision;
+            self.store(t, values, other, now, grew)
+        } else {
+            self.store_ranked(t, ranked, now, revision)
+        };
         let grew = self.series.revision() != revision;
-        let point = self
-            .store(t, values, other, now, grew)
-            .map(|point| PointMessage { point, series: grew.then(|| self.series.list().to_vec()) });
-        Published { point, legacy: self.legacy.text() }
+        let told =
+            point.map(|point| PointMessage { point, series: grew.then(|| self.series.list().to_vec()) });
+        Published { point: told, legacy: self.legacy.text() }
+    }
+
+    /// The place in the history of the window at `t`. Most results are newer than all before; only others can have
+    /// come before.
+    fn held(&self, t: i64) -> Option<usize> {
+        (t <= self.newest_t).then(|| self.points.iter().rposition(|p| p.t == t)).flatten()
+    }
+
+    /// True where a window at `t`, which is not in the history, has no room in it.
+    fn is_too_old(&self, t: i64) -> bool {
+        let full = self.points.len() >= self.config.history.max(1);
+        full && self.times.first().is_some_and(|oldest| t < *oldest)
     }
 
     fn store(
@@ -163,11 +190,9 @@ impl Hub {
         now: Duration,
         grew: bool,
     ) -> Option<Arc<Point>> {
-        // Most results are newer than all before; only others can have come before.
-        let same = (t <= self.newest_t).then(|| self.points.iter().rposition(|p| p.t == t)).flatten();
+        let same = self.held(t);
         self.sum_other(t, other, same.is_none(), &mut values);
-        let full = self.points.len() >= self.config.history.max(1);
-        if same.is_none() && full && self.times.first().is_some_and(|oldest| t < *oldest) {
+        if same.is_none() && self.is_too_old(t) {
             self.totals.correct(t, values);
             return None;
         }
@@ -178,21 +203,59 @@ impl Hub {
             if unchanged && !grew {
                 return None;
             }
-            if let Some(replaced) = self.points.remove(index) {
-                self.totals.remove(&replaced.v);
-            }
         }
-        self.totals.add(&values);
+        Some(self.keep(same, Point { seq: 0, t, v: values, top: Vec::new() }, now))
+    }
+
+    /// Stores the rows of a window that are the first few in an order: what they displace leaves the window.
+    fn store_ranked(
+        &mut self,
+        t: i64,
+        rows: Vec<(results::Place<'_>, &str, Number)>,
+        now: Duration,
+        revision: u64,
+    ) -> Option<Arc<Point>> {
+        let same = self.held(t);
+        if same.is_none() && self.is_too_old(t) {
+            return None;
+        }
+        let mut v = vec![None; self.series.list().len()];
+        let mut top = Vec::new();
+        for (key, value) in self.ranks.put(t, rows)? {
+            match self.series.line(key) {
+                Line::At(index) => {
+                    v.resize(v.len().max(index + 1), None);
+                    v[index] = v[index].or(Some(value));
+                }
+                Line::NoRoom => {}
+                Line::LeftOut => continue,
+            }
+            top.push((Arc::clone(key), value));
+        }
+        let grew = self.series.revision() != revision;
+        if !grew && same.is_some_and(|index| self.points[index].top == top) {
+            return None;
+        }
+        Some(self.keep(same, Point { seq: 0, t, v, top }, now))
+    }
+
+    /// Puts a window in the history with the next number, in the place of the one at index `same`.
+    fn keep(&mut self, same: Option<usize>, mut point: Point, now: Duration) -> Arc<Point> {
+        if let Some(replaced) = same.and_then(|index| self.points.remove(index)) {
+            self.totals.remove(&replaced.v);
+        }
+        self.totals.add(&point.v);
         self.last_seq += 1;
-        self.newest_t = self.newest_t.max(t);
+        self.newest_t = self.newest_t.max(point.t);
         self.stored_at = Some(now);
-        let point = Arc::new(Point { seq: self.last_seq, t, v: values });
+        point.seq = self.last_seq;
+        let point = Arc::new(point);
         while self.points.len() >= self.config.history.max(1) {
             self.drop_oldest();
         }
-        self.times.insert(t);
+        self.times.insert(point.t);
         self.points.push_back(Arc::clone(&point));
-        Some(point)
+        point
     }
 
     /// Puts the sum of the keys without a line of their own in its place.
@@ -225,6 +288,7 @@ impl Hub {
         let index = self.points.iter().position(|point| point.t == oldest);
         if let Some(dropped) = index.and_then(|index| self.points.remove(index)) {
             self.totals.leaves(oldest, &dropped.v);
+            self.ranks.leaves(oldest);
         }
     }
 
@@ -263,9 +327,10 @@ impl Hub {
         self.series.list()
     }
 
-    /// How many values were not shown or not counted: see [`SeriesList::refused`] and [`Totals::refused`].
+    /// How many values were not shown or not counted: see [`SeriesList::refused`], [`Totals::refused`] and
+    /// [`Ranks::refused`].
     pub fn values_refused(&self) -> u64 {
-        self.series.refused() + self.totals.refused()
+        self.series.refused() + self.totals.refused() + self.ranks.refused()
     }
 }
 

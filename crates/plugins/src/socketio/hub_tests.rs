@@ -46,6 +46,7 @@ impl NaivePage {
     fn take(&mut self, point: &Point) {
         self.last = point.seq;
         let window = self.picture.entry(point.t).or_default();
+        window.clear();
         for (key, value) in self.keys.iter().zip(&point.v) {
             if let Some(value) = value {
                 window.insert(key.clone(), value.0);
@@ -248,6 +249,53 @@ proptest! {
         } else {
             prop_assert_eq!(own.points, all.points);
         }
+    }
+}
+
+/// Rows of a window that are the first few in an order: the keys at the places from 1 on, with the value of the first.
+type Ranking = (i64, Vec<u8>, i32);
+
+fn rankings() -> impl Strategy<Value = Vec<Ranking>> {
+    let keys = prop::sample::subsequence((0u8..8).collect::<Vec<_>>(), 3).prop_shuffle();
+    prop::collection::vec((0i64..4, keys, 0i32..9), 0..40)
+}
+
+proptest! {
+    /// Whatever order the keys of a window had before: it has those of its last result, in that order.
+    #[test]
+    fn what_is_displaced_has_left_the_window(results in rankings(), max in 1usize..9, split in 1usize..4) {
+        let config = HubConfig { series: SeriesConfig { max, ..SeriesConfig::default() }, ..hub(600).config };
+        let mut hub = Hub::new("e1", config);
+        let mut page = NaivePage::default();
+        page.hello(&hub.hello(None, 0, NOW));
+        let mut truth: BTreeMap<i64, Vec<(String, f64)>> = BTreeMap::new();
+        for (t, keys, first) in &results {
+            let names: Vec<String> = keys.iter().map(u8::to_string).collect();
+            let rows: Vec<Row<'_>> = names
+                .iter()
+                .zip(1..)
+                .map(|(key, number)| Row {
+                    key,
+                    value: Some(f64::from(first - number)),
+                    place: Some(results::Place { group: "", number: i64::from(number) }),
+                })
+                .collect();
+            // A topic may give the rows of one result in several batches.
+            for part in rows.chunks(split) {
+                if let Some(message) = hub.publish(*t, part.iter().copied(), NOW).point {
+                    prop_assert!(page.point(&message));
+                }
+            }
+            truth.insert(*t, rows.iter().map(|row| (row.key.to_owned(), row.value.unwrap())).collect());
+        }
+        for point in hub.hello(None, 0, NOW).points {
+            let top: Vec<(String, f64)> = point.top.iter().map(|(key, value)| (key.to_string(), value.0)).collect();
+            prop_assert_eq!(&top, &truth[&point.t]);
+            let lines = truth[&point.t].iter().filter(|(key, _)| page.keys.contains(key)).cloned();
+            prop_assert_eq!(&page.picture[&point.t], &lines.collect::<Window>());
+        }
+        prop_assert_eq!(page.picture.len(), truth.len());
+        prop_assert!(page.keys.len() <= max);
     }
 }
 

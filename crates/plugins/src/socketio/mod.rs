@@ -7,7 +7,9 @@
 //! | [`config`] | what stands in `with:` |
 //! | `sink` | what the runner sees |
 //! | [`results`] | rows of a batch to results |
+//! | `choice` | which columns those are, as the file says or as is known of the window |
 //! | [`hub`], [`series`] | the history, its numbers, the keys: pure state |
+//! | `ranks`, `totals` | of the history: what stands at which place, and what was counted |
 //! | [`wire`], [`stats`] | every message, as it is written |
 //! | [`live`], [`legacy`] | the two namespaces |
 //! | [`server`] | puts it all together; start, publish, stop |
@@ -17,11 +19,13 @@
 
 pub mod accept;
 pub mod assets;
+mod choice;
 pub mod config;
 pub mod guard;
 pub mod hub;
 pub mod legacy;
 pub mod live;
+mod ranks;
 pub mod results;
 pub mod series;
 pub mod server;

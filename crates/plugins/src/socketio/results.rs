@@ -1,24 +1,26 @@
 //! From the columns of a batch to results: which rows are of one window, and when that was.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
-use arrow_array::{Array, ArrayRef, StringArray};
+use arrow_array::{Array, ArrayRef, Int64Array, StringArray};
 use arrow_schema::{DataType, TimeUnit};
 use pipectl_framework::plugin::{Batch, Input, Problem};
 
 /// The column with the end of a row's window, where the rows still have it.
 pub const WINDOW_END: &str = "window_end";
 
-/// The columns of the input that the sink looks at.
+/// The columns of the input that make results.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
     /// Several make one key together; with none all rows are of one line.
     keys: Vec<usize>,
-    /// The name of the only line.
-    name: String,
-    value: usize,
+    /// Each with its name.
+    values: Vec<(String, usize)>,
+    /// The column of the places, and those whose values have places of their own.
+    places: Option<(usize, Vec<usize>)>,
     window_end: Option<usize>,
 }
 
@@ -27,37 +29,48 @@ impl Columns {
     ///
     /// # Errors
     /// Where a column is missing or of another type.
-    pub fn find(input: &Input, keys: &[String], value: &str) -> Result<Self, Problem> {
+    pub fn find(input: &Input, keys: &[String], values: &[String]) -> Result<Self, Problem> {
         let window_end = input.schema.index_of(WINDOW_END).ok().filter(|index| {
             let of = input.schema.field(*index).data_type();
             matches!(of, DataType::Int64 | DataType::Timestamp(TimeUnit::Millisecond, _))
         });
         Ok(Self {
-            keys: keys
+            keys: keys.iter().map(|key| find_key(input, key)).collect::<Result<_, _>>()?,
+            values: values
                 .iter()
-                .map(|key| {
-                    input.text_column("key", key).map_err(|problem| {
-                        problem.help(
-                            "`key: FIELD` names the field of the lines; where it is not said, that is `key`",
-                        )
-                    })
-                })
-                .collect::<Result<_, _>>()?,
-            name: value.to_owned(),
-            value: input.number_column("value", value).map_err(|problem| {
-                problem.help(
-                    "`value: FIELD` names the field of the numbers; where it is not said, that is `count`",
-                )
-            })?,
+                .map(|value| Ok((value.clone(), find_value(input, value)?)))
+                .collect::<Result<_, Problem>>()?,
+            places: None,
             window_end,
         })
+    }
+
+    /// The same where rows are the first few in an order: `place` is the column that numbers them, and each value of
+    /// `groups` has places of its own.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn ranked(mut self, input: &Input, place: &str, groups: &[String]) -> Result<Self, Problem> {
+        let groups = groups.iter().map(|group| find_key(input, group)).collect::<Result<_, _>>()?;
+        self.places = Some((input.number_column("key", place)?, groups));
+        Ok(self)
+    }
+
+    /// How many numbers a row has.
+    pub fn values(&self) -> usize {
+        self.values.len()
+    }
+
+    /// How many parts a key has.
+    pub fn parts(&self) -> usize {
+        self.keys.len() + usize::from(self.values.len() > 1 || self.keys.is_empty())
     }
 
     /// The results in a batch, in its order: stretches of rows of one window, each with the window's event time (its
     /// last millisecond). Without a column that tells the window, rows with the same event time are of one.
     pub fn results(&self, batch: &Batch) -> Vec<(i64, Rows)> {
-        let Some(keys) = self.keys(batch) else { return Vec::new() };
-        let Some(values) = Values::of(batch.column(self.value)) else { return Vec::new() };
+        let Some(lines) = self.lines(batch) else { return Vec::new() };
+        let lines = Arc::new(lines);
         let ends = self.window_end.map(|index| batch.column(index));
         let time = |row: usize| match ends.and_then(|ends| integer(ends, row)) {
             Some(end) => end.saturating_sub(1),
@@ -68,34 +81,68 @@ impl Columns {
             let t = time(row);
             match results.last_mut() {
                 Some((last, rows)) if *last == t => rows.range.end = row + 1,
-                _ => results
-                    .push((t, Rows { keys: keys.clone(), values: values.clone(), range: row..row + 1 })),
+                _ => results.push((t, Rows { lines: Arc::clone(&lines), range: row..row + 1 })),
             }
         }
         results
     }
+
+    /// What the rows of a batch are; `None` where a column is of another type than planning has seen.
+    fn lines(&self, batch: &Batch) -> Option<Lines> {
+        // With several columns of numbers, each makes a line of its own of every key.
+        let named = |name: &str| match self.values.len() {
+            1 if !self.keys.is_empty() => joined(batch, &self.keys, None),
+            _ => joined(batch, &self.keys, Some(name)),
+        };
+        let of_column =
+            |(name, index): &(String, usize)| Some((named(name)?, Values::of(batch.column(*index))?));
+        let places = match &self.places {
+            None => None,
+            Some((place, groups)) => Some((joined(batch, groups, None)?, Values::of(batch.column(*place))?)),
+        };
+        Some(Lines { columns: self.values.iter().map(of_column).collect::<Option<_>>()?, places })
+    }
+}
+
+/// The column of a part of the key.
+///
+/// # Errors
+/// Where it is missing or of another type.
+pub fn find_key(input: &Input, key: &str) -> Result<usize, Problem> {
+    input.text_column("key", key).map_err(|problem| {
+        problem.help("`key: FIELD` names the field of the lines; where it is not said, that is `key`")
+    })
+}
+
+/// A column of numbers.
+///
+/// # Errors
+/// Where it is missing or of another type.
+pub fn find_value(input: &Input, value: &str) -> Result<usize, Problem> {
+    input.number_column("value", value).map_err(|problem| {
+        problem.help("`value: FIELD` names the field of the numbers; where it is not said, that is `count`")
+    })
 }
 
 /// What stands between the parts of a key of several columns.
-const BETWEEN: &str = " / ";
+pub const BETWEEN: &str = " / ";
 
-impl Columns {
-    /// The key of each row.
-    fn keys(&self, batch: &Batch) -> Option<StringArray> {
-        let columns: Option<Vec<&StringArray>> =
-            self.keys.iter().map(|index| batch.column(*index).as_string_opt::<i32>()).collect();
-        Some(match columns?.as_slice() {
-            [] => StringArray::from_iter_values(std::iter::repeat_n(&self.name, batch.rows())),
-            [only] => (*only).clone(),
-            several => {
-                let part = |column: &&StringArray, row| {
-                    if column.is_valid(row) { column.value(row).to_owned() } else { String::new() }
-                };
-                let key = |row| several.iter().map(|c| part(c, row)).collect::<Vec<_>>().join(BETWEEN);
-                (0..batch.rows()).map(|row| Some(key(row))).collect()
-            }
-        })
+/// The values of several columns of text as one, with a text behind them where there is one.
+fn joined(batch: &Batch, columns: &[usize], last: Option<&str>) -> Option<StringArray> {
+    let columns: Option<Vec<&StringArray>> =
+        columns.iter().map(|index| batch.column(*index).as_string_opt::<i32>()).collect();
+    let columns = columns?;
+    if let ([only], None) = (columns.as_slice(), last) {
+        return Some((*only).clone());
     }
+    let part = |column: &StringArray, row| {
+        if column.is_valid(row) { column.value(row).to_owned() } else { String::new() }
+    };
+    let key = |row| {
+        let parts = columns.iter().map(|column| part(column, row)).chain(last.map(str::to_owned));
+        Some(parts.collect::<Vec<_>>().join(BETWEEN))
+    };
+    Some((0..batch.rows()).map(key).collect())
 }
 
 fn integer(array: &ArrayRef, row: usize) -> Option<i64> {
@@ -111,7 +158,7 @@ fn integer(array: &ArrayRef, row: usize) -> Option<i64> {
 /// A column of numbers. Cloning copies no values.
 #[derive(Debug, Clone)]
 enum Values {
-    Whole(arrow_array::Int64Array),
+    Whole(Int64Array),
     Real(arrow_array::Float64Array),
 }
 
@@ -131,29 +178,73 @@ impl Values {
     }
 }
 
+/// What the rows of a batch are.
+#[derive(Debug)]
+struct Lines {
+    /// For each column of numbers, the keys and the values.
+    columns: Vec<(StringArray, Values)>,
+    /// The groups and the numbers of the places.
+    places: Option<(StringArray, Values)>,
+}
+
 /// The rows of one result.
 #[derive(Debug, Clone)]
 pub struct Rows {
-    keys: StringArray,
-    values: Values,
+    lines: Arc<Lines>,
     range: Range<usize>,
 }
 
+/// A value of a result.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Row<'a> {
+    /// The line that it is of.
+    pub key: &'a str,
+    /// `None` where there is none.
+    pub value: Option<f64>,
+    /// Its place, where the rows of a window are the first few in an order.
+    pub place: Option<Place<'a>>,
+}
+
+/// A place in an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// What has the order: each group has places of its own.
+    pub group: &'a str,
+    /// From 1 on.
+    pub number: i64,
+}
+
+impl<'a> From<(&'a str, Option<f64>)> for Row<'a> {
+    fn from((key, value): (&'a str, Option<f64>)) -> Self {
+        Self { key, value, place: None }
+    }
+}
+
 impl Rows {
-    /// Key and value of each row; a null key counts as the empty text.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<f64>)> {
-        self.range.clone().map(|row| {
-            let key = if self.keys.is_valid(row) { self.keys.value(row) } else { "" };
-            (key, self.values.get(row))
+    /// Key, value and place of each row; a null key counts as the empty text.
+    pub fn iter(&self) -> impl Iterator<Item = Row<'_>> {
+        let places = self.lines.places.as_ref();
+        let place = move |row| {
+            let (groups, numbers) = places?;
+            Some(Place { group: text(groups, row), number: numbers.get(row)? as i64 })
+        };
+        self.range.clone().flat_map(move |row| {
+            self.lines.columns.iter().map(move |(keys, values)| Row {
+                key: text(keys, row),
+                value: values.get(row),
+                place: place(row),
+            })
         })
     }
 }
 
+fn text(column: &StringArray, row: usize) -> &str {
+    if column.is_valid(row) { column.value(row) } else { "" }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow_array::{Float64Array, Int64Array, RecordBatch, TimestampMillisecondArray};
+    use arrow_array::{Float64Array, RecordBatch, TimestampMillisecondArray};
     use arrow_schema::{Field, Schema};
     use pipectl_framework::plugin::{Origin, Partition};
 
@@ -174,7 +265,11 @@ mod tests {
     type Found<'a> = Vec<(i64, Vec<(&'a str, Option<f64>)>)>;
 
     fn found(results: &[(i64, Rows)]) -> Found<'_> {
-        results.iter().map(|(t, rows)| (*t, rows.iter().collect())).collect()
+        let mut all = Vec::new();
+        for (t, rows) in results {
+            all.push((*t, rows.iter().map(|row| (row.key, row.value)).collect()));
+        }
+        all
     }
 
     fn keys(keys: &[Option<&str>]) -> ArrayRef {
@@ -186,7 +281,8 @@ mod tests {
         let counts: ArrayRef = Arc::new(Int64Array::from(vec![Some(5), Some(7), None, Some(1)]));
         let keys = keys(&[Some("0"), Some("1"), Some("0"), None]);
         let (input, batch) = batch(vec![("key", keys), ("count", counts)], vec![999, 999, 1999, 999]);
-        let results = Columns::find(&input, &["key".to_owned()], "count").unwrap().results(&batch);
+        let results =
+            Columns::find(&input, &["key".to_owned()], &["count".to_owned()]).unwrap().results(&batch);
         assert_eq!(
             found(&results),
             [
@@ -207,7 +303,8 @@ mod tests {
         ] {
             let columns = vec![("key", names.clone()), ("share", shares.clone()), (WINDOW_END, ends)];
             let (input, batch) = batch(columns, vec![1, 2, 3]);
-            let results = Columns::find(&input, &["key".to_owned()], "share").unwrap().results(&batch);
+            let results =
+                Columns::find(&input, &["key".to_owned()], &["share".to_owned()]).unwrap().results(&batch);
             assert_eq!(
                 found(&results),
                 [(999, vec![("a", Some(0.5)), ("b", Some(0.25))]), (3, vec![("a", Some(1.0))])]
@@ -218,9 +315,9 @@ mod tests {
     #[test]
     fn a_missing_column_is_named() {
         let (input, _) = batch(vec![("key", keys(&[])), ("total", keys(&[]))], vec![]);
-        let problem = Columns::find(&input, &["key".to_owned()], "count").unwrap_err();
+        let problem = Columns::find(&input, &["key".to_owned()], &["count".to_owned()]).unwrap_err();
         assert_eq!((problem.path.as_str(), problem.message.as_str()), ("value", "unknown field `count`"));
-        let problem = Columns::find(&input, &["key".to_owned()], "total").unwrap_err();
+        let problem = Columns::find(&input, &["key".to_owned()], &["total".to_owned()]).unwrap_err();
         assert_eq!(problem.message, "field `total` is not a number");
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexMap;
 
+use super::results::BETWEEN;
 use super::wire::Series;
 
 /// A key longer than this, in bytes, is not shown.
@@ -25,6 +26,20 @@ pub struct SeriesConfig {
     pub order: Vec<String>,
     /// At most so many lines; further keys are one more, which is their sum.
     pub max: usize,
+    /// True where a key has several parts, with [`BETWEEN`] between them.
+    pub parts: bool,
+}
+
+impl SeriesConfig {
+    /// What people read for a key: what is said of all of it, or of its parts.
+    fn label(&self, key: &str) -> String {
+        let said = |text: &str| self.labels.get(text).cloned();
+        let of_part = |part: &str| said(part).unwrap_or_else(|| part.to_owned());
+        said(key).unwrap_or_else(|| match self.parts {
+            true => key.split(BETWEEN).map(of_part).collect::<Vec<_>>().join(BETWEEN),
+            false => key.to_owned(),
+        })
+    }
 }
 
 /// The series of one epoch. They only grow, at the end.
@@ -53,6 +68,17 @@ pub enum Place {
     Nowhere,
 }
 
+/// The line of a key whose rows are the first few in an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// This one.
+    At(usize),
+    /// There are too many lines for one more.
+    NoRoom,
+    /// The page does not show the key.
+    LeftOut,
+}
+
 impl SeriesList {
     /// The keys that the configuration names, in its order; keys of the data follow as they come.
     pub fn new(config: SeriesConfig) -> Self {
@@ -69,7 +95,10 @@ impl SeriesList {
         let named: Vec<String> =
             series.config.order.iter().chain(series.config.labels.keys()).cloned().collect();
         for key in &named {
-            series.place(key);
+            // What is said of a part is not said of a line.
+            if !series.config.parts || key.contains(BETWEEN) {
+                series.place(key);
+            }
         }
         series
     }
@@ -86,19 +115,8 @@ impl SeriesList {
 
     /// The place of `key`, which becomes the last series where it is new and there is room.
     pub fn place(&mut self, key: &str) -> Place {
-        if let Some(index) = self.index.get(key) {
-            return Place::Line(*index);
-        }
-        if self.other.is_none() && self.list.len() < self.config.max && key.len() <= LONGEST_KEY {
-            self.index.insert(key.to_owned(), self.list.len());
-            self.list.push(Series {
-                key: key.to_owned(),
-                label: self.config.labels.get(key).cloned().unwrap_or_else(|| key.to_owned()),
-                colour: self.config.colours.get(key).cloned(),
-                hidden: self.leave_out.contains(key),
-            });
-            self.revision += 1;
-            return Place::Line(self.list.len() - 1);
+        if let Some(index) = self.own_line(key) {
+            return Place::Line(index);
         }
         if let Some(id) = self.others.get(key) {
             return Place::Other(*id);
@@ -114,6 +132,34 @@ impl SeriesList {
         self.others.insert(key.to_owned(), id);
         self.label_other();
         Place::Other(id)
+    }
+
+    /// The line of `key` where its rows are the first few in an order: those without a line are not the rest of
+    /// anything, and have no line together.
+    pub fn line(&mut self, key: &str) -> Line {
+        if self.leave_out.contains(key) {
+            return Line::LeftOut;
+        }
+        self.own_line(key).map_or(Line::NoRoom, Line::At)
+    }
+
+    /// The line of `key`, the last one where it is new and there is room.
+    fn own_line(&mut self, key: &str) -> Option<usize> {
+        if let Some(index) = self.index.get(key) {
+            return Some(*index);
+        }
+        if self.other.is_some() || self.list.len() >= self.config.max || key.len() > LONGEST_KEY {
+            return None;
+        }
+        self.index.insert(key.to_owned(), self.list.len());
+        self.list.push(Series {
+            key: key.to_owned(),
+            label: self.config.label(key),
+            colour: self.config.colours.get(key).cloned(),
+            hidden: self.leave_out.contains(key),
+        });
+        self.revision += 1;
+        Some(self.list.len() - 1)
     }
 
     /// The place of the line that stands for all keys beyond the most.
@@ -149,6 +195,7 @@ mod tests {
             leave_out: vec!["2".into(), String::new()],
             order: vec![],
             max: 4,
+            parts: false,
         }
     }
 
@@ -164,6 +211,17 @@ mod tests {
         let series = SeriesList::new(SeriesConfig { order: vec!["1".into()], ..config() });
         let keys: Vec<_> = series.list().iter().map(|s| s.key.as_str()).collect();
         assert_eq!(keys, ["1", "0"]);
+    }
+
+    #[test]
+    fn the_parts_of_a_key_have_labels_of_their_own() {
+        let labels =
+            [("0", "Women"), ("北京市 / 1", "Men of Beijing")].map(|(k, l)| (k.into(), l.into())).into();
+        let mut series = SeriesList::new(SeriesConfig { labels, parts: true, ..config() });
+        series.place("北京市 / 0");
+        series.place("上海市 / 1");
+        let labels: Vec<_> = series.list().iter().map(|s| s.label.as_str()).collect();
+        assert_eq!(labels, ["Men of Beijing", "北京市 / Women", "上海市 / 1"]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::accept::{self, Seats};
 use super::assets::{self, Assets};
 use super::guard::{self, ENGINE_PATH, Guard, token_matches};
 use super::hub::{Hub, HubConfig, Published};
+use super::results::Row;
 use super::stats::stats;
 use super::{legacy, live};
 
@@ -189,7 +190,7 @@ impl Server {
     /// Stores results, each a window's event time and its rows, then tells them to everybody.
     pub async fn publish<'a, R>(&self, results: impl IntoIterator<Item = (i64, R)>)
     where
-        R: IntoIterator<Item = (&'a str, Option<f64>)>,
+        R: IntoIterator<Item: Into<Row<'a>>>,
     {
         let told: Vec<Published> = self
             .shared

@@ -1,20 +1,19 @@
 //! The sink that the runner sees.
 
 use async_trait::async_trait;
-use pipectl_framework::error::Result;
+use pipectl_framework::error::{Error, Result};
 use pipectl_framework::plugin::{
     Batch, BindContext, BoundSink, Capability, Input, Problem, Reads, ResultMeaning, Sink, SinkBody,
     SinkContext, SinkPlugin,
 };
 use pipectl_framework::register;
 
+use super::choice::Choice;
 use super::config::SocketIoSink;
 use super::hub::HubConfig;
-use super::results::{Columns, WINDOW_END};
+use super::results::Columns;
 use super::server::{Server, ServerConfig};
-
-/// The column of the keys where the file names none.
-const DEFAULT_KEY: &str = "key";
+use super::wire::Chart;
 
 register!(sink: SocketIoSink);
 
@@ -33,51 +32,23 @@ impl SinkPlugin for SocketIoSink {
     const CAPABILITIES: &'static [Capability] = &[Capability::Idempotent, Capability::PerInstance];
 
     fn bind(self, input: &Input, context: &BindContext<'_>) -> Result<BoundSink, Problem> {
-        let (key, value, additive) = (self.key.clone(), self.value.clone(), self.additive);
-        let default = vec![DEFAULT_KEY.to_owned()];
-        let found = Columns::find(input, key.as_ref().unwrap_or(&default), &value);
-        // Without the column `key` there may be one line: that is known once it is known what is counted.
-        let (columns, without_key) = match found {
-            Err(problem) if key.is_none() && problem.path == "key" => match Columns::find(input, &[], &value)
-            {
-                Ok(columns) => (columns, Some(problem)),
-                Err(_) => return Err(problem),
-            },
-            found => (found?, None),
-        };
-        let keys = if without_key.is_some() { Vec::new() } else { key.unwrap_or(default) };
-        let mut read = [keys.clone(), vec![value.clone()]].concat();
-        if input.schema.index_of(WINDOW_END).is_ok() {
-            read.push(WINDOW_END.into());
-        }
+        let choice = Choice::new(input, self.key.clone(), self.value.clone(), self.additive)?;
+        let chart = self.chart;
         let (server, hub) = self.resolve(context)?;
         Ok(BoundSink {
-            reads: Reads::Only(read),
-            body: SinkBody::Custom(Box::new(Page {
-                columns,
-                keys,
-                value,
-                without_key,
-                additive,
-                server,
-                hub,
-                up: None,
-            })),
+            reads: Reads::Only(choice.reads()),
+            body: SinkBody::Custom(Box::new(Page { choice, chart, columns: None, server, hub, up: None })),
         })
     }
 }
 
 /// Results to the page.
 struct Page {
-    columns: Columns,
-    /// The names of the columns that make a line.
-    keys: Vec<String>,
-    /// The name of the column with the numbers.
-    value: String,
-    /// What is wrong where nobody says that a window has one row.
-    without_key: Option<Problem>,
-    /// What the file says of adding up.
-    additive: Option<bool>,
+    choice: Choice,
+    /// The kind of chart that the file names.
+    chart: Option<Chart>,
+    /// The columns that are shown, once it is known what comes in.
+    columns: Option<Columns>,
     server: ServerConfig,
     hub: HubConfig,
     up: Option<Server>,
@@ -87,6 +58,9 @@ struct Page {
 impl Sink for Page {
     async fn open(&mut self, context: &SinkContext) -> Result<()> {
         // After a failure of the chain the server is still up, and with it the history: what is read again is told once.
+        if self.columns.is_none() {
+            self.told(None).map_err(|problem| Error::fatal(problem.message))?;
+        }
         if self.up.is_none() {
             let figures = std::sync::Arc::clone(&context.figures);
             self.up = Some(Server::start(self.server.clone(), self.hub.clone(), figures).await?);
@@ -95,42 +69,19 @@ impl Sink for Page {
     }
 
     fn told(&mut self, meaning: Option<&ResultMeaning>) -> Result<(), Problem> {
-        let Some(meaning) = meaning else {
-            return self.without_key.take().map_or(Ok(()), Err);
-        };
-        let apart = |key: &&String| !self.keys.contains(key);
-        let missing: Vec<&String> = meaning.keys.iter().filter(apart).collect();
-        let name = |names: &[&String]| {
-            names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ")
-        };
-        if let Some(lost) = meaning.lost_keys.first() {
-            return Err(Problem::new(
-                "key",
-                format!("a window has several rows for each line: one for each `{lost}`"),
-            )
-            .label(format!("`{lost}` is left out before"))
-            .help(format!("let `{lost}` come here, and name it: `key: [...]`; or count without it")));
-        }
-        if !missing.is_empty() {
-            let all: Vec<&str> = meaning.keys.iter().map(String::as_str).collect();
-            return Err(Problem::new(
-                "key",
-                format!("a window has several rows for each line: one for each {}", name(&missing)),
-            )
-            .help(format!("make a line of each: `key: [{}]`; or count by fewer fields", all.join(", "))));
-        }
+        let shown = self.choice.shown(meaning)?;
         let page = &mut self.hub.page;
-        let (over_keys, over_windows) =
-            (meaning.over_keys.contains(&self.value), meaning.over_windows.contains(&self.value));
-        page.additive = self.additive.unwrap_or(over_keys);
-        // Windows that overlap count a row several times, whatever the file says of the values.
-        page.totals = page.additive && (over_windows || !over_keys);
+        page.additive = shown.additive;
+        page.totals = shown.totals;
+        page.chart = self.chart.unwrap_or(shown.chart);
+        self.hub.series.parts = shown.columns.parts() > 1;
+        self.columns = Some(shown.columns);
         Ok(())
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<()> {
-        if let Some(server) = &self.up {
-            let results = self.columns.results(batch);
+        if let (Some(server), Some(columns)) = (&self.up, &self.columns) {
+            let results = columns.results(batch);
             server.publish(results.iter().map(|(t, rows)| (*t, rows.iter()))).await;
         }
         Ok(())

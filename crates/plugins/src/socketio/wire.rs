@@ -83,6 +83,13 @@ pub struct Point {
     pub t: i64,
     /// One value per series, `None` where the key has none; may be shorter than the series.
     pub v: Vec<Option<Number>>,
+    /// Where the rows of a window are the first few in an order: key and value of each, in that order.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "ranked")]
+    pub top: Vec<(Arc<str>, Number)>,
+}
+
+fn ranked<S: Serializer>(top: &[(Arc<str>, Number)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(top.iter().map(|(key, value)| (&**key, value)))
 }
 
 /// `point`.
@@ -109,6 +116,14 @@ pub enum Chart {
     Stacked,
     /// Stacked to 100 %.
     Share,
+    /// One line per key, filled down to the axis.
+    Area,
+    /// The newest window as bars in a row, the first one on top.
+    Rank,
+    /// The newest windows as a table, and no chart.
+    Table,
+    /// The newest values, and no chart.
+    Number,
 }
 
 /// What stands around the chart.

@@ -5,7 +5,7 @@ use std::any::Any;
 use arrow_array::RecordBatch;
 use arrow_schema::Field;
 use pipectl_framework::plugin::{
-    Aggregate, AggregateState, BindContext, BoundWindow, Groups, Input, Problem, Result, Results,
+    Aggregate, AggregateState, BindContext, BoundWindow, Groups, Input, PerKey, Problem, Result, Results,
     WindowPlugin, saved,
 };
 use pipectl_framework::register;
@@ -53,7 +53,7 @@ impl WindowPlugin for Aggregates {
             let mut settings = settings;
             settings.insert("as".to_owned(), Value::String(column));
             let bound = context.aggregate(&path, &name, &Value::Object(settings), input)?;
-            if !bound.aggregate.one_row_per_key() {
+            if bound.aggregate.per_key() != PerKey::One {
                 return Err(Problem::new(path, format!("`{name}` gives several rows for a key"))
                     .help(format!("let it be a window of its own: `- window: {name}`")));
             }

@@ -9,8 +9,8 @@ use arrow_schema::{DataType, Field};
 use hashbrown::HashMap;
 use pipectl_framework::plugin::fold::{self, Cell, Value};
 use pipectl_framework::plugin::{
-    Aggregate, AggregateState, BindContext, BoundWindow, Groups, Input, Problem, Result, Results,
-    WindowPlugin, saved,
+    Aggregate, AggregateState, BindContext, BoundWindow, Groups, Input, PerKey, Problem, Ranked, Result,
+    Results, WindowPlugin, saved,
 };
 use pipectl_framework::register;
 use schemars::JsonSchema;
@@ -31,6 +31,9 @@ struct TopK {
     /// The name of the values' column in the result. Default: the field's.
     r#as: Option<String>,
 }
+
+/// The column of the places.
+const RANK: &str = "rank";
 
 fn ten() -> u32 {
     10
@@ -75,7 +78,7 @@ impl Aggregate for Top {
     fn fields(&self) -> Vec<Field> {
         vec![
             Field::new(&self.name, DataType::Utf8, false),
-            Field::new("rank", DataType::Int64, false),
+            Field::new(RANK, DataType::Int64, false),
             Field::new("count", DataType::Int64, false),
         ]
     }
@@ -88,8 +91,8 @@ impl Aggregate for Top {
         true
     }
 
-    fn one_row_per_key(&self) -> bool {
-        false
+    fn per_key(&self) -> PerKey {
+        PerKey::Ranked(Ranked { place: RANK.to_owned(), name: self.name.clone() })
     }
 }
 

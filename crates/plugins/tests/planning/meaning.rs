@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use pipectl_framework::plugin::{
-    Batch, BindContext, BoundSink, Input, Problem, Result, ResultMeaning, Sink, SinkContext, SinkPlugin,
+    Aggregate, AggregateState, Batch, BindContext, BoundSink, BoundWindow, Input, PerKey, Problem,
+    RankedMeaning, Result, ResultMeaning, Sink, SinkContext, SinkPlugin, WindowPlugin,
 };
 use pipectl_framework::register;
 use schemars::JsonSchema;
@@ -56,9 +57,44 @@ impl Sink for Ear {
     }
 }
 
-/// What a sink behind these steps is told; `steps` stand behind a CSV file of the fields k, g and v.
+/// Counts, and says that a key has a row for each count.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Buckets {}
+
+register!(window: Buckets);
+
+impl WindowPlugin for Buckets {
+    const NAME: &'static str = "buckets";
+    const SUMMARY: &'static str = "several rows for a key";
+    const EXAMPLE: &'static str = "- window: buckets\n  with: { size: 1s }\n";
+
+    fn bind(self, input: &Input, context: &BindContext<'_>) -> Result<BoundWindow, Problem> {
+        let bound = context.aggregate("", "count", &serde_json::json!({ "as": "bucket" }), input)?;
+        Ok(BoundWindow { reads: bound.reads, aggregate: Box::new(EachBucket(bound.aggregate)) })
+    }
+}
+
+struct EachBucket(Box<dyn Aggregate>);
+
+impl Aggregate for EachBucket {
+    fn fields(&self) -> Vec<arrow_schema::Field> {
+        self.0.fields()
+    }
+
+    fn state(&self) -> Box<dyn AggregateState> {
+        self.0.state()
+    }
+
+    fn per_key(&self) -> PerKey {
+        PerKey::Each("bucket".to_owned())
+    }
+}
+
+/// What adds up for a sink behind these steps, and what tells its rows apart; `steps` stand behind a CSV file of the
+/// fields k, g and v.
 fn told(name: &str, steps: &str, more: &str) -> Option<ResultMeaning> {
-    told_with(name, steps, more, &[])
+    told_with(name, steps, more, &[]).map(|all| ResultMeaning { values: vec![], sessions: false, ..all })
 }
 
 /// The same where only these chains run.
@@ -89,6 +125,7 @@ fn meaning(keys: &[&str], lost: &[&str], over_keys: &[&str], over_windows: &[&st
         lost_keys: all(lost),
         over_keys: all(over_keys),
         over_windows: all(over_windows),
+        ..ResultMeaning::default()
     }
 }
 
@@ -120,11 +157,64 @@ fn what_adds_up_depends_on_the_aggregate_and_on_whether_windows_overlap() {
             "key: k, size: 1s, columns: { n: count, s: { sum: { field: v } }, a: { avg: { field: v } } }",
             Some(meaning(&["key"], &[], &["n", "s"], &["n", "s"])),
         ),
-        ("top-k", "size: 1s, field: k, k: 3", None),
+        ("buckets", "key: k, size: 1s", Some(meaning(&["key", "bucket"], &[], &[], &[]))),
     ] {
         assert_eq!(told("windows", &window(kind, with), ""), expected, "{kind} {with}");
     }
     assert_eq!(told("windows", "EAR", ""), None, "rows are no results");
+}
+
+#[test]
+fn the_first_few_in_an_order_are_told_apart_by_their_places() {
+    let ranked = |place: Option<&str>, name: Option<&str>, again| {
+        let owned = |name: Option<&str>| name.map(str::to_owned);
+        let ranked = Some(RankedMeaning { place: owned(place), name: owned(name), again });
+        Some(ResultMeaning { ranked, ..meaning(&[], &[], &[], &[]) })
+    };
+    let behind = |with: &str, steps: &str| {
+        let window = window("top-k", &format!("size: 1s, field: k, k: 3{with}"));
+        told("ranked", &window.replace("EAR", &format!("{steps}EAR")), "")
+    };
+    let step = |kind: &str, with: &str| format!("    - transform: {kind}\n      with: {{ {with} }}\n");
+    let select = |fields: &str| step("select", &format!("fields: [{fields}]"));
+    let (rank, k) = (Some("rank"), Some("k"));
+    for (with, steps, expected) in [
+        ("", String::new(), ranked(rank, k, false)),
+        (", as: shop", String::new(), ranked(rank, Some("shop"), false)),
+        (", emit: updates", String::new(), ranked(rank, k, true)),
+        (", lateness: 1m", String::new(), ranked(rank, k, true)),
+        (", emit: updates", select("k, count"), ranked(None, k, true)),
+        (", emit: updates", select("rank, count"), ranked(rank, None, true)),
+        (
+            ", emit: updates",
+            step("select", "fields: [k, rank], rename: { rank: at }"),
+            ranked(Some("at"), k, true),
+        ),
+        // A place may be without its row now.
+        (", emit: updates", step("filter", "field: k, in: [a]"), ranked(None, k, true)),
+    ] {
+        assert_eq!(behind(with, &steps), expected, "{with} {steps}");
+    }
+    let of_each = window("top-k", "key: g, size: 1s, field: k, k: 3, emit: updates");
+    let filtered = of_each.replace("EAR", &format!("{}EAR", step("filter", "field: key, in: [a]")));
+    assert_eq!(told("ranked", &filtered, ""), ranked(rank, k, true), "all places of one key, or none");
+}
+
+#[test]
+fn the_numbers_of_an_aggregate_are_named_in_its_order() {
+    let values = |kind: &str, with: &str| {
+        let told = told_with("values", &window(kind, with), "", &[]).unwrap();
+        (told.values.join(" "), told.sessions)
+    };
+    for (kind, with, expected) in [
+        ("count-by-key", "key: k, size: 1s", ("count", false)),
+        ("count-by-key", "key: k, gap: 1s", ("count", true)),
+        ("quantiles", "field: v, size: 1s", ("p50 p95 p99", false)),
+        ("top-k", "field: k, size: 1s", ("count", false)),
+        ("aggregates", "size: 1s, columns: { s: { sum: { field: v } }, n: count }", ("s n", false)),
+    ] {
+        assert_eq!(values(kind, with), (expected.0.to_owned(), expected.1), "{kind} {with}");
+    }
 }
 
 #[test]
@@ -166,7 +256,8 @@ fn it_goes_through_topics_of_the_file_and_no_further() {
     assert_eq!(through("", nested), Some(meaning(&["key"], &[], &[], &[])));
     // A worker that runs the page alone knows it as well.
     let alone = told_with("topics", &write("").replace("EAR", ""), &read(json), &["page"]);
-    assert_eq!(alone, Some(meaning(&["key"], &[], count, count)));
+    let values = vec!["count".to_owned()];
+    assert_eq!(alone, Some(ResultMeaning { values, ..meaning(&["key"], &[], count, count) }));
     let other = read(json).replace("topic: results", "topic: others");
     assert_eq!(told("topics", "    - sink: stdout\n", &other), None);
     // Two chains that write it and do not mean the same.
