@@ -39,16 +39,6 @@ const READABLE: [&[u8]; 2] = [b"\x1F\x8B", b"\x28\xB5\x2F\xFD"];
 const SKIPPED: &[u8] = b"\x2A\x4D\x18";
 
 impl Compression {
-    /// How a file is compressed, where that does not depend on its beginning.
-    pub(crate) fn packing(self) -> Option<Option<Packing>> {
-        match self {
-            Self::Auto => None,
-            Self::None => Some(None),
-            Self::Gzip => Some(Some(Packing::Gzip)),
-            Self::Zstd => Some(Some(Packing::Zstd)),
-        }
-    }
-
     /// True where more bytes behind these could make a form of compression of them.
     pub(crate) fn is_open(head: &[u8]) -> bool {
         let magics = READABLE.into_iter().chain(UNREADABLE.map(|(_, magic)| magic));

@@ -82,7 +82,7 @@ fn tell_of_terminal() {
     static TOLD: std::sync::Once = std::sync::Once::new();
     if std::io::stdin().is_terminal() {
         TOLD.call_once(|| {
-            tracing::warn!("{STANDARD_INPUT} is a terminal: rows are read from the keyboard, to Ctrl-D")
+            tracing::warn!("{STANDARD_INPUT} is a terminal: rows are read from the keyboard, to Ctrl-D");
         });
     }
 }

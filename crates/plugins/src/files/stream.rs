@@ -44,16 +44,16 @@ impl Stream {
         encoding: Encoding,
     ) -> io::Result<Option<Self>> {
         pipe.rewind();
-        let packing = match compression.packing() {
-            Some(packing) => packing,
-            None => match pipe.peek(MAGIC)? {
-                (head, true) if Compression::is_open(&head) => {
-                    pipe.pass_over();
-                    return Ok(None);
-                }
-                (head, _) => compression.of(&head)?,
-            },
+        let (head, comes) = match compression {
+            Compression::Auto => pipe.peek(MAGIC)?,
+            // Nothing has to be there to know it.
+            Compression::None | Compression::Gzip | Compression::Zstd => (Vec::new(), false),
         };
+        if comes && Compression::is_open(&head) {
+            pipe.pass_over();
+            return Ok(None);
+        }
+        let packing = compression.of(&head)?;
         let given = Given(pipe.clone());
         let unpacked: Box<dyn Read + Send> = match packing {
             None => Box::new(given),

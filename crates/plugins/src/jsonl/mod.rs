@@ -103,7 +103,7 @@ impl SourcePlugin for Jsonl {
         let opening = common.check(context)?;
         // Nothing of standard input needs to be known before it is read.
         if !opening.is_standard() {
-            opening.look(|file| first_line(file))?;
+            opening.look(first_line)?;
         }
         let json = Json::of_fields(self.fields, self.rows);
         let schema = json.clone().decoder()?.schema();
@@ -157,7 +157,7 @@ impl Form for JsonlForm {
 }
 
 /// Where the first line begins: behind a byte order mark; false where more of it is to come.
-fn first_line(file: &mut impl Read) -> io::Result<(Place, bool)> {
+fn first_line(file: &mut Input) -> io::Result<(Place, bool)> {
     let mut bytes = Vec::new();
     let dry = match file.take(1024).read_to_end(&mut bytes) {
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => true,

@@ -1,4 +1,4 @@
-//! The cases of RFC 8259, by the kinds of JSONTestSuite and written anew: what is JSON is taken, what is none is refused with a
+//! The cases of RFC 8259, by the kinds of `JSONTestSuite` and written anew: what is JSON is taken, what is none is refused with a
 //! reason, and what the RFC leaves to each program stands in a table. Each is read by every way there is: fields alone,
 //! by their paths, as rows of a list, and passed over.
 
@@ -399,7 +399,7 @@ fn what_each_program_may_decide() {
     for (name, record) in cases {
         writeln!(table, "# {name}").unwrap();
         let mut add = |how: &str, said: Result<String, String>| {
-            let said = said.map_or_else(|reason| format!("refused: {reason}"), |row| row);
+            let said = said.unwrap_or_else(|reason| format!("refused: {reason}"));
             let said: String = said.chars().take(160).collect();
             let said = said.escape_debug().to_string().replace("\\\"", "\"");
             writeln!(table, "{how:12} {said}").unwrap();

@@ -427,9 +427,9 @@ impl Visitor<'_> for ReadValue<'_> {
             }
             FieldType::Time => match DateTime::parse_from_rfc3339(value) {
                 Ok(time) => Ok(Slot::Integer(time.timestamp_millis())),
-                Err(_) => Err(E::invalid_value(Unexpected::Str(value), &self)),
+                Err(_) => Err(E::invalid_value(Unexpected::Str(&short(value)), &self)),
             },
-            _ => Err(E::invalid_type(Unexpected::Str(value), &self)),
+            _ => Err(E::invalid_type(Unexpected::Str(&short(value)), &self)),
         }
     }
 }
