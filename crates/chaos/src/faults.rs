@@ -6,7 +6,8 @@ use crate::stage::{RECOVERY, Stage};
 use crate::time::{now, pause, until};
 use crate::{Error, Result};
 
-/// The fail points of `pipectl_framework::run::FailPoint`; written down again, as nothing here uses pipectl's code.
+/// The fail points of `pipectl_framework::run::FailPoint`; written down again, as nothing here uses pipectl's
+/// code.
 pub(crate) const POINTS: [&str; 10] = [
     "assigned",
     "replaying",
@@ -23,8 +24,8 @@ pub(crate) const POINTS: [&str; 10] = [
 /// How long an armed worker may take to come to its fail point.
 const TO_THE_POINT: Duration = Duration::from_secs(40);
 
-/// Kills workers at random times. One in two kills is recovered from before the next; after the others the next comes within
-/// 1.5 s, while the dead worker is still away or has just been started again.
+/// Kills workers at random times. One in two kills is recovered from before the next; after the others the
+/// next comes within 1.5 s, while the dead worker is still away or has just been started again.
 pub(crate) fn kills(stage: &mut Stage, count: usize) -> Result<()> {
     for _ in 0..count {
         if stage.over() {
@@ -117,7 +118,8 @@ pub(crate) fn brokers(stage: &mut Stage, count: usize) -> Result<()> {
 }
 
 fn bounce_broker(stage: &mut Stage, broker: usize, kind: &str, hard: bool) -> Result<()> {
-    // One broker at a time: with a copy missing elsewhere too few would be left for `min.insync.replicas`, and Kafka itself would take nothing.
+    // One broker at a time: with a copy missing elsewhere too few would be left for `min.insync.replicas`,
+    // and Kafka itself would take nothing.
     stage.wait_until_whole()?;
     let at = stage.fault(kind);
     stage.cluster.end(broker, hard)?;

@@ -1,5 +1,5 @@
-//! Rungs 4 to 6 of the reliability ladder: three real workers and a real Apache Kafka, to which everything bad happens, and a
-//! checker of its own that counts what was lost or doubled.
+//! Rungs 4 to 6 of the reliability ladder: three real workers and a real Apache Kafka, to which everything
+//! bad happens, and a checker of its own that counts what was lost or doubled.
 //!
 //! ```text
 //! chaos kills --count 200     kill -9 at random times
@@ -22,7 +22,8 @@
 //! | `stage` | a whole run: start, watch, check |
 //! | `report`, `time` | figures; waiting and chance |
 //!
-//! Nothing here uses pipectl's code. Exit codes: 0 all is well, 1 something was lost or doubled, 2 the run itself failed.
+//! Nothing here uses pipectl's code. Exit codes: 0 all is well, 1 something was lost or doubled, 2 the run
+//! itself failed.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))] // a test fails by panicking
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program whose output is its figures")]
@@ -58,7 +59,8 @@ const PARTITIONS: usize = 6;
 /// How many partitions each output has.
 const OUTPUTS: usize = 3;
 
-/// Kills, pauses and moves everything around pipectl on a real Apache Kafka, and counts what was lost or doubled.
+/// Kills, pauses and moves everything around pipectl on a real Apache Kafka, and counts what was lost or
+/// doubled.
 #[derive(Debug, Parser)]
 #[command(name = "chaos")]
 struct Arguments {

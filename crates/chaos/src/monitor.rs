@@ -44,8 +44,8 @@ pub(crate) struct Arrivals {
 pub(crate) struct Effect {
     /// From the fault until every lane had something whose time is after the fault.
     pub(crate) recovery: i64,
-    /// The longest from the time of a thing to its arrival until then, and for [`AFTERMATH`] at least: a worker that comes is
-    /// felt only once it has started. Without a fault, the normal delay.
+    /// The longest from the time of a thing to its arrival until then, and for [`AFTERMATH`] at least: a
+    /// worker that comes is felt only once it has started. Without a fault, the normal delay.
     pub(crate) silence: i64,
 }
 

@@ -16,8 +16,8 @@ use crate::monitor::{Arrivals, GRAIN};
 use crate::time::now;
 use crate::{Error, KEYS, PARTITIONS, Result};
 
-/// How far a record's time may lie behind, in milliseconds: some more than the file's `out_of_orderness`, so that a few rows are late, and
-/// those of a window that has closed stand among those of one that is open.
+/// How far a record's time may lie behind, in milliseconds: some more than the file's `out_of_orderness`, so
+/// that a few rows are late, and those of a window that has closed stand among those of one that is open.
 const SPREAD: usize = 300;
 /// How often records are made.
 const TICK: Duration = Duration::from_millis(10);

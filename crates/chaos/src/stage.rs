@@ -51,7 +51,8 @@ pub(crate) struct Stage {
 impl Stage {
     /// Starts everything and waits until results come.
     pub(crate) fn open(settings: &Settings, name: &str, brokers: usize) -> Result<Self> {
-        // Kept: whoever looks for the cause of a failure wants the logs; the caller removes it where all is well.
+        // Kept: whoever looks for the cause of a failure wants the logs; the caller removes it where all is
+        // well.
         let folder = tempfile::Builder::new().prefix("chaos-").tempdir()?.keep();
         println!("{name}: seed {}, files in {}", settings.seed, folder.display());
         let cluster = Cluster::start(&folder.join("kafka"), settings.brokers.unwrap_or(brokers))?;
@@ -113,8 +114,9 @@ impl Stage {
         at
     }
 
-    /// Waits until every key and partition has a result from after a time; false where that took too long. The time counts from when the brokers take
-    /// records again that were made since: before that no results can come.
+    /// Waits until every key and partition has a result from after a time; false where that took too long.
+    /// The time counts from when the brokers take records again that were made since: before that no results
+    /// can come.
     pub(crate) fn recovers(&mut self, since: i64) -> Result<bool> {
         let Self { workers, records, monitor, .. } = self;
         until(OUTAGE, || {

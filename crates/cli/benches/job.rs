@@ -1,8 +1,9 @@
-//! The whole program from outside: start, memory and CPU of the shipped job, and the time from the end of a window to its result.
+//! The whole program from outside: start, memory and CPU of the shipped job, and the time from the end of a
+//! window to its result.
 //!
-//! `cargo bench --bench job`; with `PIPECTL_TEST_KAFKA=host:port` over Kafka too, where this process is the producer, and the
-//! consumer of the results. With `PIPECTL_TEST_KAFKA_DIR` as well, the folder that `scripts/kafka start` was given, that broker
-//! is away for a minute, and the job's memory is watched.
+//! `cargo bench --bench job`; with `PIPECTL_TEST_KAFKA=host:port` over Kafka too, where this process is the
+//! producer, and the consumer of the results. With `PIPECTL_TEST_KAFKA_DIR` as well, the folder that
+//! `scripts/kafka start` was given, that broker is away for a minute, and the job's memory is watched.
 #![allow(
     clippy::print_stdout,
     clippy::expect_used,
@@ -198,7 +199,8 @@ impl Kafka {
         let producer = config
             .clone()
             .set("linger.ms", "2")
-            // Otherwise a partition may get nothing for a while, and its records, not the job, are what a window waits for.
+            // Otherwise a partition may get nothing for a while, and its records, not the job, are what a
+            // window waits for.
             .set("sticky.partitioning.linger.ms", "0")
             .create()
             .expect("a producer");
@@ -259,7 +261,8 @@ impl Kafka {
         println!("  process start to first result:  {took:>7.3} s (median of 5)");
     }
 
-    /// 10,000 records a second from this process; how long after the end of each window a consumer has its result.
+    /// 10,000 records a second from this process; how long after the end of each window a consumer has its
+    /// result.
     fn live(&self, delivery: &str) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = self.counting(folder.path(), delivery);
@@ -291,7 +294,8 @@ fn produce(producer: &BaseProducer, topic: &str, ended: &AtomicBool) {
     }
 }
 
-/// Rows as fast as they can be made, through a topic and a window, while the broker stands still for a minute.
+/// Rows as fast as they can be made, through a topic and a window, while the broker stands still for a
+/// minute.
 fn away(brokers: &str, folder: &str) {
     let broker = |what: &str| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/kafka");

@@ -104,7 +104,8 @@ The first Ctrl-C (or SIGTERM) stops in order: closed windows are written, positi
 pub(crate) struct File {
     /// The pipeline file.
     pub(crate) file: PathBuf,
-    /// Change one value of the file: a path of keys (a step by its number from 0, its id or its plugin) and the value.
+    /// Change one value of the file: a path of keys (a step by its number from 0, its id or its plugin) and
+    /// the value.
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
     /// Only this chain, with all that stand behind the same source; may be given several times.
@@ -120,12 +121,12 @@ pub(crate) struct Run {
     /// Stop when every source is at its end and every topic is read to where it ended.
     #[arg(long)]
     pub(crate) once: bool,
-    /// Give up what the open windows of this step hold where the file that wrote it had another window there, and make them of
-    /// what can be read again; may be given several times.
+    /// Give up what the open windows of this step hold where the file that wrote it had another window there,
+    /// and make them of what can be read again; may be given several times.
     #[arg(long, value_name = "CHAIN.STEP", value_parser = step)]
     pub(crate) reset_state: Vec<String>,
-    /// Answer `GET /livez` and `GET /readyz` at this address, such as 127.0.0.1:8081, or 0.0.0.0:8081 for probes from outside; port 0
-    /// takes a free one.
+    /// Answer `GET /livez` and `GET /readyz` at this address, such as 127.0.0.1:8081, or 0.0.0.0:8081 for
+    /// probes from outside; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) health: Option<SocketAddr>,
 }

@@ -1,4 +1,5 @@
-//! What `deploy/` ships fits this program: its arguments are ones, its file is valid, its probes are answered.
+//! What `deploy/` ships fits this program: its arguments are ones, its file is valid, its probes are
+//! answered.
 
 use std::path::Path;
 

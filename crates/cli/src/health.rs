@@ -1,7 +1,8 @@
 //! Whether a run is well, for those who look after it: `GET /livez` and `GET /readyz`.
 //!
-//! *Live* is about this process: no chain's code has held its thread for long. Nothing but an end of the process mends that. *Ready* is
-//! about its work: a broker that is away makes a worker not ready, and starting it again would not help.
+//! *Live* is about this process: no chain's code has held its thread for long. Nothing but an end of the
+//! process mends that. *Ready* is about its work: a broker that is away makes a worker not ready, and
+//! starting it again would not help.
 
 use std::convert::Infallible;
 use std::io::ErrorKind;

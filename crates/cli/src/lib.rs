@@ -1,5 +1,5 @@
-//! The command line. [`main`] is the whole of it: an author's own program calls it and has every command, with the plugins
-//! of the author's crate beside those that ship with pipectl.
+//! The command line. [`main`] is the whole of it: an author's own program calls it and has every command,
+//! with the plugins of the author's crate beside those that ship with pipectl.
 //!
 //! ```no_run
 //! fn main() -> std::process::ExitCode {

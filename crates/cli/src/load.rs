@@ -11,7 +11,8 @@ use pipectl_framework::plugin::{Purpose, Registry};
 
 use crate::args::File;
 
-/// Reads, parses and plans a file for this purpose; gives the plan with its warnings, or everything that is wrong.
+/// Reads, parses and plans a file for this purpose; gives the plan with its warnings, or everything that is
+/// wrong.
 pub(crate) fn load(
     registry: &Registry,
     file: &File,
@@ -55,7 +56,8 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The text of a file in UTF-16, and what that is called: it begins with a mark, or every other byte is zero in most of what it says.
+/// The text of a file in UTF-16, and what that is called: it begins with a mark, or every other byte is zero
+/// in most of what it says.
 fn utf_16(bytes: &[u8]) -> Option<(&'static str, String)> {
     let zeros = |first: usize| bytes.iter().skip(first).step_by(2).filter(|byte| **byte == 0).count();
     let mostly = |zeros: usize| bytes.len() >= 4 && zeros * 4 > bytes.len();

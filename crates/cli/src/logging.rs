@@ -5,8 +5,8 @@ use tracing_subscriber::EnvFilter;
 use crate::args::{Global, LogFormat};
 use crate::stderr;
 
-/// Starts logging: warnings of our own; with `-v` what happens, with `-vv` everything. `PIPECTL_LOG` has the last word, in the
-/// syntax of `tracing`'s filters.
+/// Starts logging: warnings of our own; with `-v` what happens, with `-vv` everything. `PIPECTL_LOG` has the
+/// last word, in the syntax of `tracing`'s filters.
 pub(crate) fn start(global: &Global) {
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",

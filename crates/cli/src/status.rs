@@ -74,8 +74,8 @@ impl Status {
             }
             line.bar.tick();
         }
-        // Ctrl-C is echoed where the cursor stands. Behind a full line that would begin another one, and all lines would be
-        // drawn one too low.
+        // Ctrl-C is echoed where the cursor stands. Behind a full line that would begin another one, and all
+        // lines would be drawn one too low.
         drop(std::io::stderr().write_all(b"\r"));
     }
 

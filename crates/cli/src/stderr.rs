@@ -1,5 +1,5 @@
-//! Standard error, written by a thread of its own during a run: where nobody reads it, as from a full pipe, lines wait, then are dropped
-//! and counted; chains never wait for them.
+//! Standard error, written by a thread of its own during a run: where nobody reads it, as from a full pipe,
+//! lines wait, then are dropped and counted; chains never wait for them.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -52,7 +52,8 @@ impl Lines {
         self.changed.notify_all();
     }
 
-    /// Writes what comes, for ever. `missing` is told once how many were dropped, when the others have been written.
+    /// Writes what comes, for ever. `missing` is told once how many were dropped, when the others have been
+    /// written.
     fn write_to(&self, mut out: impl Write, missing: impl Fn(u64)) {
         loop {
             let mut queue = self.lock();

@@ -1,4 +1,5 @@
-//! Which troubles of a run have been told: a fault that lasts, or that several chains meet, is one line and not a flood.
+//! Which troubles of a run have been told: a fault that lasts, or that several chains meet, is one line and
+//! not a flood.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

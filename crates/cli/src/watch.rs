@@ -1,7 +1,8 @@
 //! What must work whatever the chains do: signals, the health endpoint and the end of the process.
 //!
-//! All of it is on a thread with a runtime of its own. Code of a plugin that blocks may hold every thread of the chains' runtime, and
-//! its timers with them; then nobody there hears a signal, or that ten seconds are over.
+//! All of it is on a thread with a runtime of its own. Code of a plugin that blocks may hold every thread of
+//! the chains' runtime, and its timers with them; then nobody there hears a signal, or that ten seconds are
+//! over.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use crate::health::{self, View};
 use crate::stderr;
 use crate::terminal::Terminal;
 
-/// A drain that takes longer than this is given up, so that the process is gone within ten seconds of a signal.
+/// A drain that takes longer than this is given up, so that the process is gone within ten seconds of a
+/// signal.
 const LONGEST_DRAIN: Duration = Duration::from_secs(9);
 /// How long the process may take to end once that is decided.
 const LAST_WORDS: Duration = Duration::from_millis(700);

@@ -1,4 +1,5 @@
-//! The log on disk, driven from outside: kills at any moment, damaged files, a full disk, and what a user is told.
+//! The log on disk, driven from outside: kills at any moment, damaged files, a full disk, and what a user is
+//! told.
 
 #![allow(clippy::print_stderr, clippy::unwrap_used, clippy::panic)] // a test fails by panicking, and says when it is skipped
 
@@ -38,7 +39,8 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// A file whose row `i` is of millisecond `i`, and a pipeline that counts its keys in windows, over the log on disk.
+/// A file whose row `i` is of millisecond `i`, and a pipeline that counts its keys in windows, over the log
+/// on disk.
 struct Job {
     folder: tempfile::TempDir,
     rows: usize,
@@ -299,7 +301,8 @@ pipelines:
     file
 }
 
-/// The error with which a run ends: the exit code, and the text from there on. Which of the chains meets it first is not the matter.
+/// The error with which a run ends: the exit code, and the text from there on. Which of the chains meets it
+/// first is not the matter.
 fn refused(file: &Path) -> String {
     let mut child = run(file, &[]).stdout(Stdio::null()).spawn().unwrap();
     let (status, by_itself) = ends_within(&mut child, Duration::from_secs(60));
@@ -502,7 +505,8 @@ pipelines:
     assert!(ids == (0..count).collect::<Vec<_>>(), "{} rows of {count}", ids.len());
 }
 
-/// Two names of one log with the same settings are one connection: no writer fences another, and a directory is opened once.
+/// Two names of one log with the same settings are one connection: no writer fences another, and a directory
+/// is opened once.
 #[test]
 fn two_names_of_one_directory_are_one_log() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! What the documents show is true: every YAML block is a file, or a part of one, that `pipectl check` accepts; the error in the
-//! README is the one that the program gives.
+//! What the documents show is true: every YAML block is a file, or a part of one, that `pipectl check`
+//! accepts; the error in the README is the one that the program gives.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 

@@ -1,4 +1,5 @@
-//! Every message that a file can earn, as the program says it: `pipectl check` on each file of `tests/errors`, kept by a snapshot.
+//! Every message that a file can earn, as the program says it: `pipectl check` on each file of
+//! `tests/errors`, kept by a snapshot.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 

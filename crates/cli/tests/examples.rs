@@ -1,5 +1,5 @@
-//! The files of `examples/` and the shipped one, run on the sample and on the real slice; a few lines of Python over the same file
-//! (`tests/windows/check.py`) confirm what they give.
+//! The files of `examples/` and the shipped one, run on the sample and on the real slice; a few lines of
+//! Python over the same file (`tests/windows/check.py`) confirm what they give.
 
 #![allow(clippy::expect_used, clippy::print_stderr, clippy::unwrap_used)] // a test fails by panicking, and says when it is skipped
 

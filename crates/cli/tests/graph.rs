@@ -1,4 +1,5 @@
-//! The shipped file in memory, on a manual clock: what every author's own test does, with chains joined by topics.
+//! The shipped file in memory, on a manual clock: what every author's own test does, with chains joined by
+//! topics.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 

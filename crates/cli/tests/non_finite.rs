@@ -1,4 +1,5 @@
-//! Results that standard output has no form for are for `on_error` of the step, like any record that a step cannot use.
+//! Results that standard output has no form for are for `on_error` of the step, like any record that a step
+//! cannot use.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

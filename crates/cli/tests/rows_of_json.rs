@@ -71,7 +71,8 @@ fn pipectl(folder: &Path, file: &str, dies_at: Option<&str>) -> (ExitStatus, Vec
     (output.status, output.stderr, String::from_utf8(output.stdout).unwrap())
 }
 
-/// Each record has a row of `a`, and one of `b` half an hour later: they are in windows that close at different times.
+/// Each record has a row of `a`, and one of `b` half an hour later: they are in windows that close at
+/// different times.
 const KILLED: &str = r#"name: orders
 connections: { kafka: { brokers: "embedded:log" } }
 pipelines:

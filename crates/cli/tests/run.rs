@@ -1,4 +1,5 @@
-//! The real binary, driven from outside: whole graphs to their end, on the embedded log and on a real Kafka; signals; exit codes.
+//! The real binary, driven from outside: whole graphs to their end, on the embedded log and on a real Kafka;
+//! signals; exit codes.
 
 #![allow(clippy::print_stderr, clippy::unwrap_used)] // a test fails by panicking, and says when it is skipped
 
@@ -175,8 +176,8 @@ fn a_bad_row_ends_the_run_and_says_where_unless_the_step_skips_it() {
     assert_eq!((letter["offset"].as_i64(), letter["record"].as_str()), (Some(1), Some("1,2,3")), "{letter}");
 }
 
-/// Starts the shipped file over a broker that is not there, waits for a line, and sends a signal; gives the line and the exit
-/// code.
+/// Starts the shipped file over a broker that is not there, waits for a line, and sends a signal; gives the
+/// line and the exit code.
 fn without_a_broker(wait_for: &str) -> (String, Option<i32>) {
     let mut child =
         pipectl(&["run", "pipeline.yaml", "--set", "pipelines.dashboard.socketio.with.listen=127.0.0.1:0"])
@@ -315,8 +316,9 @@ fn with_json_logs_every_line_is_an_object() {
 
 const ROWS: usize = 20_000;
 
-/// A file of unique rows goes to a topic, and the topic's rows are counted, through any number of kills: each row is there once, and counts once.
-/// `forgotten` is how long the log takes to notice that a member of a group is dead: a bounded run reads only the partitions that it is given.
+/// A file of unique rows goes to a topic, and the topic's rows are counted, through any number of kills: each
+/// row is there once, and counts once. `forgotten` is how long the log takes to notice that a member of a
+/// group is dead: a bounded run reads only the partitions that it is given.
 fn a_killed_run_goes_on(brokers: &str, forgotten: std::time::Duration) {
     let (folder, suffix) = (tempfile::tempdir().unwrap(), suffix());
     let csv = folder.path().join("rows.csv");

@@ -138,7 +138,8 @@ pipelines:
     found
 }
 
-/// Waits until one of two stands by for the other: which is Kafka's business. Gives the one that runs the file first.
+/// Waits until one of two stands by for the other: which is Kafka's business. Gives the one that runs the
+/// file first.
 fn settled(mut first: Worker, mut second: Worker) -> (Worker, Worker) {
     let since = Instant::now();
     loop {
@@ -236,7 +237,8 @@ fn a_worker_that_stood_still_finds_that_its_turn_is_over_and_stands_by() {
     finished(run(&["--once"]), folder.path(), &brokers, &suffix);
 }
 
-/// The shipped file with topics of its own, as fast as it goes, once through its file, and with rows in the place of the page.
+/// The shipped file with topics of its own, as fast as it goes, once through its file, and with rows in the
+/// place of the page.
 fn shipped(folder: &Path, suffix: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
     let mut yaml = std::fs::read_to_string(root.join("pipeline.yaml")).unwrap();
@@ -321,7 +323,8 @@ fn two_copies_of_the_whole_file_share_it_and_give_each_result_once() {
     let (folder, suffix) = (tempfile::tempdir().unwrap(), suffix());
     let file = shipped(folder.path(), &suffix);
     let yaml = std::fs::read_to_string(&file).unwrap();
-    // Six partitions, each key in one, so that both count; and no window is given for keys that it does not have.
+    // Six partitions, each key in one, so that both count; and no window is given for keys that it does not
+    // have.
     let shared = yaml
         .replace("embedded}\n", "embedded}\n    partitions: 6\n")
         .replace("value: gender }", "value: gender, key: gender }")

@@ -48,7 +48,8 @@ pipelines:
     folder
 }
 
-/// The log on disk is being opened when the chains are told to stop. Before the program catches signals, one ends it.
+/// The log on disk is being opened when the chains are told to stop. Before the program catches signals, one
+/// ends it.
 #[test]
 fn a_signal_at_any_moment_of_the_start_ends_well() {
     let folder = job("embedded:log");

@@ -1,5 +1,6 @@
-//! Windows as an editor writes them, on the manual clock: late rows and rows that cannot be used go where the file says, long windows give updates,
-//! sessions end by themselves, and the same records give the same windows live and replayed.
+//! Windows as an editor writes them, on the manual clock: late rows and rows that cannot be used go where the
+//! file says, long windows give updates, sessions end by themselves, and the same records give the same
+//! windows live and replayed.
 
 #![allow(clippy::panic, clippy::unwrap_used)] // a test fails by panicking
 
@@ -14,7 +15,8 @@ use serde_json::{Value, json};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A chain `count`: a feed of `user`, `at` and `amount`, with `source` beside its `with:`, a window, and more chains behind.
+/// A chain `count`: a feed of `user`, `at` and `amount`, with `source` beside its `with:`, a window, and more
+/// chains behind.
 fn graph(source: &str, window: &str, more: &str) -> Graph {
     let yaml = format!(
         "name: test

@@ -1,6 +1,7 @@
 //! What a row costs in the window operator, beside a bare loop over the same Arrow column in the same run.
 //!
-//! `cargo bench -p pipectl-framework --bench window_operator`. Quote the ratios: the figures are this machine's.
+//! `cargo bench -p pipectl-framework --bench window_operator`. Quote the ratios: the figures are this
+//! machine's.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)] // a program that prints figures
 
@@ -136,7 +137,8 @@ fn windowed(batches: &[Batch], shape: Shape, kind: Kind) -> (f64, usize) {
     (best, results)
 }
 
-/// What a key costs, in bytes of resident memory: in the operator, in a plain hash map that owns its keys, and in one that borrows them.
+/// What a key costs, in bytes of resident memory: in the operator, in a plain hash map that owns its keys,
+/// and in one that borrows them.
 fn memory(batches: &[Batch], keys: usize) -> [f64; 3] {
     let resident = || {
         let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
@@ -218,7 +220,8 @@ fn print_memory() {
     );
 }
 
-/// Sessions that are kept for late rows: 500 keys, 2,000 rows a second of event time. A row must not cost more the longer it goes on.
+/// Sessions that are kept for late rows: 500 keys, 2,000 rows a second of event time. A row must not cost
+/// more the longer it goes on.
 fn print_kept_sessions() {
     let keys: Vec<String> = (0..500).map(|k| format!("key-{k}")).collect();
     let batches = fresh(&input(&keys, 488, 2000));

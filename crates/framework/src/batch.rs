@@ -42,8 +42,8 @@ pub struct Origin {
     pub partition: Partition,
     /// One offset per row, never falling; one record may have become several rows with the same offset.
     pub offsets: ScalarBuffer<i64>,
-    /// True while a window reads again what it had read before a restart (offsets below the committed position):
-    /// rows only rebuild open panes, and no output is given twice.
+    /// True while a window reads again what it had read before a restart (offsets below the committed
+    /// position): rows only rebuild open panes, and no output is given twice.
     pub replay: bool,
 }
 
@@ -117,7 +117,8 @@ impl std::ops::Deref for Times {
     }
 }
 
-/// The rows of a batch as they were read, before any was left out: time goes on with each of them, whether or not it goes on itself.
+/// The rows of a batch as they were read, before any was left out: time goes on with each of them, whether or
+/// not it goes on itself.
 #[derive(Debug, Clone)]
 pub(crate) struct AsRead {
     /// The time of each row, or of each record.
@@ -130,7 +131,8 @@ pub(crate) struct AsRead {
 
 /// Rows on their way through a chain: columns, event times and origin, all of the same length.
 ///
-/// Cloning copies no rows. Where rows are left out, the batch goes on knowing the times of all that were read with it.
+/// Cloning copies no rows. Where rows are left out, the batch goes on knowing the times of all that were read
+/// with it.
 #[derive(Debug, Clone)]
 pub struct Batch {
     columns: RecordBatch,
@@ -204,7 +206,8 @@ impl Batch {
         Ok(batch.on_lines(self.lines))
     }
 
-    /// The same rows with other event times. What was read with them and left out is forgotten, as its times were of another kind.
+    /// The same rows with other event times. What was read with them and left out is forgotten, as its times
+    /// were of another kind.
     ///
     /// # Errors
     /// Where `times` are not as many as the rows.
@@ -219,7 +222,8 @@ impl Batch {
         self
     }
 
-    /// Says on which lines the rows stand, so that messages name them by their lines: the source of a file does.
+    /// Says on which lines the rows stand, so that messages name them by their lines: the source of a file
+    /// does.
     #[must_use]
     pub fn on_lines(mut self, lines: Option<Arc<Lines>>) -> Self {
         self.lines = lines;
@@ -274,8 +278,8 @@ impl Batch {
         AsRead { times: times.clone(), offsets: offsets.clone(), lines: self.lines.clone() }
     }
 
-    /// The times and the offsets of the rows that have an offset of their own: what was read through a channel has rows that are in
-    /// another partition, or nowhere.
+    /// The times and the offsets of the rows that have an offset of their own: what was read through a
+    /// channel has rows that are in another partition, or nowhere.
     pub(crate) fn read_here(&self) -> (&Times, &ScalarBuffer<i64>) {
         if self.has_channel() { (&self.times, &self.origin.offsets) } else { self.read() }
     }
@@ -350,7 +354,8 @@ impl Batch {
         self.cut(start, length).of(Some(self.all_read()))
     }
 
-    /// As [`slice`](Self::slice), of a batch as it was read: the others are as if they had been read before or behind it.
+    /// As [`slice`](Self::slice), of a batch as it was read: the others are as if they had been read before
+    /// or behind it.
     #[must_use]
     pub(crate) fn cut(&self, start: usize, length: usize) -> Self {
         Self {
@@ -363,8 +368,8 @@ impl Batch {
         }
     }
 
-    /// The rows before `row`, and those from it on, each with the times that were read with it. `row` is of another record than the
-    /// one before it.
+    /// The rows before `row`, and those from it on, each with the times that were read with it. `row` is of
+    /// another record than the one before it.
     pub(crate) fn split(&self, row: usize) -> (Self, Self) {
         let (mut before, mut from) = (self.cut(0, row), self.cut(row, self.rows() - row));
         if let (Some(read), Some(offset)) = (&self.read, self.origin.offsets.get(row)) {

@@ -1,8 +1,9 @@
-//! The clock of a run: wall time for records, monotonic time for timers, both from one place so that a test can
-//! hold them.
+//! The clock of a run: wall time for records, monotonic time for timers, both from one place so that a test
+//! can hold them.
 //!
-//! Timers sleep on tokio's clock. On a runtime whose clock is paused ([`Clock::manual`]), time moves only when the test
-//! sleeps or when every task is waiting, so a test of an hour takes no time and has one outcome.
+//! Timers sleep on tokio's clock. On a runtime whose clock is paused ([`Clock::manual`]), time moves only
+//! when the test sleeps or when every task is waiting, so a test of an hour takes no time and has one
+//! outcome.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -26,7 +27,8 @@ pub fn said(time: Millis) -> String {
     }
 }
 
-/// The wall time of a [manual clock](Clock::set_by): a test sets it, as a person sets that of a machine, while timers go on.
+/// The wall time of a [manual clock](Clock::set_by): a test sets it, as a person sets that of a machine,
+/// while timers go on.
 #[derive(Debug, Clone)]
 pub struct WallTime(Arc<AtomicI64>);
 
@@ -83,8 +85,9 @@ impl Clock {
         }
     }
 
-    /// The time of a row that is read now and has no other. It never goes back, or such rows would be late for as long as the system's
-    /// clock was set back: it goes on from where it stood, second by second. Clones of a clock go together.
+    /// The time of a row that is read now and has no other. It never goes back, or such rows would be late
+    /// for as long as the system's clock was set back: it goes on from where it stood, second by second.
+    /// Clones of a clock go together.
     pub fn stamp(&self) -> Millis {
         let elapsed = self.elapsed().as_millis() as Millis;
         let ahead = self.now().saturating_sub(elapsed);

@@ -1,7 +1,7 @@
 //! Errors, typed by what they make the runner do.
 //!
-//! A plugin never retries, sleeps or exits. It says what happened with one [`Error`]; its [`Consequence`] decides
-//! what the chain loop does next. Problems of the *file* are not errors of this kind: they are
+//! A plugin never retries, sleeps or exits. It says what happened with one [`Error`]; its [`Consequence`]
+//! decides what the chain loop does next. Problems of the *file* are not errors of this kind: they are
 //! [`Problem`](crate::config::Problem)s with a place, found before anything starts.
 
 use std::fmt;
@@ -116,8 +116,8 @@ impl Error {
         &self.message
     }
 
-    /// What the reader can do about it. Where the system lets the process open nothing more, that is the remedy, whatever was
-    /// being done: nothing else helps.
+    /// What the reader can do about it. Where the system lets the process open nothing more, that is the
+    /// remedy, whatever was being done: nothing else helps.
     pub fn help(&self) -> Option<&str> {
         if self.to_string().contains(TOO_MANY_FILES) { Some(MORE_FILES) } else { self.remedy.as_deref() }
     }

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 
 pub use self::standing::{Doing, Standing, State};
 
-/// The counters of one step. `in = out + filtered + late + dead + in flight` holds whenever the chain is between two
-/// batches.
+/// The counters of one step. `in = out + filtered + late + dead + in flight` holds whenever the chain is
+/// between two batches.
 #[derive(Debug, Default)]
 pub struct StepMetrics {
     /// Rows that came in.
@@ -22,11 +22,13 @@ pub struct StepMetrics {
     pub filtered: AtomicU64,
     /// Rows that came after their window had closed.
     pub late: AtomicU64,
-    /// The least `out_of_orderness`, in milliseconds, with which none of the late rows would have been late; 0 where none was.
+    /// The least `out_of_orderness`, in milliseconds, with which none of the late rows would have been late;
+    /// 0 where none was.
     pub late_by: AtomicU64,
     /// Rows that could not be used, skipped or sent to the `dead` output.
     pub dead: AtomicU64,
-    /// Rows held: in open panes, written and not yet durable, or, at a source, not whole at the end of the data.
+    /// Rows held: in open panes, written and not yet durable, or, at a source, not whole at the end of the
+    /// data.
     pub in_flight: AtomicU64,
     /// Rows that the step made (a window's results); not part of the balance.
     pub made: AtomicU64,
@@ -34,7 +36,8 @@ pub struct StepMetrics {
     reasons: Mutex<BTreeMap<String, u64>>,
 }
 
-/// The most kinds of reasons that are told apart: a reason should not, but may, have the row's own text in its kind.
+/// The most kinds of reasons that are told apart: a reason should not, but may, have the row's own text in
+/// its kind.
 const MOST_KINDS: usize = 20;
 
 /// The kind of a reason: what stands before its first `: `.
@@ -71,7 +74,8 @@ impl StepMetrics {
         self.reasons.lock().map(|reasons| reasons.clone()).unwrap_or_default()
     }
 
-    /// How many rows came in, where none of them could be used, with the kind of reason that was given most often.
+    /// How many rows came in, where none of them could be used, with the kind of reason that was given most
+    /// often.
     pub(crate) fn nothing_used(&self) -> Option<(u64, String)> {
         let Balance { rows_in, dead, in_flight, .. } = self.balance();
         let most = self.reasons().into_iter().max_by_key(|(_, rows)| *rows);

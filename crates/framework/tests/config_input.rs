@@ -1,4 +1,5 @@
-//! No file makes the parser of files panic, hang or grow: what is not a pipeline is refused soon, with a place.
+//! No file makes the parser of files panic, hang or grow: what is not a pipeline is refused soon, with a
+//! place.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fmt::Write as _;
@@ -29,8 +30,8 @@ fn the_shipped_file_is_taken() {
     assert_eq!(refusal(&shipped()), None);
 }
 
-/// Files within the limit of size that would cost time or memory if nothing else bounded them. The bound in time is wide, for
-/// a busy machine and a build without optimisation; what it keeps out took minutes.
+/// Files within the limit of size that would cost time or memory if nothing else bounded them. The bound in
+/// time is wide, for a busy machine and a build without optimisation; what it keeps out took minutes.
 #[test]
 fn what_would_cost_much_is_refused_soon() {
     let lines = |line: &dyn Fn(usize) -> String| (0..60_000).map(line).collect::<String>();

@@ -1,5 +1,5 @@
-//! The pictures of docs/windows.md. Each is drawn from what the operator gives for the rows in it, and the file must be that drawing:
-//! `UPDATE_PICTURES=1 cargo test --workspace --test pictures` writes them.
+//! The pictures of docs/windows.md. Each is drawn from what the operator gives for the rows in it, and the
+//! file must be that drawing: `UPDATE_PICTURES=1 cargo test --workspace --test pictures` writes them.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, unreachable_pub)] // a test fails by panicking
 
@@ -75,7 +75,8 @@ fn time_line(title: &str, settings: WindowSettings, rows: Rows<'_>, until: i64) 
     svg.finish(title)
 }
 
-/// Rows as they arrive: from left to right the order, upwards their time; the watermark behind them, and what closed windows gave.
+/// Rows as they arrive: from left to right the order, upwards their time; the watermark behind them, and what
+/// closed windows gave.
 fn arrivals(title: &str, settings: WindowSettings, rows: Rows<'_>, until: i64) -> String {
     let size = match settings.shape {
         Shape::Grid(grid) => grid.size(),

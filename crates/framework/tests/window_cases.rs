@@ -1,4 +1,5 @@
-//! Single cases of the window operator: the boundaries of time, and vectors of the system that this one takes the place of.
+//! Single cases of the window operator: the boundaries of time, and vectors of the system that this one takes
+//! the place of.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, unreachable_pub)] // a test fails by panicking
 
@@ -174,7 +175,8 @@ fn a_catch_up_gives_no_more_than_some_megabytes_at_once() {
     assert!(calls.iter().all(|windows| *windows <= 140), "{calls:?} windows in a call");
 }
 
-/// Spark's `WindowOperationsSuite`, "reduceByKeyAndWindow with inverse function": bigger input, window 2, slide 1.
+/// Spark's `WindowOperationsSuite`, "reduceByKeyAndWindow with inverse function": bigger input, window 2,
+/// slide 1.
 #[test]
 fn spark_reduce_by_key_and_window_with_inverse() {
     let input: [&[&str]; 11] = [

@@ -1,5 +1,6 @@
-//! The end of the data gives what windows have, and closes none: runs over the parts of an input, one after another, end in
-//! the same last results as one run over all of it, and give a window again only where it has more rows.
+//! The end of the data gives what windows have, and closes none: runs over the parts of an input, one after
+//! another, end in the same last results as one run over all of it, and give a window again only where it has
+//! more rows.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, unreachable_pub, dead_code)] // a test fails by panicking
 
@@ -47,7 +48,8 @@ fn setup() -> impl Strategy<Value = Setup> {
             let settings = WindowSettings {
                 shape,
                 out_of_orderness,
-                // A session that was given and grows is another window: which of them were given is not compared.
+                // A session that was given and grows is another window: which of them were given is not
+                // compared.
                 lateness: if grid { lateness } else { 0 },
                 keep_seen: zero_fill && grid,
                 ..WindowSettings::tumbling(1).unwrap()

@@ -1,5 +1,6 @@
-//! The window operator against a naive one that keeps every row, judges each on its own, and knows no batches, panes, fragments or
-//! running sums. A million cases: `PROPTEST_CASES=1000000 cargo test --release --workspace --test window_oracle`.
+//! The window operator against a naive one that keeps every row, judges each on its own, and knows no
+//! batches, panes, fragments or running sums. A million cases:
+//! `PROPTEST_CASES=1000000 cargo test --release --workspace --test window_oracle`.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, unreachable_pub)] // a test fails by panicking
 
@@ -73,7 +74,8 @@ fn one_by_one(ops: &[Op]) -> Vec<Op> {
         .collect()
 }
 
-/// The same rows of one partition, one after the other, with time between them: too little for it to be idle where it has more to give.
+/// The same rows of one partition, one after the other, with time between them: too little for it to be idle
+/// where it has more to give.
 fn slowly(rows: &[(i64, u8)], waits: &[u64]) -> Vec<Op> {
     let one = |row: &(i64, u8)| Op::Rows { partition: 0, rows: vec![*row], cuts: Vec::new() };
     let waits = waits.iter().cycle();
@@ -125,7 +127,8 @@ proptest! {
         prop_assert_eq!(live.late, replayed.late);
     }
 
-    /// docs/windows.md: a topic that is read again from its beginning, at any speed, gives the same windows as when it was live.
+    /// docs/windows.md: a topic that is read again from its beginning, at any speed, gives the same windows
+    /// as when it was live.
     #[test]
     fn windows_depend_on_the_records_alone_at_any_speed(
         setup in setup(prop_oneof![Just(None), (1_i64..12).prop_map(Some)]),

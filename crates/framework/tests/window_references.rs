@@ -1,5 +1,5 @@
-//! Cases of the engines that this operator is measured against, restated: each says where it comes from, and what is different here.
-//! Where those sum values, the rows are counted.
+//! Cases of the engines that this operator is measured against, restated: each says where it comes from, and
+//! what is different here. Where those sum values, the rows are counted.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, unreachable_pub)] // a test fails by panicking
 
@@ -32,7 +32,8 @@ fn spark(settings: WindowSettings, input: &[&[&str]]) -> Vec<String> {
     bench.finish()
 }
 
-/// Spark `WindowOperationsSuite`, "basic reduction", "key already in window and new value added into window" and "new key added".
+/// Spark `WindowOperationsSuite`, "basic reduction", "key already in window and new value added into window"
+/// and "new key added".
 #[test]
 fn spark_reduce_by_key_and_window() {
     assert_eq!(spark(grid(1, 1), &[&["a", "a"]]), ["0..1 a=2"]);
@@ -40,7 +41,8 @@ fn spark_reduce_by_key_and_window() {
     assert_eq!(spark(grid(2, 1), &[&["a"], &["a", "b"]]), ["-1..1 a=1", "0..2 a=2 b=1", "1..3 a=1 b=1"]);
 }
 
-/// "key removed from window": Spark goes on giving empty windows; here a window without a row gives nothing, unless zeros are asked for.
+/// "key removed from window": Spark goes on giving empty windows; here a window without a row gives nothing,
+/// unless zeros are asked for.
 #[test]
 fn spark_key_removed_from_window() {
     let input: &[&[&str]] = &[&["a"], &["a"], &[], &["b"]];
@@ -57,8 +59,8 @@ fn spark_larger_slide_time() {
     );
 }
 
-/// "reduceByKeyAndWindow with inverse and filter function": a key whose count is 0 is left out. That is what happens without zero fill,
-/// though sums are taken back pane by pane.
+/// "reduceByKeyAndWindow with inverse and filter function": a key whose count is 0 is left out. That is what
+/// happens without zero fill, though sums are taken back pane by pane.
 #[test]
 fn spark_reduce_with_inverse_and_filter() {
     let input: &[&[&str]] = &[&["a"], &["a", "b"], &["a", "b", "c"], &["a", "b"], &["a"], &[], &["a"]];
@@ -97,7 +99,8 @@ fn kafka_streams_windows_for_a_record() {
     assert!(WindowGrid::new(10, 11, 0).is_none(), "the advance may not be longer than the window");
 }
 
-/// `KStreamWindowAggregateTest`, "shouldLogAndMeterWhenSkippingExpiredWindow": windows of 10 each 5, a grace of 90.
+/// `KStreamWindowAggregateTest`, "shouldLogAndMeterWhenSkippingExpiredWindow": windows of 10 each 5, a grace
+/// of 90.
 #[test]
 fn kafka_streams_an_expired_window_takes_no_record() {
     let mut settings = grid(10, 5);
@@ -111,8 +114,9 @@ fn kafka_streams_an_expired_window_takes_no_record() {
     assert_eq!(bench.late, 5, "0 to 4 are only in 0..10, which ended 90 before 100");
 }
 
-/// `SuppressScenarioTest`, "shouldSupportFinalResultsForTimeWindows": windows of 2, a grace of 1. Suppressed results come once, at the end of the
-/// grace; here the first comes at the window's end, and a late record gives the whole again: the last one is the same.
+/// `SuppressScenarioTest`, "shouldSupportFinalResultsForTimeWindows": windows of 2, a grace of 1. Suppressed
+/// results come once, at the end of the grace; here the first comes at the window's end, and a late record
+/// gives the whole again: the last one is the same.
 #[test]
 fn kafka_streams_final_results() {
     let mut settings = grid(2, 2);
@@ -126,7 +130,8 @@ fn kafka_streams_final_results() {
     assert_eq!((bench.given(), bench.late), (vec!["2..4 k1=1".to_owned()], 1));
 }
 
-/// `ResetPartitionTimeIntegrationTest`: the partition's time outlives a restart, so a record that was too late before is too late after.
+/// `ResetPartitionTimeIntegrationTest`: the partition's time outlives a restart, so a record that was too
+/// late before is too late after.
 #[test]
 fn kafka_streams_partition_time_outlives_a_restart() {
     let mut bench = Bench::new(grid(10, 10));
@@ -138,7 +143,8 @@ fn kafka_streams_partition_time_outlives_a_restart() {
     assert_eq!((bench.finish(), bench.late), (vec!["20..30 a=1 b=1".to_owned()], 1));
 }
 
-/// Flink `BoundedOutOfOrdernessWatermarksTest`. Flink's watermark is one less, and a window closes at its end less one: the same.
+/// Flink `BoundedOutOfOrdernessWatermarksTest`. Flink's watermark is one less, and a window closes at its end
+/// less one: the same.
 #[test]
 fn flink_bounded_out_of_orderness() {
     let partition = Partition::new("t", 0);
@@ -151,7 +157,8 @@ fn flink_bounded_out_of_orderness() {
     }
 }
 
-/// Flink `WatermarksWithIdlenessTest`: idle after the timeout, active again with a record, and idle only once with nothing more to read.
+/// Flink `WatermarksWithIdlenessTest`: idle after the timeout, active again with a record, and idle only once
+/// with nothing more to read.
 #[test]
 fn flink_idleness() {
     let (slow, fast) = (Partition::new("t", 0), Partition::new("t", 1));
@@ -191,8 +198,9 @@ fn flink_a_row_between_two_sessions_joins_them() {
     assert_eq!(bench.finish(), ["9..19 b=1", "0..28 a=3", "40..50 a=1"]);
 }
 
-/// "testDropDueToLatenessSessionZeroLateness" and its side output: a row whose session would be over is late. Where a row hangs together with a session
-/// that was given, Flink begins another; here the session grows, and is given again, whole.
+/// "testDropDueToLatenessSessionZeroLateness" and its side output: a row whose session would be over is late.
+/// Where a row hangs together with a session that was given, Flink begins another; here the session grows,
+/// and is given again, whole.
 #[test]
 fn flink_late_rows_of_sessions() {
     let mut bench = Bench::new(session(3000, 0));
@@ -218,7 +226,8 @@ fn flink_lateness_of_sessions() {
     assert_eq!((bench.given(), bench.late), (vec!["30..40 b=1".to_owned()], 1));
 }
 
-/// Beam `ReduceFnRunnerTest` and Flink's continuous trigger: results of an open window come early, each `every`, and only where it has changed.
+/// Beam `ReduceFnRunnerTest` and Flink's continuous trigger: results of an open window come early, each
+/// `every`, and only where it has changed.
 #[test]
 fn updates_come_while_a_window_is_open() {
     let mut bench =

@@ -1,4 +1,5 @@
-//! Windows whose partitions come from another worker, some of them with rows that have to be read again first.
+//! Windows whose partitions come from another worker, some of them with rows that have to be read again
+//! first.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, unreachable_pub, dead_code)] // a test fails by panicking
 
@@ -187,7 +188,8 @@ fn too_many_late_rows_want_the_state_saved_and_a_position_names_the_newest() {
     assert_eq!((restored.late.last(), restored.late.len() + left_out), (Some(&10_000), 1000));
 }
 
-/// A worker that takes up where another stands that has read `rows`, and has read again what it asks for, or all from `from` on.
+/// A worker that takes up where another stands that has read `rows`, and has read again what it asks for, or
+/// all from `from` on.
 fn taken_up(
     mut old: Worker,
     settings: WindowSettings,

@@ -6,8 +6,8 @@
 //! CSV_COUNT_FILE=big.csv cargo bench ...                          # a file of yours, with a column `gender`
 //! ```
 //!
-//! Each loop counts the rows by `gender`, and their counts must agree. The file is warm in the page cache; the best of three
-//! runs is shown.
+//! Each loop counts the rows by `gender`, and their counts must agree. The file is warm in the page cache;
+//! the best of three runs is shown.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a program that prints figures")]
 

@@ -1,12 +1,14 @@
-//! Kafka -> counts per second and key -> Kafka, exactly once: our log against a bare rdkafka loop, in the same run.
+//! Kafka -> counts per second and key -> Kafka, exactly once: our log against a bare rdkafka loop, in the
+//! same run.
 //!
 //! `PIPECTL_TEST_KAFKA=127.0.0.1:9092 cargo bench --bench kafka_drain -- 10000000`
 //!
-//! Three ways, of which the third is the whole chain of a pipeline file: kafka source, count-by-key window, kafka sink. All
-//! drain the same topic of one-byte records (3 keys, 4 partitions, 200 s of event time), commit results and positions in
-//! one transaction each 100 ms, and must arrive at the same counts. The chain runs with `delivery: at_least_once` as well, in turn: what
-//! exactly once costs. Printed are records per second, without start-up, and
-//! the ratio; a run of the bare loop stands before and after each of ours, as the machine is noisy.
+//! Three ways, of which the third is the whole chain of a pipeline file: kafka source, count-by-key window,
+//! kafka sink. All drain the same topic of one-byte records (3 keys, 4 partitions, 200 s of event time),
+//! commit results and positions in one transaction each 100 ms, and must arrive at the same counts. The chain
+//! runs with `delivery: at_least_once` as well, in turn: what exactly once costs. Printed are records per
+//! second, without start-up, and the ratio; a run of the bare loop stands before and after each of ours, as
+//! the machine is noisy.
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a benchmark prints, and fails by panicking")]
 
 use std::collections::BTreeMap;
@@ -82,7 +84,8 @@ async fn main() {
     let mut ratios = Vec::new();
     for pair in 0..PAIRS {
         let mut rates = [0.0; 2];
-        // In turn, and each first as often as the other: a page cache and a broker that are warm help the second.
+        // In turn, and each first as often as the other: a page cache and a broker that are warm help the
+        // second.
         let order = if pair % 2 == 0 { [0, 1] } else { [1, 0] };
         for which in order {
             let delivery = ["exactly_once", "at_least_once"][which];
@@ -161,7 +164,8 @@ async fn ours(log: &KafkaLog, input: &str, output: &str, id: &str, records: u64)
     (counts, records as f64 / took.as_secs_f64())
 }
 
-/// A pipeline file, planned and run to the end of its topic: records per second from the first on, and the whole time in seconds.
+/// A pipeline file, planned and run to the end of its topic: records per second from the first on, and the
+/// whole time in seconds.
 async fn chain(
     brokers: &str,
     input: &str,

@@ -1,4 +1,5 @@
-//! Records to Kafka: our writer, and a whole chain from a CSV file, against a bare idempotent rdkafka producer, in the same run.
+//! Records to Kafka: our writer, and a whole chain from a CSV file, against a bare idempotent rdkafka
+//! producer, in the same run.
 //!
 //! `PIPECTL_TEST_KAFKA=127.0.0.1:9092 cargo bench --bench kafka_produce -- 10000000`
 //!

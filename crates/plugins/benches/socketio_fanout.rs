@@ -1,9 +1,10 @@
 //! How many pages the socketio server feeds: `cargo bench -p pipectl-plugins --bench socketio_fanout`.
 //!
-//! The server runs in a process of its own, so that its memory and CPU time are its own; this process holds the clients.
-//! Each message carries the microsecond at which it was published. Set `CLIENTS`, `RATE` (a second), `SECONDS`, and `DEAF`, how many
-//! clients come on top that join and never read; with 70 seconds and more, all of those must be gone at the end.
-//! With `SERVE=host:port` it only serves, one result a second, for a trial with other clients.
+//! The server runs in a process of its own, so that its memory and CPU time are its own; this process holds
+//! the clients. Each message carries the microsecond at which it was published. Set `CLIENTS`, `RATE` (a
+//! second), `SECONDS`, and `DEAF`, how many clients come on top that join and never read; with 70 seconds and
+//! more, all of those must be gone at the end. With `SERVE=host:port` it only serves, one result a second,
+//! for a trial with other clients.
 
 #![allow(
     clippy::unwrap_used,

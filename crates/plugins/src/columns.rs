@@ -4,7 +4,8 @@ use arrow_array::{BinaryArray, StringArray};
 use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::ArrowError;
 
-/// A column of text or bytes while it is being built. One of 2 GiB or more is an error when it is finished: its offsets have 32 bits.
+/// A column of text or bytes while it is being built. One of 2 GiB or more is an error when it is finished:
+/// its offsets have 32 bits.
 #[derive(Debug)]
 pub(crate) struct TextColumn {
     values: Vec<u8>,

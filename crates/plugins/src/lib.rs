@@ -1,5 +1,5 @@
-//! The plugins that ship with pipectl. Each is one file or folder that registers itself; nothing lists them but the `mod` lines
-//! below.
+//! The plugins that ship with pipectl. Each is one file or folder that registers itself; nothing lists them
+//! but the `mod` lines below.
 //!
 //! | module | what it registers |
 //! |---|---|
@@ -15,9 +15,9 @@
 //! | `transform` | transforms `cast`, `filter`, `select` |
 //! | `window` | windows `count-by-key`, `count`, `sum`, `avg`, `min`, `max`, `count-distinct`, `quantiles`, `top-k`, `rate`, `aggregates` |
 //!
-//! `columns` (builders of Arrow columns), `condition` (a field has one of some values), `files` (what the sources
-//! of files have in common), `names` (one field or several), `replay` (the pace and the stamps of a replayed
-//! source) and `typed` (texts as values of other types) are shared.
+//! `columns` (builders of Arrow columns), `condition` (a field has one of some values), `files` (what the
+//! sources of files have in common), `names` (one field or several), `replay` (the pace and the stamps of a
+//! replayed source) and `typed` (texts as values of other types) are shared.
 #![cfg_attr(
     test,
     allow(

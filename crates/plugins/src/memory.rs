@@ -1,7 +1,7 @@
 //! The `memory` sink: keeps rows in this process, for tests.
 //!
-//! Rows can be taken once they are flushed, so that a test sees what a sink with a durable end would have: rows whose chain failed
-//! before a flush, and wrote them again, are there once.
+//! Rows can be taken once they are flushed, so that a test sees what a sink with a durable end would have:
+//! rows whose chain failed before a flush, and wrote them again, are there once.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};

@@ -1,8 +1,8 @@
 //! The replay clock: when a row of a paced source is due, and what time it is stamped with.
 //!
-//! Row `i` is stamped `start + i / rate`, and is due that much later divided by `speed`. A row's stamp does not depend on when it was
-//! really read, so a slow machine, or a restart in the same run, gives the same windows. Without a rate nothing is
-//! paced, and rows are stamped with the time at which they are read.
+//! Row `i` is stamped `start + i / rate`, and is due that much later divided by `speed`. A row's stamp does
+//! not depend on when it was really read, so a slow machine, or a restart in the same run, gives the same
+//! windows. Without a rate nothing is paced, and rows are stamped with the time at which they are read.
 
 use std::time::Duration;
 
@@ -78,8 +78,9 @@ impl Replay {
         Self { rate, speed, start: None, last: None }
     }
 
-    /// Starts with row `row` now. `after` is the stamp of the row before, where a run before this one has given it: the
-    /// stamps go on behind it. A clock that has been started stays as it is, so that what is read again gets its old stamps.
+    /// Starts with row `row` now. `after` is the stamp of the row before, where a run before this one has
+    /// given it: the stamps go on behind it. A clock that has been started stays as it is, so that what is
+    /// read again gets its old stamps.
     pub(crate) fn start(&mut self, clock: &Clock, row: u64, after: Option<Millis>) {
         if self.start.is_none() {
             let step = self.rate.map_or(0, |rate| (1000.0 / rate).ceil() as Millis);

@@ -1,5 +1,5 @@
-//! Windows that are too long to be read again, killed in the middle again and again: the results are those of a run that nothing happens to, and what
-//! is read again stays short.
+//! Windows that are too long to be read again, killed in the middle again and again: the results are those of
+//! a run that nothing happens to, and what is read again stays short.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -119,7 +119,8 @@ fn results(records: Vec<Value>) -> BTreeMap<String, Value> {
     results
 }
 
-/// Runs to the end, killed at random between; gives the results, and the most rows that were to be read again.
+/// Runs to the end, killed at random between; gives the results, and the most rows that were to be read
+/// again.
 fn run(window: &str, again: i64, seed: Option<u64>) -> (BTreeMap<String, Value>, i64) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,6 @@
-//! Every aggregate in every kind of window, against the same aggregate over just the rows that are in the window: nothing is lost by
-//! panes, sums that are taken back, two stacks, sessions that become one, or rows of several partitions.
+//! Every aggregate in every kind of window, against the same aggregate over just the rows that are in the
+//! window: nothing is lost by panes, sums that are taken back, two stacks, sessions that become one, or rows
+//! of several partitions.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that meets one of these has failed")]
 

@@ -262,8 +262,8 @@ fn a_compacted_topic_is_one_after_a_reopening_whoever_asks_for_it() -> Result<()
     Ok(())
 }
 
-/// `tests/kept/log-0.1` was written by version 0.1, which did not keep what is compacted. It holds the topics `t`, `shop.positions` and
-/// `shop.count.changelog`, ten keys in the last.
+/// `tests/kept/log-0.1` was written by version 0.1, which did not keep what is compacted. It holds the topics
+/// `t`, `shop.positions` and `shop.count.changelog`, ten keys in the last.
 #[test]
 fn a_directory_of_version_0_1_is_read_and_its_compacted_topics_lose_nothing() -> Result<()> {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! A window over a topic that is keyed by something else, its rows sent through a repartition topic: with several workers, killed in the middle,
-//! some far ahead of others, each row counts once and none is late.
+//! A window over a topic that is keyed by something else, its rows sent through a repartition topic: with
+//! several workers, killed in the middle, some far ahead of others, each row counts once and none is late.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,4 +1,5 @@
-//! What comes out of a store whose file was damaged after a clean end: what was committed, an error, or something else.
+//! What comes out of a store whose file was damaged after a clean end: what was committed, an error, or
+//! something else.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -56,7 +57,8 @@ fn hash(kept: &Kept) -> u64 {
     hasher.finish()
 }
 
-/// Damages one of the files somewhere in what is written of it (fjall makes its journals longer ahead of time), the larger the likelier.
+/// Damages one of the files somewhere in what is written of it (fjall makes its journals longer ahead of
+/// time), the larger the likelier.
 fn damage(place: &Path, random: &mut Random) -> &'static str {
     let files: Vec<(PathBuf, Vec<u8>, usize)> = files(place)
         .into_iter()

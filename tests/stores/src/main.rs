@@ -1,5 +1,6 @@
-//! redb and fjall under what the log on disk asks of a store: commits of some batches and positions that are durable when they return,
-//! old batches dropped, everything read back at a start. And what each makes of a damaged file.
+//! redb and fjall under what the log on disk asks of a store: commits of some batches and positions that are
+//! durable when they return, old batches dropped, everything read back at a start. And what each makes of a
+//! damaged file.
 //!
 //! ```sh
 //! cargo run --release -- speed DIR          # DIR on the disk to be measured

@@ -166,7 +166,8 @@ impl Random {
     }
 }
 
-/// The `n`th commit of a chain: `batches` batches of `length` bytes, a position each, and as many old batches gone once 400 are there.
+/// The `n`th commit of a chain: `batches` batches of `length` bytes, a position each, and as many old batches
+/// gone once 400 are there.
 pub fn change(random: &mut Random, n: u64, batches: u64, length: usize) -> Change {
     let mut change = Change::default();
     for i in 0..batches {

@@ -1,5 +1,5 @@
-//! Bad input from outside, met by the real binary: each fault has its own message with cause and remedy, and its exit code, and
-//! commits nothing. The messages are kept as snapshots; `docs/reliability.md` lists them.
+//! Bad input from outside, met by the real binary: each fault has its own message with cause and remedy, and
+//! its exit code, and commits nothing. The messages are kept as snapshots; `docs/reliability.md` lists them.
 //!
 //! | file | the faults of |
 //! |---|---|

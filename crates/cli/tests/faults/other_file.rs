@@ -78,7 +78,8 @@ fn a_worker_that_counts_otherwise_is_refused_before_it_reads() {
     counts.write(0..3);
     let (_first_file, mut first) = counts.start("size: 10s", "");
     wait_until("six are copied", || counts.copied() == 6);
-    // Nothing is committed yet that has a window in it but by the first; the second is given half of the partitions.
+    // Nothing is committed yet that has a window in it but by the first; the second is given half of the
+    // partitions.
     let (_second_file, second) = counts.start("size: 30s", "");
     let ended = second.end();
     assert!(is_refused(&ended), "{}", ended.said);

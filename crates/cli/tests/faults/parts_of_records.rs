@@ -1,4 +1,5 @@
-//! Keys, headers and tombstones on their way from topic to topic: on the log on disk, and on Kafka where there is one.
+//! Keys, headers and tombstones on their way from topic to topic: on the log on disk, and on Kafka where
+//! there is one.
 
 use crate::support::{Pipeline, assert_snapshot, kafka, suffix, undated};
 

@@ -133,7 +133,8 @@ fn many_rows_with_refused_ones_among_them_are_written_exactly_once() {
     assert!(ended.said.contains("30000  29969         0     0    31          0"), "{}", ended.said);
 }
 
-/// A day's window, with updates and at the end of the data, and a session of half a day: their results lie ahead.
+/// A day's window, with updates and at the end of the data, and a session of half a day: their results lie
+/// ahead.
 #[test]
 fn results_that_lie_ahead_are_written() {
     let Some(cluster) = Cluster::find("results that lie ahead") else { return };

@@ -4,7 +4,8 @@ use crate::support::{Pipeline, Running};
 
 const CANARY: &str = "kanarienvogel-4711";
 
-/// A password from the environment, for a broker that is not there, with settings that librdkafka does not take, or one that refuses it.
+/// A password from the environment, for a broker that is not there, with settings that librdkafka does not
+/// take, or one that refuses it.
 fn pipelines() -> Vec<Pipeline> {
     let connection = |brokers: &str, more: &str| {
         Pipeline::new(&format!(

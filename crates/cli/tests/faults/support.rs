@@ -167,8 +167,9 @@ impl Drop for Running {
 }
 
 impl Ended {
-    /// The messages alone (errors, warnings and their remedies), each of `replaced` with its second text for its
-    /// first. Whether a client is closed in time depends on how busy the machine is: that message is left out.
+    /// The messages alone (errors, warnings and their remedies), each of `replaced` with its second text for
+    /// its first. Whether a client is closed in time depends on how busy the machine is: that message is left
+    /// out.
     pub(crate) fn messages(&self, replaced: &[(&str, &str)]) -> String {
         let is_message = |line: &&str| {
             ["error:", "warning:", "  = help:", " WARN", "ERROR"].iter().any(|start| line.starts_with(start))

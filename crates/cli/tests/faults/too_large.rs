@@ -3,8 +3,8 @@
 use crate::cluster::Cluster;
 use crate::support::{Pipeline, assert_snapshot, records, suffix, undated};
 
-/// Copies a file of four rows to the topic `out`, which takes 8,000 bytes; with its key, which is the same, the third is larger; the second and
-/// the fourth fit, but not together.
+/// Copies a file of four rows to the topic `out`, which takes 8,000 bytes; with its key, which is the same,
+/// the third is larger; the second and the fourth fit, but not together.
 fn pipeline(brokers: &str, suffix: &str, on_error: &str) -> Pipeline {
     let pipeline = Pipeline::new(&format!(
         "name: large{suffix}

@@ -1,5 +1,6 @@
-//! A plugin that never comes back, in as many chains as the run has threads and more: signals are heard, the health endpoint answers, and the
-//! process ends in time. The program under test is this one: with `run` as its first argument it is pipectl with that plugin.
+//! A plugin that never comes back, in as many chains as the run has threads and more: signals are heard, the
+//! health endpoint answers, and the process ends in time. The program under test is this one: with `run` as
+//! its first argument it is pipectl with that plugin.
 
 #![allow(
     clippy::print_stderr,

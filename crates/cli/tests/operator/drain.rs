@@ -1,5 +1,5 @@
-//! A signal while the broker stands still. It is one of `scripts/kafka`, whose folder is in `PIPECTL_TEST_KAFKA_PAUSED`, and nobody else's
-//! meanwhile.
+//! A signal while the broker stands still. It is one of `scripts/kafka`, whose folder is in
+//! `PIPECTL_TEST_KAFKA_PAUSED`, and nobody else's meanwhile.
 
 use std::collections::BTreeSet;
 use std::path::Path;

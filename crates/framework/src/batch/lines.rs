@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::Partition;
 
-/// Where the rows of a source stand that is no topic: a row is named by its line, and by its number in words where its
-/// line is not known.
+/// Where the rows of a source stand that is no topic: a row is named by its line, and by its number in words
+/// where its line is not known.
 ///
 /// ```
 /// use pipectl_framework::batch::Lines;
@@ -19,7 +19,8 @@ use super::Partition;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lines {
     source: Arc<str>,
-    /// From each of these rows on, every row stands a line behind the one before: the offset of a row, and its line.
+    /// From each of these rows on, every row stands a line behind the one before: the offset of a row, and
+    /// its line.
     runs: Vec<(i64, u64)>,
 }
 
@@ -29,8 +30,8 @@ impl Lines {
         Self { source: source.into(), runs: Vec::new() }
     }
 
-    /// The row at `offset` stands at `line`, and each behind it a line further, until another is said. Offsets are said
-    /// in their order, and only where that is not so.
+    /// The row at `offset` stands at `line`, and each behind it a line further, until another is said.
+    /// Offsets are said in their order, and only where that is not so.
     pub fn push(&mut self, offset: i64, line: u64) {
         match self.runs.last_mut() {
             Some(last) if last.0 == offset => last.1 = line,

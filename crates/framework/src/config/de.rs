@@ -34,7 +34,8 @@ impl Node {
             let message = error.into_inner().to_string();
             let missing = quoted(&message, "missing field ").map(|(name, _)| name);
             let reported = missing.as_ref().is_some_and(|name| there.contains(&(path.clone(), name.clone())));
-            // What was put in may not be to the taste of a check of the whole, nor a mapping that has nothing left.
+            // What was put in may not be to the taste of a check of the whole, nor a mapping that has nothing
+            // left.
             let mut emptied = || {
                 let parts: Vec<&str> = parts(&path).collect();
                 let left = at(&mut json, &parts).and_then(|value| value.as_object());

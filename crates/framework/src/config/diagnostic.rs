@@ -92,7 +92,8 @@ impl Diagnostic {
     }
 }
 
-/// Shows diagnostics in the order of their places, as `rustc` shows its own; with ANSI colour where `colour` is true.
+/// Shows diagnostics in the order of their places, as `rustc` shows its own; with ANSI colour where `colour`
+/// is true.
 pub fn render(diagnostics: &[Diagnostic], colour: bool) -> String {
     let mut sorted: Vec<&Diagnostic> = diagnostics.iter().collect();
     sorted.sort_by(|a, b| {
@@ -212,8 +213,8 @@ impl Renderer<'_> {
 /// The longest line that is shown whole.
 const LONGEST_LINE: usize = 160;
 
-/// A line as a terminal shows it, with tabs and control characters made visible and a long line cut around the marked part; the cells
-/// before that part, and its cells.
+/// A line as a terminal shows it, with tabs and control characters made visible and a long line cut around
+/// the marked part; the cells before that part, and its cells.
 fn expand(line: &str, start: usize, end: usize) -> (String, usize, usize) {
     let (mut shown, mut indent, mut marked, mut cells) = (String::new(), 0, 0, 0);
     let first = if line.len() > LONGEST_LINE { start.saturating_sub(LONGEST_LINE / 2) } else { 0 };

@@ -182,10 +182,11 @@ pub enum DeliveryDecl {
 pub struct StepDecl {
     /// What it is.
     pub head: Head,
-    /// Its id, unique in the chain: as written, or the plugin's name (`-2` behind the second of the same name).
+    /// Its id, unique in the chain: as written, or the plugin's name (`-2` behind the second of the same
+    /// name).
     pub id: String,
-    /// The name under which its state is kept, where that is another one: at the first step of a chain the chain's, at a window
-    /// `STEP` or `CHAIN.STEP`.
+    /// The name under which its state is kept, where that is another one: at the first step of a chain the
+    /// chain's, at a window `STEP` or `CHAIN.STEP`.
     pub was: Option<Written>,
     /// What becomes of records that it cannot use.
     pub on_error: Option<(OnErrorDecl, Place)>,

@@ -1,5 +1,6 @@
-//! `${NAME}`, `${NAME:-default}` and `${NAME-default}` in texts, after parsing, with the place kept. `$${` is a `${` as it
-//! stands. What is put in is a text, whatever YAML would make of it: only `true`, `false` and plain numbers are typed.
+//! `${NAME}`, `${NAME:-default}` and `${NAME-default}` in texts, after parsing, with the place kept. `$${` is
+//! a `${` as it stands. What is put in is a text, whatever YAML would make of it: only `true`, `false` and
+//! plain numbers are typed.
 
 use super::diagnostic::Diagnostic;
 use super::place::Place;
@@ -32,8 +33,8 @@ pub(crate) fn interpolate(
     }
 }
 
-/// An unquoted `${PORT:-5000}` is the number that it becomes, but only where typing loses nothing: a password `1e3`, `0x10`,
-/// `&k3y` or `null` from the environment stays the text that it is.
+/// An unquoted `${PORT:-5000}` is the number that it becomes, but only where typing loses nothing: a password
+/// `1e3`, `0x10`, `&k3y` or `null` from the environment stays the text that it is.
 fn retype(text: String) -> Value {
     match text.as_str() {
         "true" => return Value::Bool(true),

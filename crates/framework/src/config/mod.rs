@@ -1,7 +1,8 @@
 //! What was written in the file: parsed with positions, nothing resolved.
 //!
-//! [`Document::parse`] gives what the file says, or every [`Diagnostic`] it deserves. Plugins see their `with:` through serde
-//! ([`Node::deserialize`]) and answer with a [`Problem`] at a path inside it; this room finds the place.
+//! [`Document::parse`] gives what the file says, or every [`Diagnostic`] it deserves. Plugins see their
+//! `with:` through serde ([`Node::deserialize`]) and answer with a [`Problem`] at a path inside it; this room
+//! finds the place.
 
 mod de;
 mod diagnostic;

@@ -2,7 +2,8 @@
 
 use super::suggest::nearest;
 
-/// Something wrong with a value inside a plugin's `with:`, found while planning. Shown with the line it stands in.
+/// Something wrong with a value inside a plugin's `with:`, found while planning. Shown with the line it
+/// stands in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Where, inside `with:`: `fields[0]`, `legacy.keys`; empty for the whole.

@@ -34,8 +34,8 @@ fn split(text: &str) -> Option<(&str, &str)> {
     is_number.then(|| (number, text.get(end..).unwrap_or_default().trim()))
 }
 
-/// How many wholes `number` of `unit` of them are: exact, where a product of floating-point numbers is not. `None` where that is no whole number, or more than
-/// `most`.
+/// How many wholes `number` of `unit` of them are: exact, where a product of floating-point numbers is not.
+/// `None` where that is no whole number, or more than `most`.
 fn wholes(number: &str, unit: u64, most: u64) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let fraction = fraction.trim_end_matches('0');
@@ -255,7 +255,8 @@ mod tests {
             }
         }
 
-        /// A decimal of a unit of six times a power of ten, or more, is whole where a rational number says so.
+        /// A decimal of a unit of six times a power of ten, or more, is whole where a rational number says
+        /// so.
         #[test]
         fn a_decimal_of_any_unit_is_whole_or_out_of_range(hundredths in 0u64..10_000_000, digits in 0usize..6) {
             for (unit, millis) in [("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000_u64)] {

@@ -5,8 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
-/// A text that never prints: a password, a token. Written as `${NAME}` (or, for a trial, as the text itself). It is never
-/// empty: a variable that holds nothing must not open what it is to lock.
+/// A text that never prints: a password, a token. Written as `${NAME}` (or, for a trial, as the text itself).
+/// It is never empty: a variable that holds nothing must not open what it is to lock.
 #[derive(Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "String")]
 pub struct Secret(String);

@@ -4,8 +4,9 @@ use super::diagnostic::Diagnostic;
 use super::place::{Place, SourceFile};
 use super::yaml::{Entry, Node, Value, parse, resolve};
 
-/// Applies one argument such as `pipelines.shoppers.0.with.rate=max`. The path's parts are keys, or numbers (from 0) in a list; in a
-/// chain, a step's id or plugin name may stand for its number. The last key may be new.
+/// Applies one argument such as `pipelines.shoppers.0.with.rate=max`. The path's parts are keys, or numbers
+/// (from 0) in a list; in a chain, a step's id or plugin name may stand for its number. The last key may be
+/// new.
 pub(crate) fn apply(root: &mut Node, argument: &str) -> Result<(), Diagnostic> {
     let file = SourceFile::new("--set", argument);
     let at = |start: usize, end: usize| Place { file: file.clone(), start, end };

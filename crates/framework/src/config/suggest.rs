@@ -1,6 +1,7 @@
 //! Did you mean ...?
 
-/// The candidate that is nearest to what was written, where one is near enough: at most one slip of the hand in three letters.
+/// The candidate that is nearest to what was written, where one is near enough: at most one slip of the hand
+/// in three letters.
 pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = written.to_lowercase();
     let length = written.chars().count();

@@ -1,5 +1,5 @@
-//! `was:`, the name under which what is renamed has its state: positions, notes and changelogs stay where they are, and go by it for
-//! as long as it stands in the file.
+//! `was:`, the name under which what is renamed has its state: positions, notes and changelogs stay where
+//! they are, and go by it for as long as it stands in the file.
 
 use std::collections::BTreeMap;
 
@@ -66,7 +66,8 @@ impl Shape<'_> {
         Some(Written { text: text.to_owned(), place: node.place.clone() })
     }
 
-    /// Reports names under which two chains, or two windows, would have their state, and those that say nothing.
+    /// Reports names under which two chains, or two windows, would have their state, and those that say
+    /// nothing.
     pub(super) fn earlier_names(&mut self, chains: &[ChainDecl]) {
         let before = self.problems.len();
         let mut kept = BTreeMap::new();

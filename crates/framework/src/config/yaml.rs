@@ -1,8 +1,8 @@
 //! YAML to a tree with positions. The only user of `serde_yaml` (archived upstream) and `saphyr-parser`.
 //!
-//! The structure and the positions come from saphyr's events, the type of a plain scalar from `serde_yaml`. A test holds
-//! both to the same tree. What could make a small file large or a reader dizzy is refused: anchors and aliases, tags, several
-//! documents, more than [`MAX_BYTES`], [`MAX_DEPTH`] or [`MAX_VALUES`].
+//! The structure and the positions come from saphyr's events, the type of a plain scalar from `serde_yaml`. A
+//! test holds both to the same tree. What could make a small file large or a reader dizzy is refused: anchors
+//! and aliases, tags, several documents, more than [`MAX_BYTES`], [`MAX_DEPTH`] or [`MAX_VALUES`].
 //!
 //! What is no YAML is read once more by [`scan`], which knows the mistakes that people make; the parser's own
 //! words remain for the others. What YAML takes and nobody means, such as a colon of full width, is told
@@ -183,7 +183,8 @@ pub(crate) fn parse(file: &Arc<SourceFile>) -> Result<Node, Vec<Diagnostic>> {
 
 /// Types a plain scalar as `serde_yaml` does.
 pub(crate) fn resolve(text: &str) -> Value {
-    // What begins with a letter is a text, unless it is `true`, `false` or `null`: most scalars need no parser.
+    // What begins with a letter is a text, unless it is `true`, `false` or `null`: most scalars need no
+    // parser.
     if text.starts_with(|c: char| c.is_ascii_alphabetic() && !matches!(c, 't' | 'T' | 'f' | 'F' | 'n' | 'N'))
     {
         return Value::Text { text: text.to_owned(), plain: true };
@@ -195,7 +196,8 @@ pub(crate) fn resolve(text: &str) -> Value {
         "false" | "False" | "FALSE" => return Value::Bool(false),
         _ => {}
     }
-    // What is left may be a number, and nothing else: `&k3y` and `!!bool true`, from a command line, are texts.
+    // What is left may be a number, and nothing else: `&k3y` and `!!bool true`, from a command line, are
+    // texts.
     let number = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'))
         && !text.contains(['#', ' ', '\t', '\n']);
     match serde_yaml::from_str::<serde_yaml::Value>(text) {

@@ -1,8 +1,8 @@
 //! Connections that are one log: a cluster or a directory under two names.
 //!
-//! A chain writes with one transactional id, so two writers of it on one cluster would fence each other; and a directory
-//! is open once. Where the settings are the same, the names stand for one log. Where they are not, a directory is
-//! refused, and a cluster where a chain uses it under both names.
+//! A chain writes with one transactional id, so two writers of it on one cluster would fence each other; and
+//! a directory is open once. Where the settings are the same, the names stand for one log. Where they are
+//! not, a directory is refused, and a cluster where a chain uses it under both names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! `repartition:` beside a window: the chain is cut there, and its rows go through a topic that is keyed by what the window counts by. So several workers
-//! can share a window whatever the topic is keyed by that the chain reads.
+//! `repartition:` beside a window: the chain is cut there, and its rows go through a topic that is keyed by
+//! what the window counts by. So several workers can share a window whatever the topic is keyed by that the
+//! chain reads.
 
 use std::fmt;
 use std::sync::Arc;

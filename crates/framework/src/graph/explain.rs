@@ -1,5 +1,6 @@
-//! What a plan promises: per chain, what a crash can lose or repeat, and what more workers would change. Derived from the ends of the chain and from its
-//! `delivery`; one that is written out and cannot be kept is a problem.
+//! What a plan promises: per chain, what a crash can lose or repeat, and what more workers would change.
+//! Derived from the ends of the chain and from its `delivery`; one that is written out and cannot be kept is
+//! a problem.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! Whether several workers can share the windows of a chain: each counts the partitions that it has, so all rows that a window counts together must be
-//! in one partition. Who writes the topic decides that: a sink of the same file, or another program, of which the source says `keyed_by`.
+//! Whether several workers can share the windows of a chain: each counts the partitions that it has, so all
+//! rows that a window counts together must be in one partition. Who writes the topic decides that: a sink of
+//! the same file, or another program, of which the source says `keyed_by`.
 
 use std::sync::Arc;
 
@@ -183,8 +184,8 @@ impl Keys<'_> {
     }
 }
 
-/// A worker does not know whether a key that it has not seen is another one's: it gives a zero, which may come behind the
-/// other's result.
+/// A worker does not know whether a key that it has not seen is another one's: it gives a zero, which may
+/// come behind the other's result.
 fn zeros(step: &str, topic: &str, place: Place) -> Diagnostic {
     Diagnostic::warning(place, format!("topic `{topic}` may have several partitions, and `{step}` names keys in `zero_fill`"))
         .label("each of several workers would give zeros for keys that another one counts")

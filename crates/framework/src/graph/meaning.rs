@@ -1,6 +1,7 @@
-//! What the rows of a step mean to somebody who adds them up: which columns tell the rows of one window apart, and which
-//! values may be added. It is known from the window that made them, through transforms and through topics of the same file,
-//! and a sink that shows figures is told ([`Sink::told`](crate::plugin::Sink::told)).
+//! What the rows of a step mean to somebody who adds them up: which columns tell the rows of one window
+//! apart, and which values may be added. It is known from the window that made them, through transforms and
+//! through topics of the same file, and a sink that shows figures is told
+//! ([`Sink::told`](crate::plugin::Sink::told)).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -72,7 +73,8 @@ impl Meanings<'_> {
             NodeBody::Window(window) => Some(window.meaning()),
             NodeBody::Transform(_, output) => {
                 let mut meaning = self.of_input(draft, node, seen)?;
-                // A step that looks at a key may leave out all rows but those of one value: it tells nothing apart any more.
+                // A step that looks at a key may leave out all rows but those of one value: it tells nothing
+                // apart any more.
                 if let Reads::AndPasses(judged) = &entry.reads {
                     // Of a key it leaves out all rows or none; otherwise it may leave out a single place.
                     if let Some(ranked) = &mut meaning.ranked

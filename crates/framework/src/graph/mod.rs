@@ -1,5 +1,5 @@
-//! From what was written to a [`Plan`] that can run: references resolved, plugins bound, schemas checked from step to step,
-//! topics joined. All problems of a file are found in one pass.
+//! From what was written to a [`Plan`] that can run: references resolved, plugins bound, schemas checked from
+//! step to step, topics joined. All problems of a file are found in one pass.
 
 mod attempt;
 mod begin;

@@ -19,8 +19,8 @@ pub(super) fn needed_columns(drafts: &[Draft]) -> BTreeMap<String, Vec<String>> 
         .collect()
 }
 
-/// The columns that any of these nodes, or those behind them, looks at; `None` for all. A step whose rejected rows somebody reads looks at all of its
-/// input: a dead letter is the row as it came in.
+/// The columns that any of these nodes, or those behind them, looks at; `None` for all. A step whose rejected
+/// rows somebody reads looks at all of its input: a dead letter is the row as it came in.
 fn union(drafts: &[Draft], draft: &Draft, nodes: &[usize]) -> Option<BTreeSet<String>> {
     let mut all = BTreeSet::new();
     for node in nodes {

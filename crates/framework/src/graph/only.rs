@@ -8,8 +8,9 @@ use super::steps::Draft;
 use crate::config::{ChainDecl, Diagnostic, Document, Head, Kind, Place, SourceFile};
 use crate::plugin::Purpose;
 
-/// The chains that run where `only` are asked for: those, and all that stand behind the same sources. A source's position is committed for all of
-/// them together, so a chain that was left out would never get the rows that it missed.
+/// The chains that run where `only` are asked for: those, and all that stand behind the same sources. A
+/// source's position is committed for all of them together, so a chain that was left out would never get the
+/// rows that it missed.
 pub(super) fn wanted<'a>(
     document: &'a Document,
     only: &[String],
@@ -56,7 +57,8 @@ fn begins_from(chain: &ChainDecl) -> impl Iterator<Item = &str> {
     references.iter().map(|reference| reference.chain.as_str())
 }
 
-/// The chains of a file that do not run: what they write is written all the same, elsewhere or at another time.
+/// The chains of a file that do not run: what they write is written all the same, elsewhere or at another
+/// time.
 #[derive(Default)]
 pub(super) struct Others {
     /// As far as they can be planned here: a file that one of them reads may be on another machine only.

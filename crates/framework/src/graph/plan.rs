@@ -12,14 +12,15 @@ use crate::plugin::{BoundSource, LogSink, Sink, SourceBody, Stamper, Transform};
 use crate::time::Speaker;
 use crate::window::WindowOperator;
 
-/// How many rows of a partition a chain reads again after a restart, at most and about, where it keeps a changelog: what is read in a second
-/// or two.
+/// How many rows of a partition a chain reads again after a restart, at most and about, where it keeps a
+/// changelog: what is read in a second or two.
 pub const REPLAY_ROWS: i64 = 2_000_000;
-/// How long ago the first of them was read, at most. Below this a state is not worth writing, however few rows it is of.
+/// How long ago the first of them was read, at most. Below this a state is not worth writing, however few
+/// rows it is of.
 pub const REPLAY_TIME: Duration = Duration::from_secs(120);
 
-/// How many bytes of a committed position's note a window takes at most, beside its name and the offsets of late rows: with
-/// times of before the year 10000 and offsets below 10^16.
+/// How many bytes of a committed position's note a window takes at most, beside its name and the offsets of
+/// late rows: with times of before the year 10000 and offsets below 10^16.
 pub const NOTE_OF_A_WINDOW: usize = 160;
 
 /// Everything that a run needs, with all names resolved.
@@ -57,11 +58,13 @@ pub struct ChainPlan {
     pub kept_as: String,
     /// The source.
     pub source: SourcePlan,
-    /// The steps, each after the one it gets its rows from. Chains that begin `from:` one of these steps are among them.
+    /// The steps, each after the one it gets its rows from. Chains that begin `from:` one of these steps are
+    /// among them.
     pub nodes: Vec<Node>,
     /// True where every sink wants all rows in every running copy: topics are read without a group.
     pub per_instance: bool,
-    /// True where its source says `delivery: at_least_once`: results are written without a transaction, and positions kept after them.
+    /// True where its source says `delivery: at_least_once`: results are written without a transaction, and
+    /// positions kept after them.
     pub at_least_once: bool,
     /// How several workers can share it, where it reads a topic of a log that they share.
     pub sharing: Sharing,
@@ -78,7 +81,8 @@ pub enum Sharing {
         /// The window.
         step: String,
     },
-    /// Not at all: this window gives zeros for keys that the file names, and no worker knows which keys are another one's.
+    /// Not at all: this window gives zeros for keys that the file names, and no worker knows which keys are
+    /// another one's.
     Zeros {
         /// The window, `CHAIN.STEP`.
         step: String,
@@ -133,7 +137,8 @@ pub struct SourcePlan {
 /// What a repartition topic was made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repartitioned {
-    /// The topic that the first part reads, on the same connection: each of its partitions has a watermark of its own.
+    /// The topic that the first part reads, on the same connection: each of its partitions has a watermark of
+    /// its own.
     pub topic: String,
 }
 
@@ -217,8 +222,9 @@ impl ChainPlan {
         })
     }
 
-    /// The connection in whose log the chain keeps the position of a plugin's source, in the transaction of its rows: the first that it writes to and
-    /// that can. `None` for a topic, which keeps positions itself, and where nothing does.
+    /// The connection in whose log the chain keeps the position of a plugin's source, in the transaction of
+    /// its rows: the first that it writes to and that can. `None` for a topic, which keeps positions itself,
+    /// and where nothing does.
     pub fn keeps_position_in(&self, connections: &[(String, Arc<dyn Log>)]) -> Option<usize> {
         if !self.source.replayable || matches!(self.source.bound.body, SourceBody::Log(_)) {
             return None;
@@ -226,8 +232,9 @@ impl ChainPlan {
         self.first_written(connections, |log| log.durable && log.transactional)
     }
 
-    /// The connection in whose log workers that share it agree on the one of them that runs this chain, which reads a plugin's
-    /// source. `None` for a topic, whose partitions are shared, and where every worker runs the chain for itself.
+    /// The connection in whose log workers that share it agree on the one of them that runs this chain, which
+    /// reads a plugin's source. `None` for a topic, whose partitions are shared, and where every worker runs
+    /// the chain for itself.
     pub fn takes_turns_in(&self, connections: &[(String, Arc<dyn Log>)]) -> Option<usize> {
         if matches!(self.source.bound.body, SourceBody::Log(_)) {
             return None;
@@ -251,8 +258,8 @@ impl ChainPlan {
         format!("{pipeline}.{}.changelog", self.kept_as)
     }
 
-    /// True where the state of long windows goes to a changelog, in the transaction of the results: a chain over a topic of a log that keeps
-    /// them, whose sinks are on the same log.
+    /// True where the state of long windows goes to a changelog, in the transaction of the results: a chain
+    /// over a topic of a log that keeps them, whose sinks are on the same log.
     pub fn keeps_windows(&self, connections: &[(String, Arc<dyn Log>)]) -> bool {
         let SourceBody::Log(source) = &self.source.bound.body else { return false };
         let home = connections.iter().position(|(name, _)| *name == source.connection);

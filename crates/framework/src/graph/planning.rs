@@ -41,7 +41,8 @@ pub fn plan(
 ) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
     let mut problems = document.problems.clone();
     let connections = connections(document, options, &mut problems);
-    // The first pass finds which columns each source needs to give; the second binds everything to just those.
+    // The first pass finds which columns each source needs to give; the second binds everything to just
+    // those.
     let mut needed = BTreeMap::new();
     for last in [false, true] {
         let mut planner = Planner::new(document, options, &connections, &needed);

@@ -1,9 +1,10 @@
 //! The records of a repartition topic: rows with where they came from, and words about time.
 //!
-//! A value begins with a byte that says what it is. A row: [`ROW`], four bytes that name the fields, the number of the partition that it came
-//! from, the greatest time that was read there before it (the least number where none was), its time, then the fields.
-//! Rows of an earlier version, [`PLAIN_ROW`], do not have the greatest time. Words: [`WORDS`], then for each partition of the source its number, the greatest time read and for how long it has
-//! been idle. All numbers are little-endian.
+//! A value begins with a byte that says what it is. A row: [`ROW`], four bytes that name the fields, the
+//! number of the partition that it came from, the greatest time that was read there before it (the least
+//! number where none was), its time, then the fields. Rows of an earlier version, [`PLAIN_ROW`], do not have
+//! the greatest time. Words: [`WORDS`], then for each partition of the source its number, the greatest time
+//! read and for how long it has been idle. All numbers are little-endian.
 
 use std::sync::Arc;
 
@@ -104,8 +105,9 @@ impl Repartition {
         self.partitions = partitions;
     }
 
-    /// The records of a batch, written `now`; `before` is for each row the greatest time that was read before it. The row's own time stands in the value: a log may delete
-    /// records of an old time at once, and refuse those of a time before 1970 or far ahead.
+    /// The records of a batch, written `now`; `before` is for each row the greatest time that was read before
+    /// it. The row's own time stands in the value: a log may delete records of an old time at once, and
+    /// refuse those of a time before 1970 or far ahead.
     pub(crate) fn rows(&self, batch: &Batch, before: &[Millis], now: Millis) -> Result<Append> {
         let columns: Vec<&ArrayRef> = self.columns.iter().map(|index| batch.column(*index)).collect();
         let key: Vec<&ArrayRef> = self.key.iter().map(|index| batch.column(*index)).collect();
@@ -164,8 +166,8 @@ impl Repartition {
     }
 }
 
-/// The partition, of so many, that rows are in whose key is a single field of this type that reads `key`. A text that no value of the type
-/// reads as is in none; it counts for the first.
+/// The partition, of so many, that rows are in whose key is a single field of this type that reads `key`. A
+/// text that no value of the type reads as is in none; it counts for the first.
 pub(crate) fn home(key: &str, data_type: &DataType, partitions: u32) -> i32 {
     let value: Option<ArrayRef> = match data_type {
         DataType::Utf8 => Some(Arc::new(StringArray::from(vec![key]))),
@@ -310,8 +312,8 @@ impl Head {
     }
 }
 
-/// The rows of a batch with the times that their writer gave them, come through `channel`. What moved time before each of them
-/// counts as read before it.
+/// The rows of a batch with the times that their writer gave them, come through `channel`. What moved time
+/// before each of them counts as read before it.
 ///
 /// # Errors
 /// `Fatal` where the batch has another number of rows than there are records.

@@ -388,7 +388,8 @@ impl Bound {
     }
 }
 
-/// The keys of a window's `with:` that are neither the framework's nor the plugin's, each with all that may stand there.
+/// The keys of a window's `with:` that are neither the framework's nor the plugin's, each with all that may
+/// stand there.
 fn unknown_keys(plugin: &Plugin, step: &StepDecl) -> Vec<Diagnostic> {
     let schema = (plugin.config_schema)();
     let own = schema.get("properties").and_then(serde_json::Value::as_object);

@@ -10,7 +10,8 @@ use crate::config::{Diagnostic, Retention, nearest};
 use crate::log::{Keeps, Log, TopicSpec};
 use crate::plugin::SourceBody;
 
-/// The topics of the chains that run, and how each of these can be shared. `others` are the chains of the file that do not: they write topics too.
+/// The topics of the chains that run, and how each of these can be shared. `others` are the chains of the
+/// file that do not: they write topics too.
 pub(super) fn join(
     drafts: &[Draft],
     others: &Others,
@@ -110,8 +111,8 @@ fn topic<'t>(topics: &'t mut Vec<TopicUse>, connection: usize, name: &str) -> &'
     &mut topics[index]
 }
 
-/// A topic that one chain writes in a format, and another reads in a different one: seldom meant, and found at the first record at
-/// the earliest.
+/// A topic that one chain writes in a format, and another reads in a different one: seldom meant, and found
+/// at the first record at the earliest.
 fn formats(topics: &[TopicUse], drafts: &[&Draft], warnings: &mut Vec<Diagnostic>) {
     for topic in topics {
         let name = &topic.spec.name;
@@ -145,8 +146,8 @@ fn formats(topics: &[TopicUse], drafts: &[&Draft], warnings: &mut Vec<Diagnostic
     }
 }
 
-/// A topic that is read and that no chain writes: on a log of this process nothing ever comes; elsewhere somebody else may write it. The first `own` of
-/// `drafts` run.
+/// A topic that is read and that no chain writes: on a log of this process nothing ever comes; elsewhere
+/// somebody else may write it. The first `own` of `drafts` run.
 fn unwritten(
     topics: &[TopicUse],
     drafts: &[&Draft],

@@ -1,17 +1,18 @@
 //! The log: where chains meet.
 //!
-//! A [`Log`] holds topics of partitions of records. It is a contract, with two implementations so far: the log in
-//! this process ([`memory`]) and Apache Kafka (in the plugins crate). One conformance suite
+//! A [`Log`] holds topics of partitions of records. It is a contract, with two implementations so far: the
+//! log in this process ([`memory`]) and Apache Kafka (in the plugins crate). One conformance suite
 //! (`log::conformance`) runs against both; whatever the suite does not cover is not relied on.
 //!
-//! The contract speaks in batches, never in single records, so that a reader which decodes a broker's batches straight
-//! into columns can take librdkafka's place without a chain noticing.
+//! The contract speaks in batches, never in single records, so that a reader which decodes a broker's batches
+//! straight into columns can take librdkafka's place without a chain noticing.
 //!
 //! # Delivery
-//! A [`LogWriter`] opened with a transactional id gives exactly once: everything appended since the last commit, and the
-//! positions handed to [`LogWriter::commit`], become visible together or not at all. Opening a writer fences every
-//! earlier one with the same id. Readers see committed records only, in the order of their offsets; an offset may be
-//! missing (control records of a transaction, compaction), so `next = last + 1` is never to be assumed.
+//! A [`LogWriter`] opened with a transactional id gives exactly once: everything appended since the last
+//! commit, and the positions handed to [`LogWriter::commit`], become visible together or not at all. Opening
+//! a writer fences every earlier one with the same id. Readers see committed records only, in the order of
+//! their offsets; an offset may be missing (control records of a transaction, compaction), so
+//! `next = last + 1` is never to be assumed.
 
 pub mod conformance;
 pub mod memory;
@@ -55,8 +56,8 @@ pub struct Records {
     pub keys: BinaryArray,
     /// The values; null for a tombstone.
     pub values: BinaryArray,
-    /// For each header that was asked for ([`ReaderOptions::headers`]) its bytes; null where a record does not have it. Of several of one
-    /// name it is the last.
+    /// For each header that was asked for ([`ReaderOptions::headers`]) its bytes; null where a record does
+    /// not have it. Of several of one name it is the last.
     pub headers: Vec<BinaryArray>,
 }
 
@@ -122,8 +123,8 @@ pub struct Position {
     pub metadata: String,
 }
 
-/// The most bytes that the metadata of a [`Position`] may have. Kafka refuses more than `offset.metadata.max.bytes`,
-/// 4096 by default; we keep below.
+/// The most bytes that the metadata of a [`Position`] may have. Kafka refuses more than
+/// `offset.metadata.max.bytes`, 4096 by default; we keep below.
 pub const MAX_METADATA: usize = 4000;
 
 /// A partition that a reader has been given, and where it starts.
@@ -131,8 +132,8 @@ pub const MAX_METADATA: usize = 4000;
 pub struct Assignment {
     /// The partition.
     pub partition: Partition,
-    /// What the group has committed for it; `None` for a group's first start, without a group, or where it was committed of a topic that was
-    /// made anew since.
+    /// What the group has committed for it; `None` for a group's first start, without a group, or where it
+    /// was committed of a topic that was made anew since.
     pub committed: Option<Position>,
     /// The offset that the next read gives, unless the chain seeks.
     pub start: i64,
@@ -145,13 +146,14 @@ pub struct Gone {
     pub partition: Partition,
     /// The offset at which reading was to go on.
     pub from: i64,
-    /// The offset at which it goes on: the oldest that is there. At most `from` where the partition ends before `from`, as one does whose topic
-    /// was made anew.
+    /// The offset at which it goes on: the oldest that is there. At most `from` where the partition ends
+    /// before `from`, as one does whose topic was made anew.
     pub to: i64,
 }
 
 impl Gone {
-    /// How many records these are at most: an offset may be of none. `None` where nobody knows, as the topic was made anew.
+    /// How many records these are at most: an offset may be of none. `None` where nobody knows, as the topic
+    /// was made anew.
     pub fn records(&self) -> Option<u64> {
         u64::try_from(self.to - self.from).ok().filter(|records| *records > 0)
     }
@@ -165,21 +167,22 @@ pub enum ReadEvent {
     Records(Records),
     /// These partitions are this reader's from now on, beside those it has.
     Assigned(Vec<Assignment>),
-    /// These partitions go to another reader of the group. The reader holds them until it is asked for its next event:
-    /// what the chain commits before that still counts. Nothing of them is given any more.
+    /// These partitions go to another reader of the group. The reader holds them until it is asked for its
+    /// next event: what the chain commits before that still counts. Nothing of them is given any more.
     Revoked(Vec<Partition>),
     /// These partitions are already somebody else's: nothing about them can be committed any more.
     Lost(Vec<Partition>),
     /// All that these partitions hold has been given; sent each time that a partition becomes so.
     CaughtUp(Vec<Partition>),
-    /// The log cannot be reached: whether these partitions hold more is not known until records come, or `CaughtUp`. The
-    /// reader goes on trying by itself. Without it, time would pass over records that are only out of reach.
+    /// The log cannot be reached: whether these partitions hold more is not known until records come, or
+    /// `CaughtUp`. The reader goes on trying by itself. Without it, time would pass over records that are
+    /// only out of reach.
     OutOfReach(Vec<Partition>),
-    /// These records are lost to this reader, which goes on behind them. For a partition that it has been given already; of those that a group
-    /// had committed it is told right after `Assigned`.
+    /// These records are lost to this reader, which goes on behind them. For a partition that it has been
+    /// given already; of those that a group had committed it is told right after `Assigned`.
     Gone(Vec<Gone>),
-    /// A topic has more partitions than when this reader was opened. The new ones are read from their beginning; keys go to other partitions from
-    /// now on.
+    /// A topic has more partitions than when this reader was opened. The new ones are read from their
+    /// beginning; keys go to other partitions from now on.
     Grown {
         /// The topic.
         topic: Arc<str>,
@@ -188,7 +191,8 @@ pub enum ReadEvent {
         /// How many it has.
         now: u32,
     },
-    /// Every partition is read to the offset where it ended when [`LogReader::bound`] was called. Nothing follows.
+    /// Every partition is read to the offset where it ended when [`LogReader::bound`] was called. Nothing
+    /// follows.
     End,
 }
 
@@ -197,10 +201,11 @@ pub enum ReadEvent {
 pub struct ReaderOptions {
     /// The topics.
     pub topics: Vec<String>,
-    /// Without a group: only the partitions of these numbers; `None` reads all. A number that a topic does not have is passed over.
+    /// Without a group: only the partitions of these numbers; `None` reads all. A number that a topic does
+    /// not have is passed over.
     pub partitions: Option<Vec<i32>>,
-    /// The consumer group that shares the partitions and keeps the positions; `None` reads all partitions, alone, and
-    /// commits nothing.
+    /// The consumer group that shares the partitions and keeps the positions; `None` reads all partitions,
+    /// alone, and commits nothing.
     pub group: Option<Group>,
     /// Where to start without a committed position.
     pub start: Start,
@@ -217,9 +222,10 @@ pub struct ReaderOptions {
 pub struct Group {
     /// The name.
     pub name: String,
-    /// The windows that this member's rows are counted in, by name, each with a mark of what its state depends on. A name has
-    /// letters, digits, `-`, `_` and `.`, a mark letters and digits. Members whose marks of one window differ would each
-    /// count a part of the rows in windows of their own: who comes second is refused, before it is given a record.
+    /// The windows that this member's rows are counted in, by name, each with a mark of what its state
+    /// depends on. A name has letters, digits, `-`, `_` and `.`, a mark letters and digits. Members whose
+    /// marks of one window differ would each count a part of the rows in windows of their own: who comes
+    /// second is refused, before it is given a record.
     pub windows: BTreeMap<String, String>,
 }
 
@@ -323,14 +329,14 @@ pub struct LogDescription {
     pub shared: bool,
     /// True where [`WriterOptions::transactional_id`] is honoured.
     pub transactional: bool,
-    /// The shortest time between two commits of a chain, by what a commit costs here: what a reader of its results waits for
-    /// at most, beside the commit itself.
+    /// The shortest time between two commits of a chain, by what a commit costs here: what a reader of its
+    /// results waits for at most, beside the commit itself.
     pub commit_interval: Duration,
 }
 
-/// A reader's standing in its group at one moment: what a transaction must present with its positions (KIP-447), so that
-/// a reader which has lost its partitions without knowing cannot commit them. Opaque: only the log that made it looks
-/// inside.
+/// A reader's standing in its group at one moment: what a transaction must present with its positions
+/// (KIP-447), so that a reader which has lost its partitions without knowing cannot commit them. Opaque: only
+/// the log that made it looks inside.
 #[derive(Clone)]
 pub struct Membership(Arc<dyn Any + Send + Sync>);
 
@@ -361,7 +367,8 @@ pub struct GroupPositions {
     pub positions: Vec<Position>,
 }
 
-/// Where the records of a log are, for finding two connections that are one log. Never shown: the settings may be secret.
+/// Where the records of a log are, for finding two connections that are one log. Never shown: the settings
+/// may be secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LogIdentity {
     /// Addresses of any form, such as `host:port` or a path; logs that have one in common are one.
@@ -376,13 +383,14 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// What this log is.
     fn describe(&self) -> LogDescription;
 
-    /// Where its records are; `None` for a log that nobody else can reach. Asked while planning, so it connects to nothing.
+    /// Where its records are; `None` for a log that nobody else can reach. Asked while planning, so it
+    /// connects to nothing.
     fn identity(&self) -> Option<LogIdentity> {
         None
     }
 
-    /// What its cluster calls itself, asked of the cluster: connections with one name for it are one log, whatever their addresses. `None`
-    /// where nobody but this process has it, or it has no name.
+    /// What its cluster calls itself, asked of the cluster: connections with one name for it are one log,
+    /// whatever their addresses. `None` where nobody but this process has it, or it has no name.
     ///
     /// # Errors
     /// `Retry` while it cannot be reached.
@@ -390,16 +398,17 @@ pub trait Log: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
-    /// Sees that the topics are there, making those that may be made. Called once before a run starts, and safe to
-    /// call again. Gives the number of partitions of each, in the order asked.
+    /// Sees that the topics are there, making those that may be made. Called once before a run starts, and
+    /// safe to call again. Gives the number of partitions of each, in the order asked.
     ///
     /// # Errors
-    /// `Retry` while the log cannot be reached; `Fatal` where a topic is missing and may not be made; `Refused` where
-    /// it may not be seen or made.
+    /// `Retry` while the log cannot be reached; `Fatal` where a topic is missing and may not be made;
+    /// `Refused` where it may not be seen or made.
     async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<Vec<u32>>;
 
-    /// How many bytes the key and the value of a record may have together, so that this topic is sure to take it; `None` where there is no bound that
-    /// is known. To be asked before a writer is opened that writes there.
+    /// How many bytes the key and the value of a record may have together, so that this topic is sure to take
+    /// it; `None` where there is no bound that is known. To be asked before a writer is opened that writes
+    /// there.
     ///
     /// # Errors
     /// `Retry` while the log cannot be reached.
@@ -423,61 +432,66 @@ pub trait Log: Send + Sync + fmt::Debug {
         Ok(())
     }
 
-    /// The earliest timestamp that a record may have. Kafka takes none before 1970, and every log does as it does, so that a pipeline that runs on one runs
-    /// on the other.
+    /// The earliest timestamp that a record may have. Kafka takes none before 1970, and every log does as it
+    /// does, so that a pipeline that runs on one runs on the other.
     fn earliest_time(&self) -> Millis {
         0
     }
 
-    /// How many partitions a topic gets that is made here and of which nobody says otherwise; `None` where that is not known before.
+    /// How many partitions a topic gets that is made here and of which nobody says otherwise; `None` where
+    /// that is not known before.
     fn default_partitions(&self) -> Option<u32> {
         None
     }
 
-    /// Opens a reader. It joins its group at once; its first event is an `Assigned` once the group has settled.
+    /// Opens a reader. It joins its group at once; its first event is an `Assigned` once the group has
+    /// settled.
     ///
     /// # Errors
-    /// `Refused`, from here or from the reader's first event, where another member counts a window otherwise: see [`Group`].
+    /// `Refused`, from here or from the reader's first event, where another member counts a window otherwise:
+    /// see [`Group`].
     async fn reader(&self, options: ReaderOptions) -> Result<Box<dyn LogReader>>;
 
-    /// Opens a writer. With a transactional id, every earlier writer with that id is fenced and its open transaction
-    /// aborted before this returns (`init_transactions`).
+    /// Opens a writer. With a transactional id, every earlier writer with that id is fenced and its open
+    /// transaction aborted before this returns (`init_transactions`).
     async fn writer(&self, options: WriterOptions) -> Result<Box<dyn LogWriter>>;
 }
 
 /// Reads committed records. Owned by one chain.
 #[async_trait]
 pub trait LogReader: Send {
-    /// The next event. Cancel-safe: a dropped future loses nothing. Asking for the next event after `Revoked` or `Lost`
-    /// lets the partitions go.
+    /// The next event. Cancel-safe: a dropped future loses nothing. Asking for the next event after `Revoked`
+    /// or `Lost` lets the partitions go.
     ///
     /// # Errors
-    /// `Retry` where the log cannot be reached (the reader goes on by itself when asked again); `Fatal` where a topic
-    /// is gone; `Refused` where it may not be read.
+    /// `Retry` where the log cannot be reached (the reader goes on by itself when asked again); `Fatal` where
+    /// a topic is gone; `Refused` where it may not be read.
     async fn next(&mut self) -> Result<ReadEvent>;
 
-    /// The reader's standing in its group as far as [`next`](Self::next) has told of it: that of the assignment whose
-    /// records it gave, also where the group has moved on meanwhile. `None` without a group, and where the
-    /// reader holds nothing.
+    /// The reader's standing in its group as far as [`next`](Self::next) has told of it: that of the
+    /// assignment whose records it gave, also where the group has moved on meanwhile. `None` without a group,
+    /// and where the reader holds nothing.
     fn membership(&self) -> Option<Membership>;
 
-    /// True where its group has committed nothing, for no partition of the reader's topics; false without a group.
+    /// True where its group has committed nothing, for no partition of the reader's topics; false without a
+    /// group.
     ///
     /// # Errors
     /// `Retry` where the log cannot be reached.
     async fn is_new(&mut self) -> Result<bool>;
 
-    /// What the group has committed by now for each partition that this reader holds, with the offset at which reading
-    /// would start from that; for the failure path, after an abort or once a new writer has settled a commit whose
-    /// outcome was not known. It does not move the reader: [`seek`](Self::seek) to each `start`. Where nothing is
-    /// committed (or without a group) `start` is where reading started when the partition was assigned.
+    /// What the group has committed by now for each partition that this reader holds, with the offset at
+    /// which reading would start from that; for the failure path, after an abort or once a new writer has
+    /// settled a commit whose outcome was not known. It does not move the reader: [`seek`](Self::seek) to
+    /// each `start`. Where nothing is committed (or without a group) `start` is where reading started when
+    /// the partition was assigned.
     ///
     /// # Errors
     /// `Retry` where the log cannot be reached.
     async fn committed(&mut self) -> Result<Vec<Assignment>>;
 
-    /// Commits positions outside a transaction, for a chain whose sink is not on this log (at least once). Without a
-    /// group it does nothing.
+    /// Commits positions outside a transaction, for a chain whose sink is not on this log (at least once).
+    /// Without a group it does nothing.
     ///
     /// # Errors
     /// `Abort` where the group has moved on (rebalance); `Retry` where the log cannot be reached.
@@ -492,9 +506,9 @@ pub trait LogReader: Send {
     /// Stops giving records (but stays in the group, and keeps giving the other events), or goes on.
     fn pause(&mut self, paused: bool);
 
-    /// From now on reads only up to where each partition ends at this moment, then gives [`ReadEvent::End`]. Partitions
-    /// assigned later end there too. All that a commit which has returned made visible, or is yet to make visible, is within
-    /// the bound; a transaction that is open may be waited for.
+    /// From now on reads only up to where each partition ends at this moment, then gives [`ReadEvent::End`].
+    /// Partitions assigned later end there too. All that a commit which has returned made visible, or is yet
+    /// to make visible, is within the bound; a transaction that is open may be waited for.
     ///
     /// # Errors
     /// `Retry` where the log cannot be reached.
@@ -510,28 +524,29 @@ pub trait LogReader: Send {
 /// Writes records, in transactions where it has a transactional id. Owned by one chain.
 #[async_trait]
 pub trait LogWriter: Send {
-    /// Adds records to the open transaction, opening one where there is none. Waits while the log is full or its queue
-    /// is; nothing is ever dropped for want of room. Not cancel-safe: run it to its end or abort.
+    /// Adds records to the open transaction, opening one where there is none. Waits while the log is full or
+    /// its queue is; nothing is ever dropped for want of room. Not cancel-safe: run it to its end or abort.
     ///
     /// # Errors
-    /// `Retry`/`Abort`: the transaction is gone, abort it and begin again; `Fenced`; `Fatal` for a topic that is not
-    /// there or a record that is larger than the log takes.
+    /// `Retry`/`Abort`: the transaction is gone, abort it and begin again; `Fenced`; `Fatal` for a topic that
+    /// is not there or a record that is larger than the log takes.
     async fn append(&mut self, records: Append) -> Result<()>;
 
-    /// Makes everything appended since the last commit durable and visible, together with `positions`, or nothing of it.
-    /// With nothing appended it commits the positions alone.
+    /// Makes everything appended since the last commit durable and visible, together with `positions`, or
+    /// nothing of it. With nothing appended it commits the positions alone.
     ///
     /// # Errors
-    /// `Abort`: nothing of it happened; call [`abort`](Self::abort) and take the failure path. `Retry`: it is not known
-    /// whether it happened; drop this writer, open a new one with the same id (which settles it) and read the
-    /// committed positions again. `Fenced`: another writer has the id.
+    /// `Abort`: nothing of it happened; call [`abort`](Self::abort) and take the failure path. `Retry`: it is
+    /// not known whether it happened; drop this writer, open a new one with the same id (which settles it)
+    /// and read the committed positions again. `Fenced`: another writer has the id.
     async fn commit(&mut self, positions: Option<GroupPositions>) -> Result<()>;
 
     /// Throws away everything appended since the last commit.
     async fn abort(&mut self) -> Result<()>;
 
-    /// The records that the log refused by rules of its own since the writer was opened. To be asked for after [`abort`](Self::abort): the
-    /// chain sends everything again without them, and the sink's `on_error` says what becomes of them.
+    /// The records that the log refused by rules of its own since the writer was opened. To be asked for
+    /// after [`abort`](Self::abort): the chain sends everything again without them, and the sink's `on_error`
+    /// says what becomes of them.
     fn refused(&mut self) -> Vec<Refused> {
         Vec::new()
     }

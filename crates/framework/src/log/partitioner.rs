@@ -1,11 +1,12 @@
 //! Which partition a key belongs to: Java's `murmur2` partitioner, so that producers of other programs agree.
 //!
-//! `partition = (murmur2(key) & 0x7fffffff) % partitions`, as in Kafka's `Utils.murmur2` and `Utils.toPositive` (what
-//! librdkafka calls `murmur2_random`).
+//! `partition = (murmur2(key) & 0x7fffffff) % partitions`, as in Kafka's `Utils.murmur2` and
+//! `Utils.toPositive` (what librdkafka calls `murmur2_random`).
 
 use arrow_array::{Array, BinaryArray};
 
-/// Kafka's `Utils.murmur2`: the 32-bit `MurmurHash2` with the seed 0x9747b28c, as a signed number like Java's.
+/// Kafka's `Utils.murmur2`: the 32-bit `MurmurHash2` with the seed 0x9747b28c, as a signed number like
+/// Java's.
 #[must_use]
 pub fn murmur2(key: &[u8]) -> i32 {
     const SEED: u32 = 0x9747_b28c;
@@ -36,8 +37,8 @@ pub fn partition_of(key: &[u8], partitions: u32) -> u32 {
     (murmur2(key) & i32::MAX).cast_unsigned() % partitions
 }
 
-/// The partition of records whose key is null, where the others have one: all of them are together, so that one
-/// worker counts them. Java's partitioner would spread them.
+/// The partition of records whose key is null, where the others have one: all of them are together, so that
+/// one worker counts them. Java's partitioner would spread them.
 pub const NULL_KEYS: u32 = 0;
 
 /// The rows of each partition, in their order. Without keys all go to `keyless`; a null key goes to

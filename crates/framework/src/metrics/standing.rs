@@ -1,8 +1,9 @@
 //! Where a chain stands: for those who ask whether it is well, and for the watchdog.
 //!
-//! Three things are told apart. A chain that *waits* for records or for its partitions is well however long that takes. One that
-//! is *in a step* (it pushes a batch, or commits) may wait there for its log, which has time-outs of its own. A chain whose code
-//! *holds its thread* has to give it back soon: nothing else can end that.
+//! Three things are told apart. A chain that *waits* for records or for its partitions is well however long
+//! that takes. One that is *in a step* (it pushes a batch, or commits) may wait there for its log, which has
+//! time-outs of its own. A chain whose code *holds its thread* has to give it back soon: nothing else can end
+//! that.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -14,7 +15,8 @@ pub enum State {
     /// It opens its logs, source and sinks, or waits for its first partitions.
     #[default]
     Starting,
-    /// Another worker runs this chain, or others have all its partitions; this one takes over when one of them is gone.
+    /// Another worker runs this chain, or others have all its partitions; this one takes over when one of
+    /// them is gone.
     StandsBy,
     /// It reads and writes.
     Runs,
@@ -100,7 +102,8 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Where the chain is, and since when. A chain that fails again and again has been retrying since the first failure.
+    /// Where the chain is, and since when. A chain that fails again and again has been retrying since the
+    /// first failure.
     pub fn state(&self) -> (State, Duration) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -127,7 +130,8 @@ impl Standing {
         matches!(self.state.lock().unwrap_or_else(PoisonError::into_inner).0, State::Retries { .. })
     }
 
-    /// True while the chain cannot write, and may once it can: who waits for its rows knows nothing of their times.
+    /// True while the chain cannot write, and may once it can: who waits for its rows knows nothing of their
+    /// times.
     pub(crate) fn holds_back(&self) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         matches!(state.0, State::Starting | State::Retries { .. })

@@ -1,5 +1,5 @@
-//! Aggregates: what a window keeps of its rows. The framework owns everything else: assignment of rows to windows, keys,
-//! time, lateness, state, replay and firing.
+//! Aggregates: what a window keeps of its rows. The framework owns everything else: assignment of rows to
+//! windows, keys, time, lateness, state, replay and firing.
 
 use std::any::Any;
 
@@ -26,7 +26,8 @@ pub struct Groups<'a> {
 /// Which rows of a batch an aggregate is to add.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rows<'a> {
-    /// One behind the other, from this row on; `From(0)` in the commonest case, where the whole batch is chosen.
+    /// One behind the other, from this row on; `From(0)` in the commonest case, where the whole batch is
+    /// chosen.
     From(usize),
     /// These, in rising order.
     Listed(&'a [u32]),
@@ -58,8 +59,9 @@ pub trait Aggregate: Send + Sync {
     /// An empty state.
     fn state(&self) -> Box<dyn AggregateState>;
 
-    /// True where a state can be taken out of another again ([`AggregateState::remove`]): a sum, but not a minimum. It is asked once. Without
-    /// it, overlapping windows are put together with two stacks of panes, which costs memory, not more time per row.
+    /// True where a state can be taken out of another again ([`AggregateState::remove`]): a sum, but not a
+    /// minimum. It is asked once. Without it, overlapping windows are put together with two stacks of panes,
+    /// which costs memory, not more time per row.
     fn removes(&self) -> bool {
         false
     }
@@ -69,15 +71,15 @@ pub trait Aggregate: Send + Sync {
         false
     }
 
-    /// For each of [`fields`](Self::fields), true where the values of sets of rows that have no row in common add up to
-    /// the value of all of them: a count or a sum, but no mean and no number of distinct values. A page adds up such
-    /// columns alone.
+    /// For each of [`fields`](Self::fields), true where the values of sets of rows that have no row in common
+    /// add up to the value of all of them: a count or a sum, but no mean and no number of distinct values. A
+    /// page adds up such columns alone.
     fn adds(&self) -> Vec<bool> {
         vec![false; self.fields().len()]
     }
 
-    /// The version of what [`AggregateState::save`] writes: raise it where that changes, and what an older version of the
-    /// program wrote is refused by name in place of being read as something else.
+    /// The version of what [`AggregateState::save`] writes: raise it where that changes, and what an older
+    /// version of the program wrote is refused by name in place of being read as something else.
     fn version(&self) -> u32 {
         1
     }
@@ -93,8 +95,8 @@ pub trait Aggregate: Send + Sync {
 pub enum PerKey {
     /// One.
     One,
-    /// One for each value of this column, which tells them apart as a field of the key would: the buckets of a
-    /// histogram.
+    /// One for each value of this column, which tells them apart as a field of the key would: the buckets of
+    /// a histogram.
     Each(String),
     /// The first few in an order.
     Ranked(Ranked),
@@ -102,8 +104,8 @@ pub enum PerKey {
 
 /// Rows that are the first few in an order, such as the three most frequent values.
 ///
-/// A window that is given again may have another value at a place: that is what takes the place of the earlier
-/// row, and not the row of the same value.
+/// A window that is given again may have another value at a place: that is what takes the place of the
+/// earlier row, and not the row of the same value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ranked {
     /// The column of whole numbers that says which place a row has, from 1 on.
@@ -112,32 +114,38 @@ pub struct Ranked {
     pub name: String,
 }
 
-/// The state of one pane, or of a window: one value per group. A group that was never added to holds the neutral value (a sum of
-/// 0), however great its number. How many rows a group has, the framework counts itself.
+/// The state of one pane, or of a window: one value per group. A group that was never added to holds the
+/// neutral value (a sum of 0), however great its number. How many rows a group has, the framework counts
+/// itself.
 ///
-/// Laws, which [`testing::laws::aggregate`](crate::testing::laws::aggregate) checks for anybody's aggregate: adding a batch equals adding
-/// its rows one by one; merging is associative, and merging an empty state changes nothing; `remove` undoes `merge`; `merge_group` is `merge` for one
-/// group. Where values are of one type and a group's result depends on them alone, implement [`Fold`](super::fold::Fold) instead.
+/// Laws, which [`testing::laws::aggregate`](crate::testing::laws::aggregate) checks for anybody's aggregate:
+/// adding a batch equals adding its rows one by one; merging is associative, and merging an empty state
+/// changes nothing; `remove` undoes `merge`; `merge_group` is `merge` for one group. Where values are of one
+/// type and a group's result depends on them alone, implement [`Fold`](super::fold::Fold) instead.
 pub trait AggregateState: Send {
     /// Adds the chosen rows. Called once per batch and pane: the hot path; it must not allocate per row.
     fn add(&mut self, batch: &RecordBatch, groups: Groups<'_>);
 
-    /// Adds another state of the same aggregate, whose group `g` is group `into[g]` here (each number at most once; `other` has no group beyond
-    /// `into`). Called when panes are put together to a window, and the windows of several partitions to one result.
+    /// Adds another state of the same aggregate, whose group `g` is group `into[g]` here (each number at most
+    /// once; `other` has no group beyond `into`). Called when panes are put together to a window, and the
+    /// windows of several partitions to one result.
     fn merge(&mut self, other: &dyn AggregateState, into: &[u32]);
 
-    /// Takes another state out that was merged before with the same `from`. Called only where [`Aggregate::removes`].
+    /// Takes another state out that was merged before with the same `from`. Called only where
+    /// [`Aggregate::removes`].
     fn remove(&mut self, _other: &dyn AggregateState, _from: &[u32]) {}
 
-    /// Adds what group `from` of another state of the same aggregate holds to group `into` here. Called when a row makes two sessions one, and
-    /// when a session has rows of several partitions.
+    /// Adds what group `from` of another state of the same aggregate holds to group `into` here. Called when
+    /// a row makes two sessions one, and when a session has rows of several partitions.
     fn merge_group(&mut self, other: &dyn AggregateState, from: u32, into: u32);
 
-    /// Adds what a group holds to `bytes`, for [`load`](Self::load). Called when the state of a long window is written to its changelog; groups
-    /// without a row are left out. See [`saved`](super::saved) for a form.
+    /// Adds what a group holds to `bytes`, for [`load`](Self::load). Called when the state of a long window
+    /// is written to its changelog; groups without a row are left out. See [`saved`](super::saved) for a
+    /// form.
     fn save(&self, group: u32, bytes: &mut Vec<u8>);
 
-    /// Makes a neutral group hold what was saved: `bytes` are those that one call of [`save`](Self::save) added. Called after a restart.
+    /// Makes a neutral group hold what was saved: `bytes` are those that one call of [`save`](Self::save)
+    /// added. Called after a restart.
     ///
     /// # Errors
     /// `Fatal` where they are not what this version saves; see [`saved::read`](super::saved::read).
@@ -146,7 +154,8 @@ pub trait AggregateState: Send {
     /// Makes a group neutral again. Called when a session is over, before its number is given to another.
     fn reset(&mut self, group: u32);
 
-    /// The results of `groups`; group `groups[i]` has `rows[i]` rows. It may have none: a key that `zero_fill` keeps.
+    /// The results of `groups`; group `groups[i]` has `rows[i]` rows. It may have none: a key that
+    /// `zero_fill` keeps.
     ///
     /// # Errors
     /// Only where a result cannot be represented (an overflow); it ends the run.
@@ -164,8 +173,8 @@ pub trait AggregateState: Send {
 pub struct ResultMeaning {
     /// The columns that tell the rows of one window apart: it has one row for each of their values.
     pub keys: Vec<String>,
-    /// Such columns, by their names in the window, that are not among the columns any more: a window may have several
-    /// rows of one value of `keys`.
+    /// Such columns, by their names in the window, that are not among the columns any more: a window may have
+    /// several rows of one value of `keys`.
     pub lost_keys: Vec<String>,
     /// The columns whose values add up over the keys of a window.
     pub over_keys: Vec<String>,
@@ -182,8 +191,8 @@ pub struct ResultMeaning {
 /// What is known of rows that are the first few in an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RankedMeaning {
-    /// The column of the places, from 1 on; `None` where it is not among the columns any more, or rows were left
-    /// out on the way, so that a place may be without its row.
+    /// The column of the places, from 1 on; `None` where it is not among the columns any more, or rows were
+    /// left out on the way, so that a place may be without its row.
     pub place: Option<String>,
     /// The column of what stands at a place; `None` likewise.
     pub name: Option<String>,
@@ -217,8 +226,9 @@ impl ResultMeaning {
 /// What a closed window yields.
 #[derive(Debug)]
 pub struct Results {
-    /// Which of the groups asked for each row belongs to: an index into `groups`, not a group. `None` where there is one row for each, in that
-    /// order. An aggregate may give fewer rows than groups, or more (the ten greatest of each key).
+    /// Which of the groups asked for each row belongs to: an index into `groups`, not a group. `None` where
+    /// there is one row for each, in that order. An aggregate may give fewer rows than groups, or more (the
+    /// ten greatest of each key).
     pub rows: Option<Vec<u32>>,
     /// The columns, in the order of [`Aggregate::fields`], all of the same length.
     pub columns: Vec<ArrayRef>,
@@ -239,8 +249,9 @@ pub struct BoundWindow {
     pub aggregate: Box<dyn Aggregate>,
 }
 
-/// The configuration of a window: what stands in its `with:` beside the framework's own settings (`key`, `size`, `slide`, `zero_fill`, ...).
-/// It works in every kind of window, alone or beside others in an `aggregates` step.
+/// The configuration of a window: what stands in its `with:` beside the framework's own settings (`key`,
+/// `size`, `slide`, `zero_fill`, ...). It works in every kind of window, alone or beside others in an
+/// `aggregates` step.
 pub trait WindowPlugin: DeserializeOwned + JsonSchema + 'static {
     /// The name in the file.
     const NAME: &'static str;

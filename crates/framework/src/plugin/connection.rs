@@ -19,8 +19,8 @@ pub trait ConnectionPlugin: DeserializeOwned + JsonSchema + 'static {
     /// The value in YAML, that `describe` prints and a test binds.
     const EXAMPLE: &'static str;
 
-    /// Called while planning: makes the log's client without connecting to anything. Files that the settings name (certificates) start at
-    /// [`BindContext::path`].
+    /// Called while planning: makes the log's client without connecting to anything. Files that the settings
+    /// name (certificates) start at [`BindContext::path`].
     ///
     /// # Errors
     /// A [`Problem`] with the path of the offending value.

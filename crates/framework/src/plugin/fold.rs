@@ -1,5 +1,5 @@
-//! An aggregate in ten lines: how one value changes a key's result. The framework makes an [`Aggregate`] of it, over Arrow columns,
-//! for every kind of window.
+//! An aggregate in ten lines: how one value changes a key's result. The framework makes an [`Aggregate`] of
+//! it, over Arrow columns, for every kind of window.
 //!
 //! ```
 //! use pipectl_framework::plugin::fold::{self, Fold};
@@ -45,8 +45,8 @@ use serde::de::DeserializeOwned;
 use super::{Aggregate, AggregateState, Groups, Results, saved};
 use crate::error::Result;
 
-/// What a window keeps of one key's values. `default()` is the result of no value. serde writes and reads it where the state of long windows is
-/// kept in a changelog.
+/// What a window keeps of one key's values. `default()` is the result of no value. serde writes and reads it
+/// where the state of long windows is kept in a changelog.
 pub trait Fold: Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The type of the column that it is given: `i64`, `f64` (also of an integer column) or [`Text`].
     type Value: Value;
@@ -55,8 +55,8 @@ pub trait Fold: Default + Clone + Serialize + DeserializeOwned + Send + Sync + '
     /// True where [`remove`](Self::remove) does what it says.
     const REMOVES: bool = false;
 
-    /// True where the results of sets of values that have no row in common add up to the result of all of them:
-    /// [`Aggregate::adds`].
+    /// True where the results of sets of values that have no row in common add up to the result of all of
+    /// them: [`Aggregate::adds`].
     const ADDS: bool = false;
 
     /// Takes a value in. Nulls are left out before.
@@ -104,7 +104,8 @@ pub trait Output: Sized + 'static {
 /// The values of a text column.
 pub enum Text {}
 
-/// The values of any column that may be counted: text, integers, numbers, true or false. `-0.0` is `0.0`, and NaN is one value.
+/// The values of any column that may be counted: text, integers, numbers, true or false. `-0.0` is `0.0`, and
+/// NaN is one value.
 pub enum Any {}
 
 /// A value of [`Any`] column.
@@ -230,7 +231,8 @@ pub fn aggregate<F: Fold>(name: &str, input: usize) -> Box<dyn Aggregate> {
     })
 }
 
-/// The same; a result that cannot be represented is told with the name of `field`, which is that of column `input`.
+/// The same; a result that cannot be represented is told with the name of `field`, which is that of column
+/// `input`.
 pub fn aggregate_of<F: Fold>(name: &str, input: usize, field: &str) -> Box<dyn Aggregate> {
     let about = format!("column `{name}`, of field `{field}`").into();
     Box::new(Folded::<F> { name: name.to_owned(), input, about, fold: PhantomData })

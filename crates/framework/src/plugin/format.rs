@@ -41,8 +41,8 @@ pub trait Decoder: Send {
     /// The schema of what it gives.
     fn schema(&self) -> SchemaRef;
 
-    /// Called while planning with the names of all columns that any step looks at. A decoder that can give only
-    /// those gives its new schema (a subset of the one before, in the same order).
+    /// Called while planning with the names of all columns that any step looks at. A decoder that can give
+    /// only those gives its new schema (a subset of the one before, in the same order).
     fn narrow(&mut self, _columns: &[String]) -> Option<SchemaRef> {
         None
     }
@@ -53,8 +53,8 @@ pub trait Decoder: Send {
         Vec::new()
     }
 
-    /// For each column that stands in a record under a name, the column and that name; none where records have no
-    /// names. With [`Encoder::record_names`] it tells which column of a reader is which of a writer.
+    /// For each column that stands in a record under a name, the column and that name; none where records
+    /// have no names. With [`Encoder::record_names`] it tells which column of a reader is which of a writer.
     fn record_names(&self) -> Vec<(String, String)> {
         Vec::new()
     }
@@ -69,8 +69,8 @@ pub trait Decoder: Send {
         0
     }
 
-    /// What is to be said of all records that it was given, such as that a setting led to nothing in any of them.
-    /// Asked at the end of a run.
+    /// What is to be said of all records that it was given, such as that a setting led to nothing in any of
+    /// them. Asked at the end of a run.
     fn remarks(&self) -> Vec<String> {
         Vec::new()
     }
@@ -111,19 +111,21 @@ pub trait Encoder: Send {
     /// Which columns it looks at.
     fn reads(&self) -> Reads;
 
-    /// The column in which a reader of the same format finds what the records are keyed by: records of one value of it are in one
-    /// partition. `None` where there is no key, or it is not among what is written. A window that counts by another column, shared by
-    /// several workers, would count a part at each.
+    /// The column in which a reader of the same format finds what the records are keyed by: records of one
+    /// value of it are in one partition. `None` where there is no key, or it is not among what is written. A
+    /// window that counts by another column, shared by several workers, would count a part at each.
     fn keyed_by(&self) -> Option<&str> {
         None
     }
 
-    /// For each column that it writes under a name, the column and that name; none where records have no names.
+    /// For each column that it writes under a name, the column and that name; none where records have no
+    /// names.
     fn record_names(&self) -> Vec<(String, String)> {
         Vec::new()
     }
 
-    /// True where each record is of one row ([`RecordMap::OneEach`]), so that it can have headers of its own, or no value.
+    /// True where each record is of one row ([`RecordMap::OneEach`]), so that it can have headers of its own,
+    /// or no value.
     fn writes_single_rows(&self) -> bool {
         true
     }
@@ -150,7 +152,8 @@ pub trait FormatPlugin: DeserializeOwned + JsonSchema + 'static {
     /// A [`Problem`], also where the format cannot be read.
     fn decoder(self) -> Result<Box<dyn Decoder>, Problem>;
 
-    /// Makes an encoder for rows of `input`, with the records' keys taken from column `key`; called while planning.
+    /// Makes an encoder for rows of `input`, with the records' keys taken from column `key`; called while
+    /// planning.
     ///
     /// # Errors
     /// A [`Problem`], also where the format cannot be written.

@@ -74,7 +74,8 @@ impl Input {
         Self { schema: Arc::new(schema), given_by: self.given_by.clone() }
     }
 
-    /// The index of column `name`; `path` is where the name stands inside the plugin's `with:`, such as `fields[0]`.
+    /// The index of column `name`; `path` is where the name stands inside the plugin's `with:`, such as
+    /// `fields[0]`.
     ///
     /// # Errors
     /// Where there is no such column: a [`Problem`] that lists those that are there and suggests one.

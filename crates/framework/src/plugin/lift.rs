@@ -12,8 +12,9 @@ use crate::batch::Batch;
 use crate::config::Problem;
 use crate::error::{Error, Result};
 
-/// A transform that puts `function` of text column `from` into text column `to`: a new last column, or in place where `to` is
-/// there already. `path` is where the name of `from` stands in `with:`. A null goes in as `None`.
+/// A transform that puts `function` of text column `from` into text column `to`: a new last column, or in
+/// place where `to` is there already. `path` is where the name of `from` stands in `with:`. A null goes in as
+/// `None`.
 ///
 /// The function writes nothing per row but its result: it may return borrowed text.
 ///

@@ -1,9 +1,10 @@
 //! Everything that a plugin's author imports.
 //!
 //! A plugin is a struct that serde reads from its `with:`, and one trait for its kind: [`SourcePlugin`],
-//! [`TransformPlugin`], [`WindowPlugin`], [`SinkPlugin`], [`FormatPlugin`] or [`ConnectionPlugin`]. Planning *binds* it: the
-//! plugin looks at the schema that comes in, finds its columns (or says which are missing, with a place), and gives
-//! the schema that goes out and the object that does the work. [`register!`](crate::register) makes it known by name.
+//! [`TransformPlugin`], [`WindowPlugin`], [`SinkPlugin`], [`FormatPlugin`] or [`ConnectionPlugin`]. Planning
+//! *binds* it: the plugin looks at the schema that comes in, finds its columns (or says which are missing,
+//! with a place), and gives the schema that goes out and the object that does the work.
+//! [`register!`](crate::register) makes it known by name.
 
 mod aggregate;
 mod connection;

@@ -22,15 +22,15 @@ pub enum Capability {
     Replayable,
     /// A source that can come to an end.
     Bounded,
-    /// A source whose rows have the times that stand in them, not those at which they are read: read again, they have the
-    /// same. One that says `time:` beside its `with:` has such rows too.
+    /// A source whose rows have the times that stand in them, not those at which they are read: read again,
+    /// they have the same. One that says `time:` beside its `with:` has such rows too.
     EventTime,
     /// A sink that makes rows and the source's position durable together.
     Transactional,
     /// A sink in which writing a row again changes nothing.
     Idempotent,
-    /// A sink of which every running copy wants all rows (a page in a browser): its chain reads topics alone, without a
-    /// group, and commits nothing.
+    /// A sink of which every running copy wants all rows (a page in a browser): its chain reads topics alone,
+    /// without a group, and commits nothing.
     PerInstance,
 }
 
@@ -288,8 +288,9 @@ impl BindContext<'_> {
         self.base.join(written)
     }
 
-    /// The name of a file for its position: one name however its path is written. A file below the pipeline file's folder is
-    /// named from there, another one by its whole path. Links are not followed: what a link leads to may change.
+    /// The name of a file for its position: one name however its path is written. A file below the pipeline
+    /// file's folder is named from there, another one by its whole path. Links are not followed: what a link
+    /// leads to may change.
     pub fn file_name(&self, written: &str) -> String {
         let whole = |path: PathBuf| std::path::absolute(&path).map_or(path, |path| plain(&path));
         let (file, base) = (whole(self.path(written)), whole(self.base.to_owned()));

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
-/// The schema of a `dead` output: `source`, `partition` and `offset` say where the record was read, `place` says the same for a
-/// person (`logs/a.csv:17`, `orders[0]@1234`), `reason` why it could not be used, `record` what it was. Bytes that are not UTF-8 stand in `record` as `\xNN`, and `escaped` is then true.
+/// The schema of a `dead` output: `source`, `partition` and `offset` say where the record was read, `place`
+/// says the same for a person (`logs/a.csv:17`, `orders[0]@1234`), `reason` why it could not be used,
+/// `record` what it was. Bytes that are not UTF-8 stand in `record` as `\xNN`, and `escaped` is then true.
 pub fn dead_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("source", DataType::Utf8, false),
@@ -19,7 +20,8 @@ pub fn dead_schema() -> SchemaRef {
     ]))
 }
 
-/// The first bytes of a record, at most `most`: for a [`SourceReject`](super::SourceReject) whose record is long. A character that is whole is not cut.
+/// The first bytes of a record, at most `most`: for a [`SourceReject`](super::SourceReject) whose record is
+/// long. A character that is whole is not cut.
 ///
 /// ```
 /// use pipectl_framework::plugin::head;
@@ -44,14 +46,14 @@ pub fn head(record: &[u8], most: usize) -> &[u8] {
 pub struct Reject {
     /// The row's index in the batch that the step was given (for a format: the record's index).
     pub row: usize,
-    /// Why, in one sentence without a final full stop, such as `not a number: "abc"`. What stands before the first `: ` is the kind of
-    /// reason, by which rows are counted; the row's own text stands behind it.
+    /// Why, in one sentence without a final full stop, such as `not a number: "abc"`. What stands before the
+    /// first `: ` is the kind of reason, by which rows are counted; the row's own text stands behind it.
     pub reason: String,
 }
 
-/// Collects the rows of one batch that a step cannot use. What becomes of them is the step's `on_error` in the file: the
-/// run fails, or they are counted and skipped, or they go to the step's `dead` output with the record as it was read. A
-/// step leaves a rejected row out of what it gives.
+/// Collects the rows of one batch that a step cannot use. What becomes of them is the step's `on_error` in
+/// the file: the run fails, or they are counted and skipped, or they go to the step's `dead` output with the
+/// record as it was read. A step leaves a rejected row out of what it gives.
 #[derive(Debug, Default)]
 pub struct Rejects {
     rows: Vec<Reject>,
@@ -73,8 +75,8 @@ impl Rejects {
         self.rows.is_empty()
     }
 
-    /// Those of a batch of `rows` rows, each row once: a row that was rejected again keeps its first reason. `Err` with a row that the batch
-    /// does not have.
+    /// Those of a batch of `rows` rows, each row once: a row that was rejected again keeps its first reason.
+    /// `Err` with a row that the batch does not have.
     pub(crate) fn settle(&mut self, rows: usize) -> Result<HashSet<usize>, usize> {
         let mut seen = HashSet::with_capacity(self.rows.len());
         self.rows.retain(|reject| seen.insert(reject.row));

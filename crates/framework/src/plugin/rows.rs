@@ -11,8 +11,8 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType, SchemaRef};
 use serde_json::{Map, Value};
 
-/// One row as a JSON object with a member per column; a time is its number of milliseconds since 1970, and a number that JSON has no
-/// form for its name: `NaN`, `Infinity` or `-Infinity`.
+/// One row as a JSON object with a member per column; a time is its number of milliseconds since 1970, and a
+/// number that JSON has no form for its name: `NaN`, `Infinity` or `-Infinity`.
 pub fn row_to_json(columns: &RecordBatch, row: usize) -> Value {
     let mut object = Map::new();
     for (field, column) in columns.schema_ref().fields().iter().zip(columns.columns()) {
@@ -44,8 +44,8 @@ fn cell(column: &ArrayRef, row: usize) -> Value {
 /// Rows of `schema` from JSON objects; a member that is missing is null.
 ///
 /// # Errors
-/// Where a member is of another type than its column, where it is null and the column may not be, or where an object has a
-/// member that is no column.
+/// Where a member is of another type than its column, where it is null and the column may not be, or where an
+/// object has a member that is no column.
 pub fn rows_from_json(schema: &SchemaRef, rows: &[Value]) -> Result<RecordBatch, ArrowError> {
     for row in rows {
         let members =

@@ -1,4 +1,5 @@
-//! The form in which states are kept outside the process: serde, as postcard's bytes (little-endian, small numbers small).
+//! The form in which states are kept outside the process: serde, as postcard's bytes (little-endian, small
+//! numbers small).
 //!
 //! ```
 //! use pipectl_framework::plugin::saved;
@@ -13,7 +14,8 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 
-/// Adds a value to `bytes`. A type whose `Serialize` fails (serde's own and derived ones do not) adds what [`read`] refuses.
+/// Adds a value to `bytes`. A type whose `Serialize` fails (serde's own and derived ones do not) adds what
+/// [`read`] refuses.
 pub fn write<T: Serialize>(value: &T, bytes: &mut Vec<u8>) {
     let start = bytes.len();
     if postcard::to_io(value, &mut *bytes).is_err() {

@@ -29,8 +29,9 @@ pub trait Sink: Send {
     /// `Retry`: called again after a back-off. `Fatal`: ends the run.
     async fn open(&mut self, context: &SinkContext) -> Result<()>;
 
-    /// Rejects the rows of a batch that cannot be written: the step's `on_error` says what becomes of those, and [`write`](Self::write) gets the others.
-    /// Writes nothing. It looks at the rows alone: those that are read again after a restart are rejected again. Without it all rows are written.
+    /// Rejects the rows of a batch that cannot be written: the step's `on_error` says what becomes of those,
+    /// and [`write`](Self::write) gets the others. Writes nothing. It looks at the rows alone: those that are
+    /// read again after a restart are rejected again. Without it all rows are written.
     ///
     /// # Errors
     /// As `write`.
@@ -38,14 +39,15 @@ pub trait Sink: Send {
         Ok(())
     }
 
-    /// Called for each batch; may hold rows back until `flush`. Not called again before it has returned: a slow sink slows the
-    /// chain (backpressure).
+    /// Called for each batch; may hold rows back until `flush`. Not called again before it has returned: a
+    /// slow sink slows the chain (backpressure).
     ///
     /// # Errors
     /// The chain takes the failure path: everything since the last commit is read again and written again.
     async fn write(&mut self, batch: &Batch) -> Result<()>;
 
-    /// Called before each commit: makes every written row durable (or delivered, as far as the sink can know).
+    /// Called before each commit: makes every written row durable (or delivered, as far as the sink can
+    /// know).
     ///
     /// # Errors
     /// As `write`.
@@ -56,8 +58,8 @@ pub trait Sink: Send {
         Ok(())
     }
 
-    /// Called once while planning with what is known of the rows that come in; `None` where that is nothing, such as
-    /// of a topic that another program writes.
+    /// Called once while planning with what is known of the rows that come in; `None` where that is nothing,
+    /// such as of a topic that another program writes.
     ///
     /// # Errors
     /// A [`Problem`] where the sink cannot show such rows; it stands among the other problems of the file.

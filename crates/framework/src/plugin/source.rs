@@ -18,8 +18,8 @@ use crate::log::Position;
 /// What a source has to tell.
 #[derive(Debug)]
 pub enum SourceEvent {
-    /// Rows of one partition. Rows that the source could not use stand in `rejects`, each with the text of the record as far as it
-    /// was read.
+    /// Rows of one partition. Rows that the source could not use stand in `rejects`, each with the text of
+    /// the record as far as it was read.
     Batch {
         /// The rows.
         batch: Batch,
@@ -45,8 +45,9 @@ pub struct SourceReject {
     pub reason: String,
     /// The record as it was read, cut where it is long.
     pub raw: Vec<u8>,
-    /// The record's time in milliseconds since 1970, where it is known. The letter has it, so that a window over dead
-    /// letters gives the same when records are read again; a letter without one counts when it is made.
+    /// The record's time in milliseconds since 1970, where it is known. The letter has it, so that a window
+    /// over dead letters gives the same when records are read again; a letter without one counts when it is
+    /// made.
     pub time: Option<Millis>,
 }
 
@@ -79,25 +80,27 @@ pub struct SourceContext {
     pub once: bool,
     /// The most rows in a batch.
     pub batch_rows: usize,
-    /// True where the run keeps the source's position, and a later run goes on behind it: a record that is not whole yet can
-    /// wait for that run.
+    /// True where the run keeps the source's position, and a later run goes on behind it: a record that is
+    /// not whole yet can wait for that run.
     pub keeps_position: bool,
 }
 
 /// Reads rows. Owned by one chain. A source on a topic does not implement this: it gives a [`LogSource`].
 #[async_trait]
 pub trait Source: Send {
-    /// Called once before the first `next`, and again after each failure, to (re)start from `position`: the last one that was
-    /// committed, `None` for the very beginning.
+    /// Called once before the first `next`, and again after each failure, to (re)start from `position`: the
+    /// last one that was committed, `None` for the very beginning.
     ///
     /// # Errors
     /// `Retry`: called again after a back-off. `Fatal`: ends the run.
     async fn open(&mut self, context: &SourceContext, position: Option<&Position>) -> Result<()>;
 
-    /// The next event. Called in a loop; must be cancel-safe, for the loop stops waiting when a timer or a signal comes.
+    /// The next event. Called in a loop; must be cancel-safe, for the loop stops waiting when a timer or a
+    /// signal comes.
     ///
     /// # Errors
-    /// `Retry`: the chain backs off, then opens the source again at the committed position. `Fatal`: ends the run.
+    /// `Retry`: the chain backs off, then opens the source again at the committed position. `Fatal`: ends the
+    /// run.
     async fn next(&mut self) -> Result<SourceEvent>;
 
     /// Asked after a passing fault, before it is waited and tried again: whether it can be opened again at
@@ -109,7 +112,8 @@ pub trait Source: Send {
         Ok(())
     }
 
-    /// Called after everything up to `position` is durable in every sink. A source with a memory of its own keeps it.
+    /// Called after everything up to `position` is durable in every sink. A source with a memory of its own
+    /// keeps it.
     ///
     /// # Errors
     /// As `next`.
@@ -118,8 +122,8 @@ pub trait Source: Send {
     }
 
     /// Called with each position that this source has given, right before it is committed, which may be long
-    /// after. What the source has learnt since can be put into its metadata: which file came behind the one of
-    /// the position, for example. The offset stays. Must be cheap.
+    /// after. What the source has learnt since can be put into its metadata: which file came behind the one
+    /// of the position, for example. The offset stays. Must be cheap.
     fn renew(&self, position: Position) -> Position {
         position
     }
@@ -130,8 +134,8 @@ pub trait Source: Send {
         Vec::new()
     }
 
-    /// What is to be said of all that was read, such as that a setting led to nothing in any record. Asked when the
-    /// run ends.
+    /// What is to be said of all that was read, such as that a setting led to nothing in any record. Asked
+    /// when the run ends.
     fn remarks(&self) -> Vec<String> {
         Vec::new()
     }
@@ -141,8 +145,8 @@ pub trait Source: Send {
         None
     }
 
-    /// Called while planning with the names of all columns that any step looks at. A source that can read only
-    /// those gives its new schema (a subset of the one before, in the same order).
+    /// Called while planning with the names of all columns that any step looks at. A source that can read
+    /// only those gives its new schema (a subset of the one before, in the same order).
     fn narrow(&mut self, _columns: &[String]) -> Option<SchemaRef> {
         None
     }
@@ -154,11 +158,13 @@ pub struct LogSource {
     pub connection: String,
     /// The topic.
     pub topic: String,
-    /// Where to start without a committed position; `None` for the oldest record with a group, the end without one.
+    /// Where to start without a committed position; `None` for the oldest record with a group, the end
+    /// without one.
     pub start: Option<StartAt>,
     /// The consumer group; `None` for one made from the pipeline's and the chain's name.
     pub group: Option<String>,
-    /// The fields that other programs key its records by, where the file says so; empty where those have no key.
+    /// The fields that other programs key its records by, where the file says so; empty where those have no
+    /// key.
     pub keyed_by: Option<Vec<String>>,
     /// The columns that hold the number of a record's partition: all rows of one value are in one partition.
     pub partition_columns: Vec<String>,
@@ -185,8 +191,8 @@ pub struct BoundSource {
     pub schema: SchemaRef,
     /// True where it comes to an end by itself.
     pub bounded: bool,
-    /// What it reads where that passes by, such as `standard input`: nothing of it can be read again, and only one
-    /// source can read it.
+    /// What it reads where that passes by, such as `standard input`: nothing of it can be read again, and
+    /// only one source can read it.
     pub passing: Option<Arc<str>>,
     /// The part that does the work.
     pub body: SourceBody,
@@ -222,7 +228,8 @@ pub trait SourcePlugin: DeserializeOwned + JsonSchema + 'static {
     /// What it can do.
     const CAPABILITIES: &'static [Capability] = &[];
 
-    /// Called while planning, before anything has started. May look at the world (a file's header), but must change nothing.
+    /// Called while planning, before anything has started. May look at the world (a file's header), but must
+    /// change nothing.
     ///
     /// # Errors
     /// A [`Problem`] with the path of the offending value.

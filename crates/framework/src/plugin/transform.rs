@@ -14,15 +14,18 @@ use crate::error::Result;
 /// be of another time.
 pub trait Transform: Send + Sync {
     /// Called once per batch, in the order of the source. Gives the rows that go on, with the schema that
-    /// [`BoundTransform`] promised. Rows may be left out (counted as `filtered`) or rejected (see [`Rejects`]), and a row's
-    /// time and offset stay with it ([`Batch::filter`] and [`Batch::take`] see to that).
+    /// [`BoundTransform`] promised. Rows may be left out (counted as `filtered`) or rejected (see
+    /// [`Rejects`]), and a row's time and offset stay with it ([`Batch::filter`] and [`Batch::take`] see to
+    /// that).
     ///
     /// # Errors
-    /// Any error ends this try of the chain; a `Fatal` one ends the run. A bad *row* is not an error: reject it.
+    /// Any error ends this try of the chain; a `Fatal` one ends the run. A bad *row* is not an error: reject
+    /// it.
     fn apply(&self, batch: Batch, rejects: &mut Rejects) -> Result<Batch>;
 }
 
-/// Which columns of its input a step looks at; planning tells the source, which then need not read the others.
+/// Which columns of its input a step looks at; planning tells the source, which then need not read the
+/// others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reads {
     /// It may look at any column.
@@ -40,8 +43,8 @@ pub struct BoundTransform {
     /// Which columns it looks at.
     pub reads: Reads,
     /// For each column of `schema` the column of its input that it holds unchanged, by index; `None` for one
-    /// that is made here. Whether several workers can share a window is told from it: a topic that is keyed by
-    /// `gender` is keyed by what `gender` is renamed to, and not by what is made of it.
+    /// that is made here. Whether several workers can share a window is told from it: a topic that is keyed
+    /// by `gender` is keyed by what `gender` is renamed to, and not by what is made of it.
     pub origins: Vec<Option<usize>>,
     /// The object that does the work.
     pub body: Box<dyn Transform>,

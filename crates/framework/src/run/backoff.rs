@@ -6,12 +6,12 @@ use std::time::Duration;
 use crate::config::{DurationText, Retry};
 use crate::error::{Consequence, Error, Part};
 
-/// A chain that has been open this long without a fault works: the next one is not the same fault going on. It is longer than any time-out of
-/// a log, which may pass between opening and the first that is noticed.
+/// A chain that has been open this long without a fault works: the next one is not the same fault going on.
+/// It is longer than any time-out of a log, which may pass between opening and the first that is noticed.
 const STEADY: Duration = Duration::from_secs(60);
 
-/// How many times in a row `retry: off` lets a log say that a transaction or a partition has moved on. That is how workers come and go, and no
-/// fault of a step.
+/// How many times in a row `retry: off` lets a log say that a transaction or a partition has moved on. That
+/// is how workers come and go, and no fault of a step.
 const MOVED_ON: u32 = 3;
 
 /// The faults since the last success, by the part of the chain that they belong to.
@@ -82,7 +82,8 @@ impl Backoff {
         }
     }
 
-    /// A number of [0, 1): `SplitMix64`, by Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
+    /// A number of [0, 1): `SplitMix64`, by Steele, Lea and Flood, "Fast splittable pseudorandom number
+    /// generators", 2014.
     fn draw(&mut self) -> f64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.random;

@@ -1,14 +1,18 @@
-//! The state of windows that are too long to be read again, kept in a topic of the source's log: `PIPELINE.CHAIN.changelog`, compacted.
+//! The state of windows that are too long to be read again, kept in a topic of the source's log:
+//! `PIPELINE.CHAIN.changelog`, compacted.
 //!
-//! The rule is replay: a position that is committed goes back to the first row of the oldest open window. Where that has become too far, the
-//! chain writes the open windows' state as of the next offset, in the same transaction as the position, and the position goes no further back than
-//! that. Only what has changed since it was last written is written again. (Kafka Streams writes every change of every key; a count that
-//! grows by millions of rows a second is here a record a key and interval.)
+//! The rule is replay: a position that is committed goes back to the first row of the oldest open window.
+//! Where that has become too far, the chain writes the open windows' state as of the next offset, in the same
+//! transaction as the position, and the position goes no further back than that. Only what has changed since
+//! it was last written is written again. (Kafka Streams writes every change of every key; a count that grows
+//! by millions of rows a second is here a record a key and interval.)
 //!
-//! The keys that `zero_fill` keeps are written once each, whatever the windows' length: they would not come back by replay.
+//! The keys that `zero_fill` keeps are written once each, whatever the windows' length: they would not come
+//! back by replay.
 //!
-//! A state is one run of bytes, in records of [`RECORD`] or of half of what the log takes: its key is `[partition, step, part, number]` as JSON.
-//! The head lists the parts, so that one that is gone whole is missed.
+//! A state is one run of bytes, in records of [`RECORD`] or of half of what the log takes: its key is
+//! `[partition, step, part, number]` as JSON. The head lists the parts, so that one that is gone whole is
+//! missed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -193,7 +197,8 @@ impl Changelog {
         )
     }
 
-    /// What must be written with the next commit for a partition that has been read up to `next`; `None` for nothing.
+    /// What must be written with the next commit for a partition that has been read up to `next`; `None` for
+    /// nothing.
     pub(crate) async fn records(
         &mut self,
         tree: &mut Tree,
@@ -296,8 +301,9 @@ impl Changelog {
         Ok(found)
     }
 
-    /// Looks at what is there of a partition of which no position says anything: that of windows that were given up, or of
-    /// positions that are gone. It is taken out with the next commit, or what is written then would be read with it.
+    /// Looks at what is there of a partition of which no position says anything: that of windows that were
+    /// given up, or of positions that are gone. It is taken out with the next commit, or what is written then
+    /// would be read with it.
     async fn look(&mut self, partition: &Partition, partitions: u32) -> Result<()> {
         let found = self.read(std::slice::from_ref(partition), partitions, &mut |_| ()).await?;
         let held = self.held.entry(partition.clone()).or_default();
@@ -480,7 +486,8 @@ impl Held {
     }
 }
 
-/// The partition of the changelog that has the state of a partition of the source: the same, unless the source has got more since.
+/// The partition of the changelog that has the state of a partition of the source: the same, unless the
+/// source has got more since.
 fn own_partition(partition: &Partition, partitions: u32) -> i32 {
     partition.index.rem_euclid(partitions.cast_signed().max(1))
 }

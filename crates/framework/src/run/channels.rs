@@ -1,4 +1,5 @@
-//! Time across a repartition topic: what the chain's first part says of it, and how the second hears it. See `time::speaker`.
+//! Time across a repartition topic: what the chain's first part says of it, and how the second hears it. See
+//! `time::speaker`.
 
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ impl Tree {
         self.channels = channels;
     }
 
-    /// The topic that is read is a repartition topic with so many partitions: it is known in which of them a named key is.
+    /// The topic that is read is a repartition topic with so many partitions: it is known in which of them a
+    /// named key is.
     pub(crate) fn set_homes(&mut self, partitions: u32) {
         for node in &mut self.nodes {
             let NodeBody::Window(window) = &mut node.body else { continue };
@@ -89,8 +91,9 @@ impl Tree {
         speakers(&mut self.nodes).filter_map(|speaker| speaker.next(now)).min()
     }
 
-    /// Says how far the source's partitions are, to each partition of each repartition topic. True where there was something to say: the positions must
-    /// be in the same transaction then, or a worker that has lost its partitions without knowing could speak for them.
+    /// Says how far the source's partitions are, to each partition of each repartition topic. True where
+    /// there was something to say: the positions must be in the same transaction then, or a worker that has
+    /// lost its partitions without knowing could speak for them.
     pub(crate) async fn speak(&mut self, now: Duration, writers: &mut Writers) -> Result<bool> {
         let mut spoke = false;
         let wall = self.clock.now();

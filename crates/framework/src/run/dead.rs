@@ -53,8 +53,8 @@ fn place(batch: &Batch, offset: i64) -> String {
     }
 }
 
-/// The text of a record, and whether it is escaped: bytes that are not UTF-8 stand as `\xNN` then. Only a record that is longer than a letter keeps
-/// loses bytes, and then not a part of a character.
+/// The text of a record, and whether it is escaped: bytes that are not UTF-8 stand as `\xNN` then. Only a
+/// record that is longer than a letter keeps loses bytes, and then not a part of a character.
 fn readable(raw: &[u8]) -> (String, bool) {
     let kept = head(raw, LONGEST_RECORD);
     match std::str::from_utf8(kept) {
@@ -88,8 +88,9 @@ pub(crate) fn batch(of: &Batch, rejects: &[SourceReject], now: Millis) -> Result
     let columns = RecordBatch::try_new(dead_schema(), columns).map_err(broken)?;
     let offsets = rejects.iter().map(|r| r.offset).collect();
     let origin = Origin { partition: partition.clone(), offsets, replay: *replay };
-    // A letter keeps its record's time, as what it is counted by must be the same when the record is read again. But a topic
-    // takes none of before 1970, nor far ahead of the clock, and a letter must not be lost for that.
+    // A letter keeps its record's time, as what it is counted by must be the same when the record is read
+    // again. But a topic takes none of before 1970, nor far ahead of the clock, and a letter must not be lost
+    // for that.
     let latest = now.saturating_add(MOST_AHEAD);
     let time_of = |time: Millis| if time > latest { now } else { time.max(0) };
     let times = rejects.iter().map(|r| r.time.map_or(now, time_of));

@@ -1,7 +1,8 @@
 //! Named places at which a worker kills itself, for the tests of what a crash leaves behind.
 //!
-//! `PIPECTL_FAIL_POINT=NAME` aborts the process when it passes that place, `NAME:N` when it does so for the N-th time. Nothing
-//! is flushed, closed or told, as with `kill -9`. A build without debug assertions, such as a release, has no such places.
+//! `PIPECTL_FAIL_POINT=NAME` aborts the process when it passes that place, `NAME:N` when it does so for the
+//! N-th time. Nothing is flushed, closed or told, as with `kill -9`. A build without debug assertions, such
+//! as a release, has no such places.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,20 +1,20 @@
 //! One face for both kinds of source: a plugin's own reader, and a topic of a log.
 
 mod decode;
+mod step;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use arrow_schema::SchemaRef;
-
 use self::decode::decode;
+pub(crate) use self::step::SourceStep;
 use super::channels::channel;
 use super::promises::Promiser;
 use super::{dead, untimed};
 use crate::batch::{Batch, Lines, Partition};
 use crate::config::StartAt;
 use crate::error::{Consequence, Error, Result};
-use crate::graph::{ChainPlan, Piece, piece, timed};
+use crate::graph::{Piece, piece, timed};
 use crate::log::{
     Assignment, Gone, Group, Log, LogReader, Membership, Position, ReadEvent, ReaderOptions, Records, Start,
 };
@@ -55,33 +55,6 @@ pub(crate) enum InputEvent {
 
 /// The most bytes of records that a reader holds ahead of its chain.
 const READ_AHEAD: usize = 16 << 20;
-
-/// The step that an input is of, and what it has promised.
-#[derive(Debug)]
-pub(crate) struct SourceStep {
-    /// `CHAIN.STEP`.
-    pub(crate) place: String,
-    /// The plugin's name.
-    pub(crate) plugin: String,
-    /// The columns of its rows.
-    pub(crate) schema: SchemaRef,
-}
-
-impl SourceStep {
-    /// The first step of a chain.
-    pub(crate) fn of(chain: &ChainPlan) -> Self {
-        let source = &chain.source;
-        Self {
-            place: format!("{}.{}", chain.name, source.id),
-            plugin: source.plugin.clone(),
-            schema: source.bound.schema.clone(),
-        }
-    }
-
-    fn source(&self) -> Promiser<'_> {
-        Promiser { place: Some(&self.place), ..Promiser::of("source", &self.plugin) }
-    }
-}
 
 pub(crate) struct Input {
     reading: Reading,
@@ -132,7 +105,8 @@ pub(crate) struct TopicInput {
     begins: Start,
     /// What the reader told while it was opened.
     first: Option<ReadEvent>,
-    /// Without a group: where each partition stood by the last commit. Nothing else keeps it, so it is gone with the process.
+    /// Without a group: where each partition stood by the last commit. Nothing else keeps it, so it is gone
+    /// with the process.
     stood: HashMap<Partition, Assignment>,
 }
 
@@ -181,7 +155,8 @@ impl Input {
         matches!(self.reading, Reading::Topic(_))
     }
 
-    /// True where what is written before it is open is read all the same: its group keeps where it stands, and begins at the beginning.
+    /// True where what is written before it is open is read all the same: its group keeps where it stands,
+    /// and begins at the beginning.
     pub(crate) fn misses_nothing(&self) -> bool {
         match &self.reading {
             Reading::Custom(_) => false,
@@ -218,7 +193,8 @@ impl Input {
                     headers: topic.settings.decoder.headers(),
                 };
                 let reader = topic.reader.insert(topic.log.reader(options).await?);
-                // Whoever writes for it must not begin before it is settled where it starts, unless that is the oldest record.
+                // Whoever writes for it must not begin before it is settled where it starts, unless that is
+                // the oldest record.
                 topic.first = None;
                 if topic.group.is_none() || start != Start::Earliest {
                     let mut first = reader.next().await?;
@@ -253,7 +229,8 @@ impl Input {
         self.stamped(event)
     }
 
-    /// What belongs to the last event of a plugin's source, and shares its position: nothing may be committed before it is dealt with.
+    /// What belongs to the last event of a plugin's source, and shares its position: nothing may be committed
+    /// before it is dealt with.
     pub(crate) fn rest(&mut self) -> Result<Option<InputEvent>> {
         let Reading::Custom(custom) = &mut self.reading else { return Ok(None) };
         custom.rest.take().map(|rest| self.stamped(rest)).transpose()
@@ -281,7 +258,8 @@ impl Input {
         }
     }
 
-    /// Rows of a plugin's source below `until` were dealt with for good: they are left out when they are read again.
+    /// Rows of a plugin's source below `until` were dealt with for good: they are left out when they are read
+    /// again.
     pub(crate) fn skip(&mut self, until: i64) {
         if let Reading::Custom(custom) = &mut self.reading {
             custom.skip_until = until;

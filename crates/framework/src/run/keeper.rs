@@ -1,5 +1,5 @@
-//! Where a plugin's source stands, kept in the log that its chain writes: a record of a compacted topic, in the same transaction as the rows. So
-//! a restart neither skips nor repeats a row of a file.
+//! Where a plugin's source stands, kept in the log that its chain writes: a record of a compacted topic, in
+//! the same transaction as the rows. So a restart neither skips nor repeats a row of a file.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -51,8 +51,8 @@ struct Kept {
 /// What the windows of a chain want back from a plugin's source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Note {
-    /// No row before this one is in an open pane. The position may be of an earlier row: a source can only be asked for one
-    /// between two batches.
+    /// No row before this one is in an open pane. The position may be of an earlier row: a source can only be
+    /// asked for one between two batches.
     pub(crate) low: i64,
     /// The windows' own.
     pub(crate) windows: String,
@@ -91,7 +91,8 @@ impl Keeper {
         }
     }
 
-    /// Reads what was last committed; to be called once the chain's writer is open, so that no commit is under way.
+    /// Reads what was last committed; to be called once the chain's writer is open, so that no commit is
+    /// under way.
     pub(crate) async fn load(&mut self) -> Result<Option<Resumed>> {
         self.log.ensure_topics(std::slice::from_ref(&self.topic)).await?;
         let (mut of_source, mut of_chain, mut others) = (None, None, BTreeSet::new());
@@ -125,7 +126,8 @@ impl Keeper {
         (chain == self.chain).then_some(source)
     }
 
-    /// True where a path, as it was written, may be that of the source. Whether it is the file, its head and tail say.
+    /// True where a path, as it was written, may be that of the source. Whether it is the file, its head and
+    /// tail say.
     fn is_named(&self, written: &str) -> bool {
         Path::new(written).components().filter(|part| *part != Component::CurDir).collect::<PathBuf>()
             == Path::new(&*self.source.source)

@@ -1,5 +1,6 @@
-//! Records that a topic does not take. Those that are too large or of too early a time are found before they are sent, as a step finds any other record that it
-//! cannot use; those that a rule of the log's own refuses are known once the log has refused them, and everything is sent again without them.
+//! Records that a topic does not take. Those that are too large or of too early a time are found before they
+//! are sent, as a step finds any other record that it cannot use; those that a rule of the log's own refuses
+//! are known once the log has refused them, and everything is sent again without them.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -56,7 +57,8 @@ impl Tree {
     }
 }
 
-/// Takes out what `topic` does not take, and rejects all rows that such a record is of. Gives the rows of records that are too large.
+/// Takes out what `topic` does not take, and rejects all rows that such a record is of. Gives the rows of
+/// records that are too large.
 pub(super) fn take_out(
     checked: &mut Checked,
     limits: Limits,

@@ -1,10 +1,11 @@
 //! Runs a [`Plan`]: one task per chain, joined by topics.
 //!
 //! # Order at the start and at the end
-//! A chain does not read before the chains that read its topics are open, so that a reader which starts at the end of
-//! a topic misses nothing that this run writes. At the end it is the other way round: under `--once`, and when a run on
-//! a log that forgets ([`LogDescription::durable`](crate::log::LogDescription) is false) is stopped, a chain first waits
-//! until the chains that write its topics have ended, then reads those topics to their end.
+//! A chain does not read before the chains that read its topics are open, so that a reader which starts at
+//! the end of a topic misses nothing that this run writes. At the end it is the other way round: under
+//! `--once`, and when a run on a log that forgets ([`LogDescription::durable`](crate::log::LogDescription) is
+//! false) is stopped, a chain first waits until the chains that write its topics have ended, then reads those
+//! topics to their end.
 
 mod backoff;
 mod chain;
@@ -67,27 +68,31 @@ pub struct RunOptions {
     pub clock: Clock,
     /// The most rows in a batch of a source.
     pub batch_rows: usize,
-    /// About how many results of windows that overlap, or have zeros filled in, the rows that are taken in at once may make due: a
-    /// batch that would make more of them due is taken in by parts, and what is due is given between them.
+    /// About how many results of windows that overlap, or have zeros filled in, the rows that are taken in at
+    /// once may make due: a batch that would make more of them due is taken in by parts, and what is due is
+    /// given between them.
     pub results_at_once: usize,
-    /// Other seeds draw other waits before a chain tries again: each worker should have its own, and is known by it where it has no folder.
+    /// Other seeds draw other waits before a chain tries again: each worker should have its own, and is known
+    /// by it where it has no folder.
     pub seed: u64,
     /// The longest that positions alone, without results, stay uncommitted.
     pub position_interval: Duration,
-    /// A chain over a log that keeps positions reads at most about so many rows of a partition again after a restart: where its open windows hold more,
-    /// their state is kept in a changelog.
+    /// A chain over a log that keeps positions reads at most about so many rows of a partition again after a
+    /// restart: where its open windows hold more, their state is kept in a changelog.
     pub replay_rows: i64,
     /// The same for how long ago the first of them was read.
     pub replay_time: Duration,
-    /// A folder of this machine where workers keep their names, so that one that is started again ends what a killed one was
-    /// writing. Without it that ends by its time-out.
+    /// A folder of this machine where workers keep their names, so that one that is started again ends what a
+    /// killed one was writing. Without it that ends by its time-out.
     pub state: Option<PathBuf>,
-    /// The windows, as `CHAIN.STEP`, whose state may be given up where it is not that of the window which the file has now.
+    /// The windows, as `CHAIN.STEP`, whose state may be given up where it is not that of the window which the
+    /// file has now.
     pub reset_state: Vec<String>,
 }
 
 impl RunOptions {
-    /// The defaults: positions alone every 5 s; what two million rows or two minutes have given is not read again.
+    /// The defaults: positions alone every 5 s; what two million rows or two minutes have given is not read
+    /// again.
     pub fn new(clock: Clock) -> Self {
         Self {
             once: false,
@@ -167,7 +172,8 @@ pub enum Notice {
         /// Which.
         gone: Gone,
     },
-    /// The topic that a chain reads has more partitions than before. They are read from their beginning; keys go to other partitions from now on.
+    /// The topic that a chain reads has more partitions than before. They are read from their beginning; keys
+    /// go to other partitions from now on.
     Grown {
         /// The chain.
         chain: String,
@@ -178,15 +184,16 @@ pub enum Notice {
         /// How many it has.
         now: u32,
     },
-    /// A window's state was given up, as [`RunOptions::reset_state`] asks: its open windows hold what can be read again.
+    /// A window's state was given up, as [`RunOptions::reset_state`] asks: its open windows hold what can be
+    /// read again.
     StateReset {
         /// The chain.
         chain: String,
         /// The window, as `CHAIN.STEP`.
         step: String,
     },
-    /// A window is new in a chain that has read a part of its topic: its first windows hold only what comes from now on,
-    /// and what is read again.
+    /// A window is new in a chain that has read a part of its topic: its first windows hold only what comes
+    /// from now on, and what is read again.
     WindowBegins {
         /// The chain.
         chain: String,
@@ -211,7 +218,8 @@ pub enum Notice {
         /// Which.
         held: Held,
     },
-    /// Nothing is kept of how far a chain had come, and yet there are records that it may have written: it begins anew.
+    /// Nothing is kept of how far a chain had come, and yet there are records that it may have written: it
+    /// begins anew.
     BeginsAnew {
         /// The chain.
         chain: String,
@@ -252,8 +260,8 @@ pub enum Notice {
     },
 }
 
-/// A run that has been started. Dropping it ends the chains where they stand: what they had not committed is read again by
-/// the next run.
+/// A run that has been started. Dropping it ends the chains where they stand: what they had not committed is
+/// read again by the next run.
 pub struct Run {
     control: Control,
     clock: Clock,
@@ -285,9 +293,9 @@ pub struct Outcome {
 }
 
 impl Run {
-    /// Sees that the topics are there and starts every chain. Returns once the tasks are spawned; a log that cannot be
-    /// reached is tried again by the chains. The receiver gives what a person wants to know meanwhile, until every chain has
-    /// ended.
+    /// Sees that the topics are there and starts every chain. Returns once the tasks are spawned; a log that
+    /// cannot be reached is tried again by the chains. The receiver gives what a person wants to know
+    /// meanwhile, until every chain has ended.
     pub fn start(plan: Plan, options: &RunOptions) -> (Self, mpsc::UnboundedReceiver<Notice>) {
         let figures = figures(&plan);
         let command = Rising::new(Command::Run);

@@ -1,8 +1,9 @@
-//! The note of a committed position: where each window of the chain stood, by the step's name and by what its state depends
-//! on. So state never goes to another window than the one that wrote it, however the file was edited in between.
+//! The note of a committed position: where each window of the chain stood, by the step's name and by what its
+//! state depends on. So state never goes to another window than the one that wrote it, however the file was
+//! edited in between.
 //!
-//! The text is `v4`, then for each window `|CHAIN.STEP#FINGERPRINT;` and what [`Restored`] writes. Version 0.1 wrote only
-//! the latter, in the order of the windows.
+//! The text is `v4`, then for each window `|CHAIN.STEP#FINGERPRINT;` and what [`Restored`] writes. Version
+//! 0.1 wrote only the latter, in the order of the windows.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -33,7 +34,8 @@ pub(crate) struct Matched {
     pub(crate) reset_in_changelog: bool,
     /// The windows of which the note of the chain's others says nothing.
     pub(crate) new: Vec<String>,
-    /// The offset before which all rows have been dealt with, also where no window of the note is there any more.
+    /// The offset before which all rows have been dealt with, also where no window of the note is there any
+    /// more.
     pub(crate) dealt_with: Option<i64>,
 }
 
@@ -167,8 +169,8 @@ impl Notes {
     }
 }
 
-/// What a window keeps whose state is given up: the windows that were closed stay closed. The others are made of what can
-/// be read again.
+/// What a window keeps whose state is given up: the windows that were closed stay closed. The others are made
+/// of what can be read again.
 fn anew(before: Restored) -> Restored {
     Restored {
         pos: before.pos,
@@ -203,7 +205,8 @@ pub(crate) struct Noted {
 }
 
 impl Tree {
-    /// What all workers of the chain must count alike, by name: its windows, and by what rows are sent to those behind a topic.
+    /// What all workers of the chain must count alike, by name: its windows, and by what rows are sent to
+    /// those behind a topic.
     pub(super) fn agreed(&self) -> BTreeMap<String, String> {
         let windows = self.marks().into_iter().map(|(name, fingerprint)| (name, fingerprint.to_string()));
         let sent = self.nodes.iter().filter_map(|node| match &node.body {
@@ -223,8 +226,8 @@ impl Tree {
         self.kept_windows().map(|(_, window)| window.low(partition, next)).min().unwrap_or(next).min(next)
     }
 
-    /// The position to commit for a partition that has been read up to `next`, not before `floor`. `bounded` where the note is part of a log's
-    /// position, which has room for [`MAX_METADATA`] bytes.
+    /// The position to commit for a partition that has been read up to `next`, not before `floor`. `bounded`
+    /// where the note is part of a log's position, which has room for [`MAX_METADATA`] bytes.
     pub(crate) fn position(&mut self, partition: &Partition, next: i64, floor: i64, bounded: bool) -> Noted {
         let low = self.low(partition, next).max(floor.min(next));
         let marks = self.marks();

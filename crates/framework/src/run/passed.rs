@@ -18,8 +18,8 @@ pub(super) struct Passed {
 }
 
 impl Passed {
-    /// Where a transform has left rows out and done nothing else: each row that it gives is one that came, in their order. `None`
-    /// where that is not so, and [`of`](Self::of) has to be asked. No row was rejected.
+    /// Where a transform has left rows out and done nothing else: each row that it gives is one that came, in
+    /// their order. `None` where that is not so, and [`of`](Self::of) has to be asked. No row was rejected.
     pub(super) fn left_out(before: &Batch, given: &Batch) -> Option<Self> {
         let (came, went) = (&before.origin().offsets, &given.origin().offsets);
         if before.origin().partition != given.origin().partition {
@@ -36,8 +36,8 @@ impl Passed {
         (out == went.len()).then(|| Self { out: out as u64, filtered: (came.len() - out) as u64, made: 0 })
     }
 
-    /// A row that is given is a row of the input where it has the offset of one that was not rejected; a further one of that offset was made, and
-    /// so was one of an offset that did not come in.
+    /// A row that is given is a row of the input where it has the offset of one that was not rejected; a
+    /// further one of that offset was made, and so was one of an offset that did not come in.
     pub(super) fn of(before: &Batch, given: &Batch, rejected: &HashSet<usize>) -> Self {
         let (came, went) = (&before.origin().offsets, &given.origin().offsets);
         let mut dead: Vec<i64> = rejected.iter().filter_map(|row| came.get(*row).copied()).collect();

@@ -13,8 +13,8 @@ use crate::plugin::SourceReject;
 const LOGGED_REJECTS: u64 = 10;
 
 impl Tree {
-    /// Applies a step's `on_error` to records of a batch that it could not use. Those that are read again were
-    /// counted and told before.
+    /// Applies a step's `on_error` to records of a batch that it could not use. Those that are read again
+    /// were counted and told before.
     pub(super) fn rejected(&mut self, index: usize, of: &Batch, rejects: &[SourceReject]) -> Result<()> {
         if rejects.is_empty() {
             return Ok(());

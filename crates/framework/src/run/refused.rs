@@ -1,4 +1,5 @@
-//! Records that a log refused by rules of its own: they are taken out before everything is sent again, so that their neighbours are written.
+//! Records that a log refused by rules of its own: they are taken out before everything is sent again, so
+//! that their neighbours are written.
 
 use std::collections::HashMap;
 

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Shared by those who raise it and those who wait. These wake in the order in which they began to wait, unlike with tokio's `watch`, so that a run
-/// on a simulated log has one outcome.
+/// Shared by those who raise it and those who wait. These wake in the order in which they began to wait,
+/// unlike with tokio's `watch`, so that a run on a simulated log has one outcome.
 #[derive(Debug)]
 pub(crate) struct Rising<T>(Arc<Inner<T>>);
 
@@ -13,6 +13,13 @@ pub(crate) struct Rising<T>(Arc<Inner<T>>);
 struct Inner<T> {
     value: Mutex<T>,
     risen: Notify,
+}
+
+/// Waits until each of some values is `least` or more.
+pub(crate) async fn all_reach<T: Copy + Ord>(values: &[Rising<T>], least: T) {
+    for value in values {
+        value.reaches(least).await;
+    }
 }
 
 impl<T: Copy + Ord> Rising<T> {

@@ -53,7 +53,8 @@ impl AgainRows {
     }
 }
 
-/// Which rows or records they are, for a message: `on records 17 to 42 of orders[0]`, `on the rows from a.csv:2 to a.csv:9`.
+/// Which rows or records they are, for a message: `on records 17 to 42 of orders[0]`,
+/// `on the rows from a.csv:2 to a.csv:9`.
 #[derive(Debug)]
 pub(super) struct Extent {
     partition: Partition,

@@ -101,7 +101,8 @@ impl Tree {
             .map_or_else(Default::default, |node| (node.retry, format!("`{}`", self.place(index))))
     }
 
-    /// How faults of a connection are: by the strictest of the sinks that write there. `None` where no sink does.
+    /// How faults of a connection are: by the strictest of the sinks that write there. `None` where no sink
+    /// does.
     pub(crate) fn retry_on(&self, connection: usize) -> Option<(Retry, String)> {
         let on = |node: &Node| matches!(&node.body, NodeBody::Topic(c, _) | NodeBody::Repartition(c, ..) if *c == connection);
         let sinks =
@@ -217,7 +218,8 @@ impl Tree {
         if let NodeBody::Window(window) = &self.nodes[index].body {
             metrics.in_flight.store(window.in_flight_rows(), Relaxed);
         }
-        // The work list is a stack: what is put on first is done last, and results go out in the order of their windows.
+        // The work list is a stack: what is put on first is done last, and results go out in the order of
+        // their windows.
         for batch in output.late {
             self.enqueue(&outputs.late, batch);
         }
@@ -234,7 +236,8 @@ impl Tree {
         }
     }
 
-    /// Lets time pass: closes the windows that are due. `More` where the transaction is full before all are closed.
+    /// Lets time pass: closes the windows that are due. `More` where the transaction is full before all are
+    /// closed.
     pub(crate) async fn tick(&mut self, now: Duration, writers: &mut Writers) -> Result<Ran> {
         let wall = self.clock.now();
         self.each_window(writers, |window, out| window.tick(now, wall, out)).await
@@ -265,7 +268,8 @@ impl Tree {
         mut f: impl FnMut(&mut WindowOperator, &mut WindowOutput) -> Result<Ran>,
     ) -> Result<Ran> {
         for index in 0..self.nodes.len() {
-            // What one call gives goes on before the next, so that a catch-up takes no more memory than one call's results.
+            // What one call gives goes on before the next, so that a catch-up takes no more memory than one
+            // call's results.
             loop {
                 let node = &mut self.nodes[index];
                 let NodeBody::Window(window) = &mut node.body else { break };
@@ -291,7 +295,8 @@ impl Tree {
         self.wrote
     }
 
-    /// Takes these records out when they come again, as their log refuses them. True where one of them was not known.
+    /// Takes these records out when they come again, as their log refuses them. True where one of them was
+    /// not known.
     pub(crate) fn refuse(&mut self, refused: Vec<Refused>) -> bool {
         self.refused.add(refused)
     }

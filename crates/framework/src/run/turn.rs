@@ -1,9 +1,10 @@
 //! Whose turn it is: a source that cannot be shared, such as a file, is read by one worker at a time.
 //!
-//! The log's consumer groups do the election, nothing of our own does. All workers join one group for the chain, on the
-//! single partition of the pipeline's positions; whoever is given it runs the chain, and the others stand by. A worker that
-//! stops leaves the group, so another one takes over at once; one that dies is replaced when the group has missed it. Beneath
-//! that the chain's transactional id still fences: a worker that does not know yet that its turn is over cannot commit.
+//! The log's consumer groups do the election, nothing of our own does. All workers join one group for the
+//! chain, on the single partition of the pipeline's positions; whoever is given it runs the chain, and the
+//! others stand by. A worker that stops leaves the group, so another one takes over at once; one that dies is
+//! replaced when the group has missed it. Beneath that the chain's transactional id still fences: a worker
+//! that does not know yet that its turn is over cannot commit.
 
 use std::sync::Arc;
 
@@ -60,7 +61,8 @@ impl Turn {
                     headers: Vec::new(),
                 };
                 let reader = self.reader.insert(self.log.reader(options).await?);
-                // Being given the partition is all that matters; whoever runs the chain reads its records by itself.
+                // Being given the partition is all that matters; whoever runs the chain reads its records by
+                // itself.
                 reader.pause(true);
                 continue;
             };

@@ -6,7 +6,8 @@ use crate::error::Result;
 use crate::log::{NO_TIME, Records};
 use crate::plugin::{Rejects, SourceReject};
 
-/// Takes out the records without a timestamp, where there are any; they are records that the source cannot use.
+/// Takes out the records without a timestamp, where there are any; they are records that the source cannot
+/// use.
 pub(super) fn take_out(records: Records) -> Result<(Records, Vec<SourceReject>)> {
     if !records.timestamps.contains(&NO_TIME) {
         return Ok((records, Vec::new()));

@@ -7,11 +7,12 @@ use tokio::time::{Instant, timeout_at};
 use crate::error::{Error, Result};
 use crate::log::{Log, LogReader, ReadEvent, ReaderOptions, Records, Start};
 
-/// How long nothing may come: longer than a transaction of ours may stay open, and brokers take to end it, as a reader waits behind
-/// it.
+/// How long nothing may come: longer than a transaction of ours may stay open, and brokers take to end it, as
+/// a reader waits behind it.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Reads all that a topic holds now, of all partitions or of these; `take` gets the records, and how many are left, about.
+/// Reads all that a topic holds now, of all partitions or of these; `take` gets the records, and how many are
+/// left, about.
 ///
 /// # Errors
 /// The reader's, and those of `take`; `Retry` where nothing came for a minute.

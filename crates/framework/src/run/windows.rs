@@ -1,4 +1,5 @@
-//! The windows of a tree: what they are given of a source's partitions, what they keep of them and get back, and their time.
+//! The windows of a tree: what they are given of a source's partitions, what they keep of them and get back,
+//! and their time.
 
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use crate::graph::{Node, NodeBody};
 use crate::window::{Restored, SavedPart, WindowOperator, WindowOutput};
 
 impl Tree {
-    /// How many rows of a batch can be pushed before windows that are due give their results, so that about `most` of these are
-    /// held at once.
+    /// How many rows of a batch can be pushed before windows that are due give their results, so that about
+    /// `most` of these are held at once.
     pub(crate) fn rows_at_once(&self, batch: &Batch, most: usize) -> usize {
         // Nothing closes for rows that are read again.
         if batch.origin().replay {
@@ -94,8 +95,8 @@ impl Tree {
         }
     }
 
-    /// A batch with rows of these times has been pushed; `here` are those that have an offset of their own. It came `through` a channel
-    /// of the partition `of`, or that partition itself.
+    /// A batch with rows of these times has been pushed; `here` are those that have an offset of their own.
+    /// It came `through` a channel of the partition `of`, or that partition itself.
     pub(crate) fn observe(
         &mut self,
         (through, of): (&Partition, &Partition),
@@ -128,7 +129,8 @@ impl Tree {
         windows(&mut self.nodes).filter_map(|w| w.next_wakeup(now)).min()
     }
 
-    /// True where a window holds a result back that belongs to what has been pushed: nothing is committed meanwhile.
+    /// True where a window holds a result back that belongs to what has been pushed: nothing is committed
+    /// meanwhile.
     pub(crate) fn holds_back(&self) -> bool {
         self.nodes.iter().any(|n| matches!(&n.body, NodeBody::Window(window) if window.holds_back()))
     }

@@ -1,13 +1,15 @@
 //! The name of a worker: its own among all that run, and its successor's when it was killed.
 //!
-//! A worker that dies in the middle of a transaction leaves it open. The brokers end it after its time-out, which they look for each
-//! ten seconds, and until then nobody reads what other workers write behind it. A producer with the same transactional id
-//! ends it at once. So the id must be the one of whoever died here, and never the one of somebody who is alive.
+//! A worker that dies in the middle of a transaction leaves it open. The brokers end it after its time-out,
+//! which they look for each ten seconds, and until then nobody reads what other workers write behind it. A
+//! producer with the same transactional id ends it at once. So the id must be the one of whoever died here,
+//! and never the one of somebody who is alive.
 //!
-//! That is a lock: a worker takes the first free number of its pipeline on this machine, in a file that it keeps locked; the
-//! system frees it however the process ends. The numbers of two folders are told apart by a word that stands in each, and by
-//! the name of the machine, in case the folder is one that several machines see. Without a folder to write to, a worker has a
-//! name that nobody had before, and what it leaves open ends by its time-out.
+//! That is a lock: a worker takes the first free number of its pipeline on this machine, in a file that it
+//! keeps locked; the system frees it however the process ends. The numbers of two folders are told apart by a
+//! word that stands in each, and by the name of the machine, in case the folder is one that several machines
+//! see. Without a folder to write to, a worker has a name that nobody had before, and what it leaves open
+//! ends by its time-out.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -34,8 +36,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// A name that nobody had before. The seed tells apart those that begin in the same millisecond with the same number of a process, as in
-    /// containers.
+    /// A name that nobody had before. The seed tells apart those that begin in the same millisecond with the
+    /// same number of a process, as in containers.
     pub(crate) fn new(clock: &Clock, seed: u64) -> Self {
         Self { name: format!("{}-{}-{seed:x}", std::process::id(), clock.now()), _lock: None }
     }
@@ -80,8 +82,8 @@ impl Worker {
     }
 }
 
-/// The folder's word, made by whoever comes first. It appears whole or not at all: a crash in the middle leaves
-/// nothing that others would take for it, and a file that is not whole is replaced.
+/// The folder's word, made by whoever comes first. It appears whole or not at all: a crash in the middle
+/// leaves nothing that others would take for it, and a file that is not whole is replaced.
 fn word(folder: &Path) -> io::Result<String> {
     let path = folder.join(WORD);
     if let Some(word) = whole(&path)? {

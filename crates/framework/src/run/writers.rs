@@ -1,4 +1,5 @@
-//! The writers of a chain, one per connection that it writes to, and the commit that joins results and positions.
+//! The writers of a chain, one per connection that it writes to, and the commit that joins results and
+//! positions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +9,12 @@ use tokio::time::Instant;
 use crate::error::{Error, Part, Result};
 use crate::log::{Append, GroupPositions, Log, LogWriter, Refused, WriterOptions};
 
-/// The longest that a transaction may stay open before the log aborts it (`transaction.timeout.ms`). Ours live for milliseconds; a
-/// worker that stands still longer than this is fenced.
+/// The longest that a transaction may stay open before the log aborts it (`transaction.timeout.ms`). Ours
+/// live for milliseconds; a worker that stands still longer than this is fenced.
 pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A transaction is committed once it holds this much, however young it is: a log in memory must be able to hold it, and a
-/// reader waits for it.
+/// A transaction is committed once it holds this much, however young it is: a log in memory must be able to
+/// hold it, and a reader waits for it.
 const LARGEST_TRANSACTION: usize = 8 << 20;
 
 /// The writers of one chain.
@@ -30,8 +31,8 @@ pub(crate) struct Writers {
 }
 
 impl Writers {
-    /// Opens a writer on each of `connections`, which fences earlier ones of the same transactional id; without one it writes at once, and at
-    /// least once.
+    /// Opens a writer on each of `connections`, which fences earlier ones of the same transactional id;
+    /// without one it writes at once, and at least once.
     pub(crate) async fn open(
         &mut self,
         connections: &[usize],
@@ -68,8 +69,8 @@ impl Writers {
         self.began.is_some_and(|began| began.elapsed() < TRANSACTION_TIMEOUT)
     }
 
-    /// True where the transaction was open for longer than it may because the chain was long in coming back to it, not because its log
-    /// was slow.
+    /// True where the transaction was open for longer than it may because the chain was long in coming back
+    /// to it, not because its log was slow.
     pub(crate) fn overdue(&self) -> bool {
         self.overdue
     }
@@ -84,7 +85,8 @@ impl Writers {
         self.bytes >= LARGEST_TRANSACTION
     }
 
-    /// Commits every writer, the one on `home` last and together with the positions. True where the positions went with it.
+    /// Commits every writer, the one on `home` last and together with the positions. True where the positions
+    /// went with it.
     pub(crate) async fn commit(
         &mut self,
         home: Option<usize>,

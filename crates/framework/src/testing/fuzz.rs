@@ -1,7 +1,7 @@
 //! Bytes that are nearly right, for whatever reads bytes of others: decoders, notes, positions.
 //!
-//! Each seed gives another text, by chance, from texts that are right: bits are turned, pieces taken out, doubled, cut off and
-//! put in, numbers made extreme. What fails is named by its seed.
+//! Each seed gives another text, by chance, from texts that are right: bits are turned, pieces taken out,
+//! doubled, cut off and put in, numbers made extreme. What fails is named by its seed.
 //!
 //! ```
 //! use pipectl_framework::testing::fuzz::{Fuzz, runs};

@@ -24,10 +24,11 @@ impl Sum {
     }
 }
 
-/// Checks the laws of [`AggregateState`] on one batch whose row `i` belongs to group `ids[i]`, below `count`: adding a batch
-/// equals adding its rows one by one; merging is associative, and an empty state changes nothing; `remove` undoes `merge` where
-/// the aggregate says so; merging to other groups, and group by group, moves every value there; what was saved and loaded is as before; a group that was reset is as one
-/// that was never added to.
+/// Checks the laws of [`AggregateState`] on one batch whose row `i` belongs to group `ids[i]`, below `count`:
+/// adding a batch equals adding its rows one by one; merging is associative, and an empty state changes
+/// nothing; `remove` undoes `merge` where the aggregate says so; merging to other groups, and group by group,
+/// moves every value there; what was saved and loaded is as before; a group that was reset is as one that was
+/// never added to.
 ///
 /// # Errors
 /// The law that does not hold.

@@ -1,8 +1,8 @@
-//! The test kit: runs a pipeline file in memory on a manual clock. Rows go in, time is advanced, rows come out; nothing
-//! sleeps, and an hour takes no time.
+//! The test kit: runs a pipeline file in memory on a manual clock. Rows go in, time is advanced, rows come
+//! out; nothing sleeps, and an hour takes no time.
 //!
-//! The file is the one that is run: [`Graph`] puts a feed in the place of every source that is not a topic, and a
-//! collector in the place of every sink that is not one. Topics live in the embedded log.
+//! The file is the one that is run: [`Graph`] puts a feed in the place of every source that is not a topic,
+//! and a collector in the place of every sink that is not one. Topics live in the embedded log.
 
 mod feed;
 pub mod fuzz;
@@ -36,8 +36,9 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Plans a pipeline, with every plugin that is linked into the test, and starts it. Relative paths start at `base`; `set` is as
-    /// `--set`. The environment is empty, so a file with `${KAFKA_BROKERS:-embedded}` runs on the embedded log.
+    /// Plans a pipeline, with every plugin that is linked into the test, and starts it. Relative paths start
+    /// at `base`; `set` is as `--set`. The environment is empty, so a file with `${KAFKA_BROKERS:-embedded}`
+    /// runs on the embedded log.
     ///
     /// # Errors
     /// What `pipectl check` would say, as text.
@@ -66,7 +67,8 @@ impl Graph {
         Ok(graph)
     }
 
-    /// Puts rows in at `CHAIN.STEP` of a source, stamped with the time that it is; a member that is missing is null.
+    /// Puts rows in at `CHAIN.STEP` of a source, stamped with the time that it is; a member that is missing
+    /// is null.
     ///
     /// # Errors
     /// Where there is no such source, or the rows do not fit its schema.
@@ -115,8 +117,8 @@ impl Graph {
         Ok(balances.collect())
     }
 
-    /// Runs every task until all of them wait. On a paused clock a sleep returns once nothing else can run; it moves the clock by
-    /// the timer's millisecond at most.
+    /// Runs every task until all of them wait. On a paused clock a sleep returns once nothing else can run;
+    /// it moves the clock by the timer's millisecond at most.
     fn settle(&self) {
         self.runtime.block_on(async { tokio::time::sleep(Duration::from_nanos(1)).await });
     }

@@ -12,7 +12,8 @@ pub use watermark::{NextMove, Watermark};
 
 use crate::clock::Millis;
 
-/// Where windows begin and end: every `slide` milliseconds, shifted by `offset`, one of `size` begins; its end is exclusive.
+/// Where windows begin and end: every `slide` milliseconds, shifted by `offset`, one of `size` begins; its
+/// end is exclusive.
 ///
 /// Laws, for every time `t`:
 /// ```
@@ -59,8 +60,8 @@ impl WindowGrid {
         self.offset
     }
 
-    /// The length of a pane: the greatest that divides both size and slide, so that a row belongs to one pane and a window is
-    /// whole panes (Li et al., "No pane, no gain", 2005).
+    /// The length of a pane: the greatest that divides both size and slide, so that a row belongs to one pane
+    /// and a window is whole panes (Li et al., "No pane, no gain", 2005).
     pub fn pane_length(&self) -> Millis {
         self.pane
     }

@@ -1,11 +1,11 @@
 //! What those who write a repartition topic tell those who read it about time.
 //!
-//! A partition of such a topic has rows of several partitions of the source, each at another place in time. A reader that took the greatest
-//! time it has seen for the time of all would turn the others' rows late: that is what loses rows in a catch-up. So each
-//! partition of the source is a *channel* with a watermark of its own, and who reads it says how far it is, in
-//! the topic itself and in the same transaction as its rows. Each row says as well how far its partition was before it:
-//! rows that went to another partition of the topic, or were left out, have moved time at their place among the others,
-//! and not at the next commit.
+//! A partition of such a topic has rows of several partitions of the source, each at another place in time. A
+//! reader that took the greatest time it has seen for the time of all would turn the others' rows late: that
+//! is what loses rows in a catch-up. So each partition of the source is a *channel* with a watermark of its
+//! own, and who reads it says how far it is, in the topic itself and in the same transaction as its rows.
+//! Each row says as well how far its partition was before it: rows that went to another partition of the
+//! topic, or were left out, have moved time at their place among the others, and not at the next commit.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -46,7 +46,8 @@ struct Heard {
 }
 
 impl Speaker {
-    /// A partition is idle when it is read to its end and has given nothing for `idle_after`. Times more than `max_skew` in the future do not count.
+    /// A partition is idle when it is read to its end and has given nothing for `idle_after`. Times more than
+    /// `max_skew` in the future do not count.
     pub fn new(idle_after: Duration, max_skew: Millis) -> Self {
         Self { idle_after, max_skew, partitions: BTreeMap::new() }
     }
@@ -74,8 +75,8 @@ impl Speaker {
         }
     }
 
-    /// For each row of a batch that has not been observed yet, the greatest time that its partition had given before it;
-    /// [`Millis::MIN`] where there was none.
+    /// For each row of a batch that has not been observed yet, the greatest time that its partition had given
+    /// before it; [`Millis::MIN`] where there was none.
     pub(crate) fn before(&self, batch: &Batch, wall: Millis) -> Vec<Millis> {
         let latest = wall.saturating_add(self.max_skew);
         let origin = batch.origin();

@@ -8,11 +8,12 @@ use crate::clock::Millis;
 
 /// How far event time has come: no record before it is expected any more.
 ///
-/// Per partition it is the greatest time seen, less the out-of-orderness; over all, the least of the partitions that are not idle. A partition is
-/// idle once it is caught up and has given nothing for the idle time, nor since it was assigned: one without any record holds the
-/// others up for as long, because its first records may be as old as theirs. While every partition is idle, event time goes on from where it stood as fast as the clock, so that the last window closes without a
-/// newer record. It goes back only for a partition that another worker had and that stood further back: its records are not late for
-/// having waited.
+/// Per partition it is the greatest time seen, less the out-of-orderness; over all, the least of the
+/// partitions that are not idle. A partition is idle once it is caught up and has given nothing for the idle
+/// time, nor since it was assigned: one without any record holds the others up for as long, because its first
+/// records may be as old as theirs. While every partition is idle, event time goes on from where it stood as
+/// fast as the clock, so that the last window closes without a newer record. It goes back only for a
+/// partition that another worker had and that stood further back: its records are not late for having waited.
 ///
 /// ```
 /// use std::time::Duration;
@@ -58,7 +59,8 @@ struct Seen {
 struct Said {
     /// For how long the source's partition has been idle; `None` while it is not.
     idle: Option<Millis>,
-    /// The watermark when it said so last. Time does not pass it until the writer speaks again: whoever has died says nothing.
+    /// The watermark when it said so last. Time does not pass it until the writer speaks again: whoever has
+    /// died says nothing.
     bound: Option<Millis>,
 }
 
@@ -68,8 +70,8 @@ impl Watermark {
         Self { out_of_orderness, idle_after, partitions: BTreeMap::new(), now: None, resting: None }
     }
 
-    /// Adds a partition; `restored` is the watermark that was committed for it, `None` where nothing was: time waits for its first record, or
-    /// until it is idle.
+    /// Adds a partition; `restored` is the watermark that was committed for it, `None` where nothing was:
+    /// time waits for its first record, or until it is idle.
     pub fn assign(&mut self, partition: Partition, restored: Option<Millis>, now: Duration) {
         self.now = self.now.min(restored);
         let greatest = restored.map(|w| w.saturating_add(self.out_of_orderness));
@@ -78,8 +80,9 @@ impl Watermark {
         self.resting = None;
     }
 
-    /// Adds a channel: one of the several partitions whose rows are mixed in a partition of a repartition topic. It is idle when its writer says so,
-    /// and not by the clock: that nothing comes through may be because nobody reads its source.
+    /// Adds a channel: one of the several partitions whose rows are mixed in a partition of a repartition
+    /// topic. It is idle when its writer says so, and not by the clock: that nothing comes through may be
+    /// because nobody reads its source.
     pub(crate) fn assign_channel(&mut self, channel: Partition, restored: Option<Millis>) {
         self.assign(channel.clone(), restored, Duration::ZERO);
         if let Some(seen) = self.partitions.get_mut(&channel) {
@@ -87,7 +90,8 @@ impl Watermark {
         }
     }
 
-    /// What the writer of a channel says: the greatest time that it has read, and for how long its partition has been idle.
+    /// What the writer of a channel says: the greatest time that it has read, and for how long its partition
+    /// has been idle.
     pub(crate) fn says(
         &mut self,
         channel: &Partition,
@@ -173,7 +177,8 @@ impl Watermark {
         let by_word = self.partitions.values().filter_map(|s| s.said?.idle).min();
         let since = self.partitions.values().filter_map(|s| s.idle_at(self.idle_after)).max();
         let (since, now) = match by_word {
-            // It counts from when all were idle, as those who write have clocks of their own and may have begun anew.
+            // It counts from when all were idle, as those who write have clocks of their own and may have
+            // begun anew.
             Some(idle) => {
                 (Duration::from_millis(idle.max(0) as u64), Duration::from_millis(idle.max(0) as u64))
             }
@@ -203,8 +208,8 @@ impl Watermark {
         self.now
     }
 
-    /// What the watermark would be if `partition` had seen `time`: for the order inside a batch. `alone` says whether its
-    /// rows are late by what it has given by itself, where it is a channel: see [`Ahead::here`].
+    /// What the watermark would be if `partition` had seen `time`: for the order inside a batch. `alone` says
+    /// whether its rows are late by what it has given by itself, where it is a channel: see [`Ahead::here`].
     pub(crate) fn with(&self, partition: &Partition, alone: bool, now: Duration) -> Ahead {
         let (mut others, mut here) = (Some(Millis::MAX), Some(Millis::MAX));
         let is_channel = self.partitions.get(partition).is_some_and(|seen| seen.said.is_some());
@@ -233,8 +238,8 @@ impl Watermark {
         }
     }
 
-    /// When the watermark may move without a record: at the time given, or, while every partition is idle, by the clock
-    /// (`Resting`).
+    /// When the watermark may move without a record: at the time given, or, while every partition is idle, by
+    /// the clock (`Resting`).
     pub fn next_move(&self, now: Duration) -> NextMove {
         if self.partitions.is_empty() || self.partitions.values().all(|s| s.greatest.is_none()) {
             return NextMove::Never;
@@ -290,8 +295,8 @@ impl Ahead {
         self.least_with(self.others)
     }
 
-    /// The watermark by which the next row is late. Where windows do not overlap it does not wait for the other partitions of
-    /// a repartition topic: which of them is read first is chance.
+    /// The watermark by which the next row is late. Where windows do not overlap it does not wait for the
+    /// other partitions of a repartition topic: which of them is read first is chance.
     #[inline]
     pub(crate) fn here(&self) -> Millis {
         self.least_with(self.here)

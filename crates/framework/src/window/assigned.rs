@@ -32,11 +32,14 @@ pub(super) struct Assigned {
     pub(super) closed_until: Option<Millis>,
     /// The offset up to which its rows had been dealt with before it was assigned.
     pub(super) dealt_with: i64,
-    /// Rows that are read again before this offset are in windows that were closed: see [`Restored::own_low`].
+    /// Rows that are read again before this offset are in windows that were closed: see
+    /// [`Restored::own_low`].
     pub(super) own_low: i64,
-    /// The greatest watermark that its rows were held against: it stays where the watermark goes back for another partition.
+    /// The greatest watermark that its rows were held against: it stays where the watermark goes back for
+    /// another partition.
     pub(super) reached: Option<Millis>,
-    /// True while rows are read again; they do not move the watermark, or windows could close before the last of them is back.
+    /// True while rows are read again; they do not move the watermark, or windows could close before the last
+    /// of them is back.
     pub(super) replaying: bool,
     /// The greatest time seen meanwhile.
     pub(super) held: Option<Millis>,
@@ -50,11 +53,13 @@ pub(super) struct Assigned {
     pub(super) restored: Option<Millis>,
     /// The times of those in the last batch.
     pub(super) did_not_count: Vec<Millis>,
-    /// The offsets of rows that did not count, and would if they were judged anew: they were late for a session, had no room, or were too far in
-    /// the future. Where they are read again, they do not count either.
+    /// The offsets of rows that did not count, and would if they were judged anew: they were late for a
+    /// session, had no room, or were too far in the future. Where they are read again, they do not count
+    /// either.
     pub(super) late: BTreeSet<i64>,
-    /// What was given at the end of the data, of windows that are open still. After [`finish`](super::WindowOperator::finish)
-    /// that is all rows so far, and the offset is the greatest that there is.
+    /// What was given at the end of the data, of windows that are open still. After
+    /// [`finish`](super::WindowOperator::finish) that is all rows so far, and the offset is the greatest that
+    /// there is.
     pub(super) given: Option<Given>,
 }
 

@@ -33,7 +33,8 @@ fn operator(restored: &dyn Fn(i32) -> Option<Restored>) -> WindowOperator {
     operator
 }
 
-/// Pushes a row of `time`; its partition of the source had come to `before`. Gives what had moved time, where the row is late.
+/// Pushes a row of `time`; its partition of the source had come to `before`. Gives what had moved time, where
+/// the row is late.
 fn push(
     operator: &mut WindowOperator,
     of: i32,

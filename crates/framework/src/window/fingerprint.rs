@@ -10,8 +10,9 @@ use serde_json::Value;
 use super::settings::{Shape, TimeMode, WindowSettings};
 use crate::hash::fnv1a;
 
-/// The mark of a window: of its key, of where its windows begin and end, and of what it computes. What else the file
-/// says of it (`lateness`, `out_of_orderness`, `zero_fill`, bounds, updates) may change and the state is still right.
+/// The mark of a window: of its key, of where its windows begin and end, and of what it computes. What else
+/// the file says of it (`lateness`, `out_of_orderness`, `zero_fill`, bounds, updates) may change and the
+/// state is still right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint {
     key: u32,
@@ -20,8 +21,8 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// `plugin` with `own`, what is the aggregate's of the step's `with:`; `version` of the form of its state; `reads`
-    /// the columns of `input` that it looks at.
+    /// `plugin` with `own`, what is the aggregate's of the step's `with:`; `version` of the form of its
+    /// state; `reads` the columns of `input` that it looks at.
     pub fn new(
         settings: &WindowSettings,
         plugin: &str,

@@ -12,13 +12,16 @@ use crate::clock::Millis;
 use crate::error::Result;
 use crate::time::NextMove;
 
-/// The most windows that one call closes; the rest follow in the next, so that a long gap does not hold the chain up.
+/// The most windows that one call closes; the rest follow in the next, so that a long gap does not hold the
+/// chain up.
 const MOST_AT_ONCE: usize = 1024;
 
-/// About how many bytes of results one call gives: those of an hour's windows with zeros for all keys would be more than fits in memory.
+/// About how many bytes of results one call gives: those of an hour's windows with zeros for all keys would
+/// be more than fits in memory.
 const BYTES_AT_ONCE: usize = 8 << 20;
 
-/// The longest gap without a record, in windows, that is filled with zeros. Beyond it nobody wants to read them all.
+/// The longest gap without a record, in windows, that is filled with zeros. Beyond it nobody wants to read
+/// them all.
 const LONGEST_GAP: Millis = 100_000;
 
 /// How far the end of the data has been dealt with.
@@ -43,8 +46,8 @@ pub(super) enum Purpose {
 }
 
 impl WindowOperator {
-    /// Lets time pass, and closes the windows that are due: about 8 MiB of results at once. `More` where others are still due; they are closed by the
-    /// next call.
+    /// Lets time pass, and closes the windows that are due: about 8 MiB of results at once. `More` where
+    /// others are still due; they are closed by the next call.
     ///
     /// # Errors
     /// `Fatal` where the aggregate cannot give its result.
@@ -66,12 +69,13 @@ impl WindowOperator {
         Ok(Ran::All)
     }
 
-    /// The data is at its end: every open window that has a row gives its result, unless an earlier end of the data gave
-    /// it with the same rows. Nothing closes, as time does not move: a later run goes on with these windows, and gives
-    /// again, whole, those that get more rows.
+    /// The data is at its end: every open window that has a row gives its result, unless an earlier end of
+    /// the data gave it with the same rows. Nothing closes, as time does not move: a later run goes on with
+    /// these windows, and gives again, whole, those that get more rows.
     ///
-    /// Where the rows' times are those of this run (`time: processing`, [`close_at_end`](Self::close_at_end)), their rows are
-    /// dropped after that: read again they would count in other windows.
+    /// Where the rows' times are those of this run (`time: processing`,
+    /// [`close_at_end`](Self::close_at_end)), their rows are dropped after that: read again they would count
+    /// in other windows.
     ///
     /// # Errors
     /// As [`tick`](Self::tick).
@@ -177,7 +181,8 @@ impl WindowOperator {
         parts.any(|part| !part.given && open().any(|a| a.number == part.partition))
     }
 
-    /// Gives what waited for rows that are read again, up to a number of bytes; true when there is no more to give now.
+    /// Gives what waited for rows that are read again, up to a number of bytes; true when there is no more to
+    /// give now.
     fn give_deferred(&mut self, out: &mut WindowOutput) -> Result<bool> {
         let mut bytes = 0;
         while !self.deferred.is_empty() && !self.is_replaying() {
@@ -193,7 +198,8 @@ impl WindowOperator {
         Ok(true)
     }
 
-    /// When [`tick`](Self::tick) should be called though nothing was read; `None` while only a record can close a window.
+    /// When [`tick`](Self::tick) should be called though nothing was read; `None` while only a record can
+    /// close a window.
     pub fn next_wakeup(&self, now: Duration) -> Option<Duration> {
         let update = self.next_update(now);
         self.next_due(now).map_or(update, |due| Some(update.map_or(due, |update| update.min(due))))
@@ -230,8 +236,8 @@ impl WindowOperator {
         Ok(all)
     }
 
-    /// Closes windows that are due, up to a number; true when all are closed. Those without a row are closed too: a row that comes
-    /// for one of them is late.
+    /// Closes windows that are due, up to a number; true when all are closed. Those without a row are closed
+    /// too: a row that comes for one of them is late.
     pub(super) fn close_due(&mut self, watermark: Millis, out: &mut WindowOutput) -> Result<bool> {
         if self.close_windows(watermark, out)? {
             return Ok(false);
@@ -287,7 +293,8 @@ impl WindowOperator {
         let oldest = oldest?;
         let open = self.partitions.values().map(|a| a.closed_until).min().flatten();
         match open {
-            // Panes stay while a late row may come, or for windows that overlap: the next window is after the closed ones.
+            // Panes stay while a late row may come, or for windows that overlap: the next window is after the
+            // closed ones.
             Some(closed) => {
                 let next = grid.end_after(closed).max(oldest);
                 self.has_rows_for(next).then_some(next).or_else(|| self.next_with_rows(closed))
@@ -315,7 +322,8 @@ impl WindowOperator {
         if !self.settings.keep_seen || watermark.saturating_sub(end) <= reach || self.has_rows_for(end) {
             return end;
         }
-        // Several silences that are read at once are each measured by itself: this one ends with the next row.
+        // Several silences that are read at once are each measured by itself: this one ends with the next
+        // row.
         let from = end.saturating_sub(grid.size());
         let next_row = self.panes.range(from..).next().map(|(pane, _)| grid.first_end(*pane));
         let last_due = grid.end_after(watermark).saturating_sub(grid.slide());
@@ -340,11 +348,12 @@ impl WindowOperator {
 
     /// The numbers of the partitions whose rows the result of a window is made of.
     pub(super) fn taking_part(&self, end: Millis, purpose: Purpose) -> Vec<u32> {
-        // It is closed for those partitions for which it was not closed before, by another worker or by this one, and given again for those
-        // for which it was.
+        // It is closed for those partitions for which it was not closed before, by another worker or by this
+        // one, and given again for those for which it was.
         let takes_part = |a: &&Assigned| match purpose {
             Purpose::Close | Purpose::End => a.closed_until.is_none_or(|closed| closed < end),
-            // One for which it is over for good has its rows no more; with zero fill its keys would be given with 0.
+            // One for which it is over for good has its rows no more; with zero fill its keys would be given
+            // with 0.
             Purpose::Again => {
                 a.closed_until.is_some_and(|closed| closed >= end)
                     && a.reached.is_none_or(|reached| reached < end.saturating_add(self.settings.lateness))

@@ -28,7 +28,8 @@ pub(super) struct Fragment {
     pub(super) changed: bool,
     /// True where all its rows are in results that were given at the end of the data.
     pub(super) ended: bool,
-    /// When it is looked at next: not after its session is due. Of what waits for it, only what says so counts.
+    /// When it is looked at next: not after its session is due. Of what waits for it, only what says so
+    /// counts.
     pub(super) due: Millis,
 }
 
@@ -46,8 +47,8 @@ impl Fragment {
         self.ended &= row.ended;
     }
 
-    /// True where all its rows are in a result of its session, which ends at `end`. `given_before` says up to when a partition's
-    /// sessions were given before a restart.
+    /// True where all its rows are in a result of its session, which ends at `end`. `given_before` says up to
+    /// when a partition's sessions were given before a restart.
     pub(super) fn is_given(&self, end: Millis, given_before: impl Fn(u32) -> Option<Millis>) -> bool {
         self.given || self.ended || (self.replayed && given_before(self.partition) >= Some(end))
     }
@@ -74,7 +75,8 @@ pub(super) struct Spot {
     pub(super) partition: u32,
 }
 
-/// Where the first of a partition's fragments stands that ends after `start`, and the first that begins at `end` or after.
+/// Where the first of a partition's fragments stands that ends after `start`, and the first that begins at
+/// `end` or after.
 pub(super) fn reaching(
     fragments: &VecDeque<Fragment>,
     partition: u32,

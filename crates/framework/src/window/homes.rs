@@ -1,4 +1,5 @@
-//! Which worker gives the zeros of a key that `zero_fill` names: the one that has the partition its rows would be in.
+//! Which worker gives the zeros of a key that `zero_fill` names: the one that has the partition its rows
+//! would be in.
 
 use super::keys::NO_OWNER;
 use super::operator::WindowOperator;
@@ -9,8 +10,8 @@ impl WindowOperator {
         &self.settings.keys
     }
 
-    /// The partition, by its index, that the rows of each of [`named_keys`](Self::named_keys) are in. Without it every worker
-    /// gives zeros for all of them.
+    /// The partition, by its index, that the rows of each of [`named_keys`](Self::named_keys) are in. Without
+    /// it every worker gives zeros for all of them.
     pub(crate) fn set_homes(&mut self, homes: Vec<i32>) {
         self.homes = homes;
     }
@@ -41,7 +42,8 @@ mod tests {
     use crate::window::WindowSettings;
     use crate::window::soak::{Number, grid, schema};
 
-    /// The named keys that a worker gives without a row, which has some of two partitions; `a` and `c` are at home in the first.
+    /// The named keys that a worker gives without a row, which has some of two partitions; `a` and `c` are at
+    /// home in the first.
     fn given_by(has: &[i32], homes: &[i32], open: &[u32]) -> Vec<bool> {
         let input = Input { schema: schema(), given_by: "the test".into() };
         let settings = WindowSettings {

@@ -40,7 +40,8 @@ impl Incoming<'_> {
 }
 
 impl WindowOperator {
-    /// True where a row is not too far in the future; else it is rejected. What counted before a restart counts again, whatever the clock says now.
+    /// True where a row is not too far in the future; else it is rejected. What counted before a restart
+    /// counts again, whatever the clock says now.
     #[inline]
     pub(super) fn is_near(
         &mut self,
@@ -80,7 +81,8 @@ impl WindowOperator {
         self.does_not_count(incoming, row);
     }
 
-    /// A row does not count, though it would if it were judged anew: where it is read again, it does not count either.
+    /// A row does not count, though it would if it were judged anew: where it is read again, it does not
+    /// count either.
     pub(super) fn does_not_count(&mut self, incoming: Incoming<'_>, row: usize) {
         let offset = incoming.offset(row);
         if let Some(assigned) = self.partitions.get_mut(&incoming.batch.origin().partition) {
@@ -96,7 +98,8 @@ impl WindowOperator {
         })
     }
 
-    /// True for a row that is read again and did not count before. The time that it is of does not count either.
+    /// True for a row that is read again and did not count before. The time that it is of does not count
+    /// either.
     #[inline]
     pub(super) fn is_passed_over(&mut self, incoming: Incoming<'_>, row: usize, t: Millis) -> bool {
         let passed = incoming.replay() && !self.counted(incoming, row);

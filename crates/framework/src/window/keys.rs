@@ -17,8 +17,8 @@ pub(super) const NO_OWNER: u32 = u32::MAX;
 /// The length of a field of a key of several that is null.
 const NULL: u32 = u32::MAX;
 
-/// Keys up to this many bytes stand in the table itself: looking one up touches one place in memory less (97 against 160 ns a row with a
-/// million keys).
+/// Keys up to this many bytes stand in the table itself: looking one up touches one place in memory less (97
+/// against 160 ns a row with a million keys).
 const SHORT: usize = 16;
 
 #[derive(Clone, Copy)]
@@ -35,7 +35,8 @@ pub(super) struct KeyTable {
     columns: Vec<usize>,
     table: HashTable<Entry>,
     hasher: FixedState,
-    /// The keys' bytes, one behind the other; key `g` ends at `ends[g]`. A key of several fields has the length of each before it.
+    /// The keys' bytes, one behind the other; key `g` ends at `ends[g]`. A key of several fields has the
+    /// length of each before it.
     bytes: Vec<u8>,
     ends: Vec<usize>,
     /// The partition that a key was last seen in; `NO_OWNER` where it is known by name alone.
@@ -93,7 +94,8 @@ impl KeyTable {
         self.null = NONE;
     }
 
-    /// The bytes that the keys take, the table as if it were half full; not memory that is only kept for later ones.
+    /// The bytes that the keys take, the table as if it were half full; not memory that is only kept for
+    /// later ones.
     pub(super) fn bytes(&self) -> usize {
         let each = 2 * (size_of::<Entry>() + 1) + size_of::<usize>() + size_of::<u32>() + 1;
         self.ends.len() * each + self.bytes.len()
@@ -116,8 +118,8 @@ impl KeyTable {
         groups.extend(slices.map(|key| self.look_up(Some(key), true)));
     }
 
-    /// The groups of a batch's rows; `NONE` for a key beyond the most that are held, and for one that is not known of a row that is not to
-    /// be taken: what is late or cannot be used leaves no trace.
+    /// The groups of a batch's rows; `NONE` for a key beyond the most that are held, and for one that is not
+    /// known of a row that is not to be taken: what is late or cannot be used leaves no trace.
     pub(super) fn groups_where(
         &mut self,
         batch: &RecordBatch,
@@ -175,7 +177,8 @@ impl KeyTable {
         if column.null_count() == 0 { bytes_of_one(column) } else { None }
     }
 
-    /// Counts keys of one byte and gives each group's rows to `add`; false, with nothing given, where one is not known.
+    /// Counts keys of one byte and gives each group's rows to `add`; false, with nothing given, where one is
+    /// not known.
     pub(super) fn count_bytes(&self, bytes: &[u8], mut add: impl FnMut(u32, i64)) -> bool {
         // Several tracks, as an increment would wait for the one before, of the same key.
         let mut tracks = [[0_u32; 256]; 4];
@@ -256,8 +259,8 @@ impl KeyTable {
         (self.ends.len() - 1) as u32
     }
 
-    /// Forgets the keys that are not `live`. Gives each group's new number: those of forgotten keys come behind the others, to be
-    /// given to new keys.
+    /// Forgets the keys that are not `live`. Gives each group's new number: those of forgotten keys come
+    /// behind the others, to be given to new keys.
     pub(super) fn retain(&mut self, live: &[bool]) -> Vec<u32> {
         let null = self.null;
         let (bytes, ends) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.ends));

@@ -1,8 +1,9 @@
-//! The window operator: which windows a row belongs to, what is kept until they close, and when they do. Pure and
-//! synchronous; the chain loop tells it what was read and what time it is.
+//! The window operator: which windows a row belongs to, what is kept until they close, and when they do. Pure
+//! and synchronous; the chain loop tells it what was read and what time it is.
 //!
-//! State is kept in panes, per partition of the input: a row is added to one pane however many windows overlap, a window is
-//! put together from its panes when it closes, and a partition that goes to another worker takes its part with it.
+//! State is kept in panes, per partition of the input: a row is added to one pane however many windows
+//! overlap, a window is put together from its panes when it closes, and a partition that goes to another
+//! worker takes its part with it.
 
 mod assigned;
 mod fingerprint;

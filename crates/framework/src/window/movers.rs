@@ -27,8 +27,8 @@ impl Row {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Mover {
     Row(Row),
-    /// A row of this time, of the same partition of the source: it stands in another partition of the repartition topic, or
-    /// was left out before that.
+    /// A row of this time, of the same partition of the source: it stands in another partition of the
+    /// repartition topic, or was left out before that.
     Elsewhere(Millis),
     /// The clock, as nothing came.
     Clock,
@@ -96,7 +96,8 @@ impl WindowOperator {
         };
         let due = own_end.saturating_add(self.settings.lateness);
         let moved_by = self.moved_by(&row, pushed, wall);
-        // The watermark at which it was judged lies so far behind that row; where it had come further, the clock moved it.
+        // The watermark at which it was judged lies so far behind that row; where it had come further, the
+        // clock moved it.
         let slack = self.settings.out_of_orderness;
         let moved_by = moved_by.filter(|mover| mover.time.saturating_sub(slack) >= due);
         let elsewhere =

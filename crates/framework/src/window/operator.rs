@@ -73,12 +73,13 @@ pub struct WindowOperator {
     pub(super) homes: Vec<i32>,
     pub(super) next_number: u32,
     pub(super) watermark: Watermark,
-    /// The wall time, for `processing`: it never goes back. Where the system's clock is set back, it goes on from where it
-    /// stood as fast as the clock, until that has come there.
+    /// The wall time, for `processing`: it never goes back. Where the system's clock is set back, it goes on
+    /// from where it stood as fast as the clock, until that has come there.
     wall: Option<Millis>,
     /// When it was that.
     wall_at: Duration,
-    /// The clock when it was last heard of: a result that lies ahead has this time. See [`result_time`](super::result::result_time).
+    /// The clock when it was last heard of: a result that lies ahead has this time. See
+    /// [`result_time`](super::result::result_time).
     pub(super) clock: Option<Millis>,
     pub(super) movers: Movers,
     pub(super) running: Option<Running>,
@@ -89,7 +90,8 @@ pub struct WindowOperator {
     pub(super) in_flight: u64,
     /// Rows that were read again and are not yet said to be.
     pub(super) again: u64,
-    /// True where the last partition whose rows were still being read again was taken away: those of the others are back.
+    /// True where the last partition whose rows were still being read again was taken away: those of the
+    /// others are back.
     pub(super) nothing_to_wait_for: bool,
     /// The bytes that the panes hold, as far as they were last looked at.
     pub(super) pane_bytes: usize,
@@ -101,10 +103,11 @@ pub struct WindowOperator {
     pub(super) changed: BTreeSet<Millis>,
     /// When updates were last given.
     pub(super) updated: Option<Duration>,
-    /// Windows that were closed, have a late row, and are given again once all rows are back that are read again: their ends, with the partitions
-    /// for which they were not over when the late row came.
+    /// Windows that were closed, have a late row, and are given again once all rows are back that are read
+    /// again: their ends, with the partitions for which they were not over when the late row came.
     pub(super) deferred: BTreeMap<Millis, Vec<u32>>,
-    /// The counts of a pane that was dropped: with a million keys, fresh memory for each pane costs as much as counting.
+    /// The counts of a pane that was dropped: with a million keys, fresh memory for each pane costs as much
+    /// as counting.
     pub(super) spare: Option<Counts>,
     /// 0, 1, 2, ...: as many as there were groups.
     pub(super) same: Vec<u32>,
@@ -117,8 +120,8 @@ impl WindowOperator {
     /// An operator without state over rows of `input`.
     ///
     /// # Errors
-    /// A [`Problem`] where a key's column is not there or of a type that cannot be a key, and where two columns of the result would have one
-    /// name.
+    /// A [`Problem`] where a key's column is not there or of a type that cannot be a key, and where two
+    /// columns of the result would have one name.
     pub fn new(
         settings: WindowSettings,
         aggregate: Box<dyn Aggregate>,
@@ -196,14 +199,14 @@ impl WindowOperator {
         self
     }
 
-    /// The rows' times are those of this run: after the end of the data none is read again, as it would count in another window,
-    /// and after a restart only those of windows that were open.
+    /// The rows' times are those of this run: after the end of the data none is read again, as it would count
+    /// in another window, and after a restart only those of windows that were open.
     pub fn close_at_end(&mut self) {
         self.closes_at_end = true;
     }
 
-    /// The rows' times are those at which they are read, and what else the chain reads has times of another kind, which say
-    /// nothing of these: a row counts when it arrives, as with `time: processing`.
+    /// The rows' times are those at which they are read, and what else the chain reads has times of another
+    /// kind, which say nothing of these: a row counts when it arrives, as with `time: processing`.
     pub fn count_on_arrival(&mut self) {
         self.close_at_end();
         self.settings.time = TimeMode::Processing;
@@ -221,7 +224,8 @@ impl WindowOperator {
         }
     }
 
-    /// How far apart in time two rows of open windows can be; `None` for sessions, which go on as long as rows come.
+    /// How far apart in time two rows of open windows can be; `None` for sessions, which go on as long as
+    /// rows come.
     pub fn longest(&self) -> Option<Duration> {
         let Shape::Grid(grid) = self.settings.shape else { return None };
         let millis = grid.size() + self.settings.lateness + self.settings.out_of_orderness;
@@ -243,8 +247,8 @@ impl WindowOperator {
         &self.settings.key
     }
 
-    /// The schema of the results: `window_start`, `window_end`, `key` (or the key's fields), what the aggregate adds, and `early` where
-    /// updates are given.
+    /// The schema of the results: `window_start`, `window_end`, `key` (or the key's fields), what the
+    /// aggregate adds, and `early` where updates are given.
     pub fn output_schema(&self) -> SchemaRef {
         self.schema.clone()
     }
@@ -318,7 +322,8 @@ impl WindowOperator {
         self.partitions.insert(partition, assigned);
     }
 
-    /// Rows of `partition` will come through `channels`, each with a watermark of its own. What was committed stands for all of them: none was behind it.
+    /// Rows of `partition` will come through `channels`, each with a watermark of its own. What was committed
+    /// stands for all of them: none was behind it.
     pub(crate) fn assign_channels(
         &mut self,
         partition: Partition,
@@ -335,7 +340,8 @@ impl WindowOperator {
         self.channels.insert(partition, channels);
     }
 
-    /// What the writer of a channel says of it: the greatest time read, and for how long its partition has been idle.
+    /// What the writer of a channel says of it: the greatest time read, and for how long its partition has
+    /// been idle.
     pub(crate) fn says(&mut self, partition: &Partition, channel: &Partition, word: Word, now: Duration) {
         let Some(channels) = self.channels.get_mut(partition) else { return };
         if !channels.contains(channel) {
@@ -383,8 +389,9 @@ impl WindowOperator {
         }
     }
 
-    /// Rows of these times were read; called after the batch was pushed, also where all of its rows were filtered out. A time too far in the
-    /// future does not count, so that one wrong clock does not turn everybody else's rows late.
+    /// Rows of these times were read; called after the batch was pushed, also where all of its rows were
+    /// filtered out. A time too far in the future does not count, so that one wrong clock does not turn
+    /// everybody else's rows late.
     pub fn observe(&mut self, partition: &Partition, times: &Times, now: Duration, wall: Millis) {
         let Some(assigned) = self.partitions.get_mut(partition) else {
             // A channel, or nobody's.
@@ -416,8 +423,9 @@ impl WindowOperator {
         times.iter().copied().filter(|t| *t <= latest).max()
     }
 
-    /// How far a channel had come, by what is read again: known once all of that is back. What was committed stands for all channels, and it is that of the
-    /// slowest; without this the others would wait for their next row, or for the clock.
+    /// How far a channel had come, by what is read again: known once all of that is back. What was committed
+    /// stands for all channels, and it is that of the slowest; without this the others would wait for their
+    /// next row, or for the clock.
     pub(crate) fn reached_before(&mut self, partition: &Partition, channel: &Partition, greatest: Millis) {
         if let Some(assigned) = self.partitions.get_mut(partition) {
             let reached = assigned.channels.entry(channel.clone()).or_insert(greatest);
@@ -425,7 +433,8 @@ impl WindowOperator {
         }
     }
 
-    /// Rows of the partition are about to be read again: nothing that they belong to is given before they are back.
+    /// Rows of the partition are about to be read again: nothing that they belong to is given before they are
+    /// back.
     pub fn expect_replay(&mut self, partition: &Partition, now: Duration) {
         self.set_replaying(partition, true, now);
     }
@@ -495,8 +504,9 @@ impl WindowOperator {
         }
     }
 
-    /// True where rows of a partition are late by what that partition has given alone. Windows do not overlap, so each row is in
-    /// one, and counts in it or does not, whatever is read of other partitions first.
+    /// True where rows of a partition are late by what that partition has given alone. Windows do not
+    /// overlap, so each row is in one, and counts in it or does not, whatever is read of other partitions
+    /// first.
     pub(super) fn judges_alone(&self) -> bool {
         self.sessions.is_none() && self.grid.slide() == self.grid.size()
     }
@@ -521,7 +531,8 @@ impl WindowOperator {
         self.partitions.values().any(|assigned| assigned.replaying)
     }
 
-    /// True where a result waits for rows that are read again: what has been pushed cannot be committed before it is given.
+    /// True where a result waits for rows that are read again: what has been pushed cannot be committed
+    /// before it is given.
     pub fn holds_back(&self) -> bool {
         !self.deferred.is_empty()
     }

@@ -7,8 +7,9 @@ use crate::batch::Partition;
 use crate::clock::Millis;
 
 impl WindowOperator {
-    /// From where on `partition` must be read again so that its open windows are right, when everything before `next` has
-    /// been pushed: the first offset of its oldest open pane, or what the changelog has the state as of.
+    /// From where on `partition` must be read again so that its open windows are right, when everything
+    /// before `next` has been pushed: the first offset of its oldest open pane, or what the changelog has the
+    /// state as of.
     pub fn low(&self, partition: &Partition, next: i64) -> i64 {
         let Some(assigned) = self.partitions.get(partition) else { return next };
         let low = match &self.sessions {
@@ -28,9 +29,9 @@ impl WindowOperator {
         self.panes.iter().find(|(_, pane)| own(pane)).map(|(start, _)| self.grid.first_end(*start))
     }
 
-    /// What the window wants back with the position of `partition`, when everything before `next` has been pushed. From
-    /// `low` on rows will be read again: [`low`](Self::low), or less where another window of the chain wants more. Late
-    /// rows are named in at most `room` bytes; gives with it how many had none.
+    /// What the window wants back with the position of `partition`, when everything before `next` has been
+    /// pushed. From `low` on rows will be read again: [`low`](Self::low), or less where another window of the
+    /// chain wants more. Late rows are named in at most `room` bytes; gives with it how many had none.
     pub fn note(&mut self, partition: &Partition, next: i64, low: i64, room: usize) -> (Restored, usize) {
         let assigned = self.partitions.get(partition);
         let closed_until = assigned.and_then(|a| a.closed_until);
@@ -72,8 +73,8 @@ impl WindowOperator {
         (Restored { late, ..restored }, left_out)
     }
 
-    /// The offsets of late rows that would be read again from `low` on, the newest of them where there is no room for all,
-    /// and how many are not among them. Forgets those before `low`.
+    /// The offsets of late rows that would be read again from `low` on, the newest of them where there is no
+    /// room for all, and how many are not among them. Forgets those before `low`.
     fn late_from(&mut self, partition: &Partition, low: i64, mut room: usize) -> (Vec<i64>, usize) {
         let Some(assigned) = self.partitions.get_mut(partition) else { return (Vec::new(), 0) };
         if assigned.late.is_empty() {
@@ -94,8 +95,8 @@ impl WindowOperator {
         (kept, left_out)
     }
 
-    /// True where the late rows take more than half of `room` bytes in a note: with the state in the changelog none of them
-    /// is read again.
+    /// True where the late rows take more than half of `room` bytes in a note: with the state in the
+    /// changelog none of them is read again.
     pub fn wants_saving(&self, partition: &Partition, room: usize) -> bool {
         self.partitions.get(partition).is_some_and(|assigned| {
             let offsets = &assigned.late;

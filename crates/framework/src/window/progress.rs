@@ -4,8 +4,8 @@ use super::incoming::Incoming;
 use crate::clock::Millis;
 use crate::time::{Ahead, Passing};
 
-/// The watermark that grows with each row that was read, kept or not: so windows do not depend on how rows were cut into batches, nor on what was
-/// left out of them.
+/// The watermark that grows with each row that was read, kept or not: so windows do not depend on how rows
+/// were cut into batches, nor on what was left out of them.
 pub(super) struct Progress<'a> {
     ahead: Ahead,
     passing: Passing<'a>,

@@ -1,18 +1,21 @@
-//! What a window wants back with a committed position. `run::notes` puts those of all windows of a chain into one note.
+//! What a window wants back with a committed position. `run::notes` puts those of all windows of a chain into
+//! one note.
 //!
 //! The text is fields behind `;`, each with a letter in front: `p` [`Restored::pos`], `w` the watermark, `c`
-//! `closed_until`, `s` `saved`, `o` `own_low`, `k` `keys_saved`, `f` `first`, `g` [`Given`] as `OFFSET,UNTIL`, `l` the offsets of
-//! [`Restored::late`]: the first, then how far each lies behind the one before it. `p` is always there, the others where
-//! they say something. Version 0.1 wrote the fields by their place, as `v1;pos;watermark;closed_until`, `v2` with
-//! `;saved;keys;first` behind it, and `v3` with the late offsets at the end: these are still read.
+//! `closed_until`, `s` `saved`, `o` `own_low`, `k` `keys_saved`, `f` `first`, `g` [`Given`] as
+//! `OFFSET,UNTIL`, `l` the offsets of [`Restored::late`]: the first, then how far each lies behind the one
+//! before it. `p` is always there, the others where they say something. Version 0.1 wrote the fields by their
+//! place, as `v1;pos;watermark;closed_until`, `v2` with `;saved;keys;first` behind it, and `v3` with the late
+//! offsets at the end: these are still read.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::clock::Millis;
 
-/// Where a partition stood at a commit. The committed offset itself is that of the oldest open pane, or `saved`; what lies between it and `pos` is read
-/// again to rebuild the open panes, and nothing else comes of it.
+/// Where a partition stood at a commit. The committed offset itself is that of the oldest open pane, or
+/// `saved`; what lies between it and `pos` is read again to rebuild the open panes, and nothing else comes of
+/// it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Restored {
     /// The next offset that had not been dealt with.
@@ -23,8 +26,8 @@ pub struct Restored {
     pub closed_until: Option<Millis>,
     /// The changelog has the state of open windows as of this offset.
     pub saved: Option<i64>,
-    /// Where rows have the time at which they are read: those before this offset are in windows that were closed, though they
-    /// would be in others when they are read again.
+    /// Where rows have the time at which they are read: those before this offset are in windows that were
+    /// closed, though they would be in others when they are read again.
     pub own_low: Option<i64>,
     /// True where the changelog has keys that `zero_fill` keeps.
     pub keys_saved: bool,

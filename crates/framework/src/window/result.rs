@@ -57,8 +57,8 @@ impl Give<'_> {
 
     /// The groups that a result has a row for, in the order in which the keys were first seen.
     ///
-    /// A key is kept from the first window that has a row of it, not from when it was read: how the input is cut into batches
-    /// changes no result.
+    /// A key is kept from the first window that has a row of it, not from when it was read: how the input is
+    /// cut into batches changes no result.
     fn groups(&self, keys: &mut KeyTable, tally: &Tally) -> Vec<u32> {
         if !self.settings.keep_seen {
             return tally.counts().filled().collect();
@@ -118,12 +118,14 @@ impl Give<'_> {
     }
 }
 
-/// How far ahead of the clock a time may be that a record is given: the last millisecond of a window, the time of a dead letter. Kafka takes what is an hour ahead at most, by its own clock and when it arrives.
+/// How far ahead of the clock a time may be that a record is given: the last millisecond of a window, the
+/// time of a dead letter. Kafka takes what is an hour ahead at most, by its own clock and when it arrives.
 pub(crate) const MOST_AHEAD: Millis = 30 * 60 * 1000;
 
-/// The time of a result: the last millisecond of its window, so that windows over results find it there. Where that is far ahead of the clock, as in the middle
-/// of a day's window, it is the moment at which it is given, and so it always is of an update; in any case it is inside of the window, so that a further
-/// window that holds the whole of this one holds the result.
+/// The time of a result: the last millisecond of its window, so that windows over results find it there.
+/// Where that is far ahead of the clock, as in the middle of a day's window, it is the moment at which it is
+/// given, and so it always is of an update; in any case it is inside of the window, so that a further window
+/// that holds the whole of this one holds the result.
 fn result_time(start: Millis, end: Millis, clock: Option<Millis>, early: bool) -> Millis {
     let last = end.saturating_sub(1);
     let Some(clock) = clock else { return last };

@@ -8,8 +8,9 @@ use crate::batch::Batch;
 use crate::clock::Millis;
 
 impl WindowOperator {
-    /// Makes room for new keys: without zero fill, a key that no pane has a row of is of no more use. False where there is no room to
-    /// make; not tried again until a pane has been dropped, for it looks at every key of every pane.
+    /// Makes room for new keys: without zero fill, a key that no pane has a row of is of no more use. False
+    /// where there is no room to make; not tried again until a pane has been dropped, for it looks at every
+    /// key of every pane.
     pub(super) fn forget_keys(&mut self) -> bool {
         if self.settings.keep_seen || !std::mem::take(&mut self.may_forget) {
             return false;
@@ -36,8 +37,8 @@ impl WindowOperator {
         live.contains(&false)
     }
 
-    /// How many rows of a batch can be pushed before what is due should be given, so that these rows make about `most` results due.
-    /// A window without overlap and without zeros gives no more than has come in.
+    /// How many rows of a batch can be pushed before what is due should be given, so that these rows make
+    /// about `most` results due. A window without overlap and without zeros gives no more than has come in.
     pub(crate) fn rows_at_once(&self, batch: &Batch, most: usize) -> usize {
         let (grid, times) = (&self.grid, batch.times());
         let repeats = self.settings.keep_seen || grid.slide() < grid.size();

@@ -95,7 +95,8 @@ impl WindowOperator {
         result
     }
 
-    /// The groups of the rows; those that are not `usable` get none unless their key is known. All are where there is no such list.
+    /// The groups of the rows; those that are not `usable` get none unless their key is known. All are where
+    /// there is no such list.
     fn find_groups(&mut self, incoming: Incoming<'_>, usable: &[bool], groups: &mut Vec<u32>) {
         if usable.is_empty() {
             self.keys.groups(incoming.batch.columns(), groups);
@@ -104,8 +105,8 @@ impl WindowOperator {
         }
     }
 
-    /// For each row whether it may count: it is not too far in the future, and not late by its own time. (The session that a row would be in may
-    /// still be open; its key is known then.)
+    /// For each row whether it may count: it is not too far in the future, and not late by its own time. (The
+    /// session that a row would be in may still be open; its key is known then.)
     fn usable(&self, incoming: Incoming<'_>) -> Vec<bool> {
         let Incoming { batch, wall, reached, .. } = incoming;
         if self.settings.time == TimeMode::Processing {
@@ -144,7 +145,8 @@ impl WindowOperator {
         self.watermark.with(incoming.batch.channel(), self.judges_alone(), incoming.now)
     }
 
-    /// The times, in the commonest case: the rows rise, or are all of one pane, and none is late for any window.
+    /// The times, in the commonest case: the rows rise, or are all of one pane, and none is late for any
+    /// window.
     fn in_order(&self, incoming: Incoming<'_>) -> Option<Span> {
         if self.sessions.is_some() {
             return None;
@@ -173,7 +175,8 @@ impl WindowOperator {
         plain.then_some(span)
     }
 
-    /// The stretches of rows that are [`in_order`](Self::in_order), one to each pane: its start, and the row behind it.
+    /// The stretches of rows that are [`in_order`](Self::in_order), one to each pane: its start, and the row
+    /// behind it.
     fn run_end(&self, times: &[Millis], start: usize, span: Span) -> (Millis, usize) {
         if self.settings.time == TimeMode::Processing {
             return (self.grid.pane(span.least), times.len());
@@ -187,8 +190,8 @@ impl WindowOperator {
         (pane, end)
     }
 
-    /// Counts rows in order whose key is one byte, where nothing but their number is wanted: no row is given a group. Gives how many
-    /// rows it took; the first of the others has a key that is not known yet.
+    /// Counts rows in order whose key is one byte, where nothing but their number is wanted: no row is given
+    /// a group. Gives how many rows it took; the first of the others has a key that is not known yet.
     fn count_runs(&mut self, incoming: Incoming<'_>, span: Span) -> usize {
         let Incoming { batch, partition, .. } = incoming;
         let panes =
@@ -286,7 +289,8 @@ impl WindowOperator {
             {
                 continue;
             }
-            // What was read before a restart counts only towards windows that were still open; it was never late again.
+            // What was read before a restart counts only towards windows that were still open; it was never
+            // late again.
             let watermark =
                 if replay || processing { Millis::MIN } else { progress.before(incoming.offset(row), t) };
             let closed = match processing {
@@ -299,7 +303,8 @@ impl WindowOperator {
             if grid.last_end(t).saturating_add(lateness) <= closed {
                 if !replay {
                     late.push(row as u32);
-                    // Its window may be due and not closed yet: once it is, that says that the row did not count.
+                    // Its window may be due and not closed yet: once it is, that says that the row did not
+                    // count.
                     if grid.last_end(t) > self.closed_until(incoming.partition) {
                         if !std::mem::replace(&mut closed_early, true) {
                             self.add_listed(incoming, groups, &mut order, &time);
@@ -325,8 +330,8 @@ impl WindowOperator {
                 continue;
             }
             if !replay && grid.first_end(t) <= closed {
-                // Too late for some of its windows: those that are due close before it comes in. With zeros, so does any: its key is not
-                // in windows before.
+                // Too late for some of its windows: those that are due close before it comes in. With zeros,
+                // so does any: its key is not in windows before.
                 if grid.first_end(t).saturating_add(lateness) <= closed || self.settings.keep_seen {
                     self.add_listed(incoming, groups, &mut order, &time);
                     if self.settings.keep_seen {
@@ -367,7 +372,8 @@ impl WindowOperator {
         Ok(late)
     }
 
-    /// Windows that are over may have made room for a key: forgets those that no open window has, and looks for groups again from `row` on.
+    /// Windows that are over may have made room for a key: forgets those that no open window has, and looks
+    /// for groups again from `row` on.
     pub(super) fn find_room(
         &mut self,
         incoming: Incoming<'_>,
@@ -465,7 +471,8 @@ impl WindowOperator {
         }
     }
 
-    /// The part of a pane that `rows` of the batch's rows, from row `first` to row `last`, are about to be added to.
+    /// The part of a pane that `rows` of the batch's rows, from row `first` to row `last`, are about to be
+    /// added to.
     fn part(
         &mut self,
         pane: Millis,

@@ -112,8 +112,9 @@ impl WindowOperator {
         Ok(late)
     }
 
-    /// A row is late where a session of its own would be over, unless it falls in one that is not. (A row that only touches such a session from
-    /// before could also have touched one that is over for good, whose rows are gone.)
+    /// A row is late where a session of its own would be over, unless it falls in one that is not. (A row
+    /// that only touches such a session from before could also have touched one that is over for good, whose
+    /// rows are gone.)
     fn is_late(&self, group: u32, t: Millis, watermark: Millis) -> bool {
         let Some(sessions) = &self.sessions else { return false };
         let past = watermark.saturating_sub(self.settings.lateness);
@@ -130,7 +131,8 @@ impl WindowOperator {
         pending.slots.clear();
     }
 
-    /// Closes the sessions that are due. While rows are read again none is: the rest of it may not be back yet.
+    /// Closes the sessions that are due. While rows are read again none is: the rest of it may not be back
+    /// yet.
     pub(super) fn close_sessions(&mut self, watermark: Millis, out: &mut WindowOutput) -> Result<()> {
         let replaying = watermark < Millis::MAX && self.is_replaying();
         let Some(sessions) = self.sessions.as_mut().filter(|_| !replaying) else { return Ok(()) };

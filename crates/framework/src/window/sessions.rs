@@ -1,12 +1,13 @@
-//! Session windows: one per key, from its first row to a gap after its last; the end is exclusive, so a row exactly a gap behind the last
-//! begins a new session.
+//! Session windows: one per key, from its first row to a gap after its last; the end is exclusive, so a row
+//! exactly a gap behind the last begins a new session.
 //!
-//! Rows are kept as fragments: the rows of one key and one partition that hang together. A session is the fragments of a key that hang
-//! together over all partitions, found when it closes; so a partition that goes to another worker takes its part with it. A session that was
-//! given is kept for another gap, as a row that hangs together with it may still come in time: it then grows, and is given again, whole.
+//! Rows are kept as fragments: the rows of one key and one partition that hang together. A session is the
+//! fragments of a key that hang together over all partitions, found when it closes; so a partition that goes
+//! to another worker takes its part with it. A session that was given is kept for another gap, as a row that
+//! hangs together with it may still come in time: it then grows, and is given again, whole.
 //!
-//! What a row or a session costs does not depend on how many other sessions of its key are kept for late rows: fragments are found by
-//! their times, and each waits by itself for when something is due.
+//! What a row or a session costs does not depend on how many other sessions of its key are kept for late
+//! rows: fragments are found by their times, and each waits by itself for when something is due.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -63,7 +64,8 @@ pub(super) struct Sessions {
     unused: Vec<u32>,
     slots: u32,
     open: usize,
-    /// When something is due for a fragment: one that counts for each, and those of fragments that have become part of another.
+    /// When something is due for a fragment: one that counts for each, and those of fragments that have
+    /// become part of another.
     due: BinaryHeap<Reverse<(Millis, Spot)>>,
     /// How many fragments of a partition begin at an offset.
     offsets: BTreeMap<(u32, i64), u32>,
@@ -144,7 +146,8 @@ impl Sessions {
         let end = t.saturating_add(gap);
         let fragments = &mut self.keys[group as usize];
         let spot = Spot { within: t, group, partition };
-        // Rows mostly come into the last fragment of their key; the others of its partition end before it begins.
+        // Rows mostly come into the last fragment of their key; the others of its partition end before it
+        // begins.
         if let Some(f) = fragments.back_mut()
             && f.partition == partition
             && f.start <= t
@@ -164,7 +167,8 @@ impl Sessions {
             Some(f) if (f.partition, f.start) < (partition, end) => fragments.len(),
             _ => fragments.partition_point(|f| (f.partition, f.start) < (partition, end)),
         };
-        // A partition's fragments are apart from each other, and none is shorter than a gap: at most two touch the row's.
+        // A partition's fragments are apart from each other, and none is shorter than a gap: at most two
+        // touch the row's.
         let touches = |i: usize| fragments.get(i).is_some_and(|f| f.partition == partition && t < f.end);
         let last = behind.checked_sub(1).filter(|i| touches(*i));
         let before = last.and_then(|i| i.checked_sub(1)).filter(|i| touches(*i));
@@ -244,8 +248,9 @@ impl Sessions {
         }
     }
 
-    /// Takes out what is due at `watermark`: gives the sessions that have a result to give, in the order of their ends, starts and keys, and the
-    /// slots and rows of those that are over for good after it. `given_before` says up to when a partition's sessions were given before a restart.
+    /// Takes out what is due at `watermark`: gives the sessions that have a result to give, in the order of
+    /// their ends, starts and keys, and the slots and rows of those that are over for good after it.
+    /// `given_before` says up to when a partition's sessions were given before a restart.
     pub(super) fn close(
         &mut self,
         watermark: Millis,
@@ -335,8 +340,8 @@ impl Sessions {
         given
     }
 
-    /// The sessions that have rows in no result yet, in the order of their ends, starts and keys. They stay as they are, but
-    /// for that. `given_before` is as in [`close`](Self::close).
+    /// The sessions that have rows in no result yet, in the order of their ends, starts and keys. They stay
+    /// as they are, but for that. `given_before` is as in [`close`](Self::close).
     pub(super) fn end(&mut self, given_before: impl Fn(u32) -> Option<Millis>) -> Vec<Session> {
         let mut given = Vec::new();
         for (group, fragments) in (0..).zip(&mut self.keys) {
@@ -358,7 +363,8 @@ impl Sessions {
         given
     }
 
-    /// Forgets the sessions that were over for good before the restart, and gives how many rows of the others were read again.
+    /// Forgets the sessions that were over for good before the restart, and gives how many rows of the others
+    /// were read again.
     pub(super) fn back(&mut self, lateness: Millis, given_before: impl Fn(u32) -> Option<Millis>) -> u64 {
         let mut back = 0;
         let mut over: Vec<Fragment> = Vec::new();
@@ -383,7 +389,8 @@ impl Sessions {
         back
     }
 
-    /// A partition's fragments, each with its key's group, its slot, and whether an end of the data has given all its rows.
+    /// A partition's fragments, each with its key's group, its slot, and whether an end of the data has given
+    /// all its rows.
     pub(super) fn of_partition(
         &self,
         partition: u32,
@@ -397,8 +404,8 @@ impl Sessions {
         })
     }
 
-    /// Puts a fragment in its place whose rows were read before a restart, as if they were read again; `ended` where an end of the
-    /// data has given them. Gives its slot.
+    /// Puts a fragment in its place whose rows were read before a restart, as if they were read again;
+    /// `ended` where an end of the data has given them. Gives its slot.
     pub(super) fn load(&mut self, group: u32, partition: u32, saved: SavedFragment, ended: bool) -> u32 {
         let slot = self.unused.pop().unwrap_or(self.slots);
         self.slots = self.slots.max(slot + 1);
@@ -429,7 +436,8 @@ impl Sessions {
         slot
     }
 
-    /// Drops a partition's fragments; gives how many rows they had, and how many of these were read again and do not count yet.
+    /// Drops a partition's fragments; gives how many rows they had, and how many of these were read again and
+    /// do not count yet.
     pub(super) fn revoke(&mut self, partition: u32) -> (u64, u64) {
         let mut dropped = Vec::new();
         for fragments in &mut self.keys {

@@ -16,7 +16,8 @@ use crate::time::WindowGrid;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, JsonSchema)]
 #[schemars(rename_all = "snake_case")]
 pub enum TimeMode {
-    /// The record's own time: a topic's timestamp, or what the source stamped. A replay then gives the same windows.
+    /// The record's own time: a topic's timestamp, or what the source stamped. A replay then gives the same
+    /// windows.
     #[default]
     Record,
     /// The time at which it arrives here.
@@ -151,11 +152,13 @@ impl<'de> Deserialize<'de> for KeyNames {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WindowKeys {
-    /// The field whose values are told apart, or a list of fields: text, integers, or true and false. Without it all rows are one.
+    /// The field whose values are told apart, or a list of fields: text, integers, or true and false. Without
+    /// it all rows are one.
     pub key: Option<KeyNames>,
     /// The length of a window, such as `1s`.
     pub size: Option<DurationText>,
-    /// The time from one window's beginning to the next one's; the size where it is not given (tumbling windows).
+    /// The time from one window's beginning to the next one's; the size where it is not given (tumbling
+    /// windows).
     pub slide: Option<DurationText>,
     /// Shifts the windows' beginnings from whole multiples of the slide since 1970 (UTC).
     pub offset: Option<DurationText>,
@@ -165,21 +168,25 @@ pub struct WindowKeys {
     pub time: Option<TimeMode>,
     /// How far a record may lie behind a newer one before its window closes; default 0.
     pub out_of_orderness: Option<DurationText>,
-    /// How long after its closing a window still takes late rows, and gives its whole result again; default 0.
+    /// How long after its closing a window still takes late rows, and gives its whole result again;
+    /// default 0.
     pub lateness: Option<DurationText>,
     /// After how long without a record a partition no longer holds the others up; default `1s`.
     pub idle: Option<DurationText>,
     /// A record further in the future than this cannot be used; default `1d`.
     pub max_skew: Option<DurationText>,
-    /// `final` (default): one result, when the window closes. `updates`: also what it has so far, each `every`.
+    /// `final` (default): one result, when the window closes. `updates`: also what it has so far, each
+    /// `every`.
     pub emit: Option<Emit>,
-    /// How often, by the wall clock, a window that is still open gives what it has so far; with `emit: updates`. Default `1s`.
+    /// How often, by the wall clock, a window that is still open gives what it has so far; with
+    /// `emit: updates`. Default `1s`.
     pub every: Option<DurationText>,
     /// `off` (default), `seen`, or a list of keys.
     pub zero_fill: Option<ZeroFill>,
     /// The most keys that are held; a row with a further one cannot be used. Default 1000000.
     pub max_keys: Option<u32>,
-    /// The most memory that keys and open windows may take; a row that comes when it is full cannot be used. Default `1GiB`.
+    /// The most memory that keys and open windows may take; a row that comes when it is full cannot be used.
+    /// Default `1GiB`.
     pub max_state: Option<ByteSize>,
 }
 

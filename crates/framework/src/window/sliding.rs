@@ -1,8 +1,9 @@
 //! The state that overlapping windows share, so that a window costs the same however many panes it has.
 //!
-//! Where the aggregate can take a pane out again, the state of the window that closed last becomes that of the next by taking out the oldest
-//! panes and adding the newest. Where it cannot (a minimum), two stacks do it: the front holds, for each of the older panes, the merge
-//! of it and all up to the middle; the back is one merge of the newer ones. A pane goes through each stack once. (Tangwongsan, Hirzel, Schneider:
+//! Where the aggregate can take a pane out again, the state of the window that closed last becomes that of
+//! the next by taking out the oldest panes and adding the newest. Where it cannot (a minimum), two stacks do
+//! it: the front holds, for each of the older panes, the merge of it and all up to the middle; the back is
+//! one merge of the newer ones. A pane goes through each stack once. (Tangwongsan, Hirzel, Schneider:
 //! "Low-latency sliding-window aggregation in worst-case constant time", 2017, describes both.)
 
 use std::collections::BTreeMap;

@@ -1,8 +1,9 @@
-//! The state of open windows outside the process: what a changelog keeps, so that a restart need not read all rows of a long window again.
+//! The state of open windows outside the process: what a changelog keeps, so that a restart need not read all
+//! rows of a long window again.
 //!
-//! A partition's state is kept in parts that change on their own: each pane, the sessions, and the keys that `zero_fill` keeps. A part that has not
-//! changed since it was last saved is not written again. What is loaded counts as rows that were read again: see
-//! [`Origin::replay`](crate::batch::Origin).
+//! A partition's state is kept in parts that change on their own: each pane, the sessions, and the keys that
+//! `zero_fill` keeps. A part that has not changed since it was last saved is not written again. What is
+//! loaded counts as rows that were read again: see [`Origin::replay`](crate::batch::Origin).
 
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +39,8 @@ enum Piece {
     },
     Sessions(Vec<(SavedFragment, SavedKey)>),
     Seen(Vec<Option<Vec<u8>>>),
-    /// A pane all of whose rows an end of the data has given. The number of a form is kept: new ones stand behind.
+    /// A pane all of whose rows an end of the data has given. The number of a form is kept: new ones stand
+    /// behind.
     GivenPane {
         start: Millis,
         first_offset: i64,
@@ -81,8 +83,9 @@ impl WindowOperator {
         self.partitions.get(partition).is_some_and(|assigned| !assigned.replaying)
     }
 
-    /// Gives the parts of a partition's state, rows before `next` having been pushed, and takes them for saved: from now on
-    /// [`position`](Self::position) does not go back behind `next`. A part that is not among them is no more.
+    /// Gives the parts of a partition's state, rows before `next` having been pushed, and takes them for
+    /// saved: from now on [`position`](Self::position) does not go back behind `next`. A part that is not
+    /// among them is no more.
     pub fn save(&mut self, partition: &Partition, next: i64) -> Vec<SavedPart> {
         let Some(assigned) = self.partitions.get_mut(partition) else { return Vec::new() };
         assigned.saved = Some(next);
@@ -128,7 +131,8 @@ impl WindowOperator {
         parts
     }
 
-    /// The keys of a partition that `zero_fill` keeps and that were not given by this call before, as a piece; `None` where there is none.
+    /// The keys of a partition that `zero_fill` keeps and that were not given by this call before, as a
+    /// piece; `None` where there is none.
     pub fn save_keys(&mut self, partition: &Partition) -> Option<Vec<u8>> {
         let assigned = self.partitions.get_mut(partition).filter(|_| self.settings.keep_seen)?;
         let groups = self.keys.take_unsaved(assigned.number);

@@ -1,5 +1,5 @@
-//! What a row costs and what is held must not grow with the time that a window step has run: a soak in event time, for every kind of
-//! window. What is looked at is counted, so no machine is too slow for it.
+//! What a row costs and what is held must not grow with the time that a window step has run: a soak in event
+//! time, for every kind of window. What is looked at is counted, so no machine is too slow for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,7 +92,8 @@ fn rows(second: i64, state: &mut u64) -> Batch {
     Batch::new(columns, times.into(), origin).unwrap()
 }
 
-/// Runs a step for so many stretches of event time; gives for each how much was looked at a row, and what was held at its end.
+/// Runs a step for so many stretches of event time; gives for each how much was looked at a row, and what was
+/// held at its end.
 fn soak(settings: WindowSettings, aggregate: Box<dyn Aggregate>, stretches: i64) -> Vec<(f64, [u64; 3])> {
     let input = Input { schema: schema(), given_by: "the test".into() };
     let settings = WindowSettings { key: vec!["value".into()], ..settings };
@@ -178,7 +179,8 @@ fn a_session_costs_the_same_however_long_others_are_kept_for_late_rows() {
     assert!(long <= short * 1.5, "{short} with 10 s of lateness, {long} with 100 s");
 }
 
-/// Rows of long silences with one row in two behind the one before it: each such row closes what is due before it comes in.
+/// Rows of long silences with one row in two behind the one before it: each such row closes what is due
+/// before it comes in.
 #[test]
 fn a_catch_up_holds_few_results_at_once_where_batches_are_taken_in_by_parts() {
     const MOST: usize = 1000;

@@ -1,4 +1,5 @@
-//! Counts what is looked at, so that tests can hold what a row costs to be the same after any time. Nothing is counted outside of tests.
+//! Counts what is looked at, so that tests can hold what a row costs to be the same after any time. Nothing
+//! is counted outside of tests.
 
 #[cfg(test)]
 thread_local! {

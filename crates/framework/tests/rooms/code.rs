@@ -38,8 +38,9 @@ impl Code {
         self
     }
 
-    /// The first names of all paths that start at the crate's root, with their lines: `crate::NAME`, `crate::{NAME, ...}`,
-    /// and `super::super::NAME` where that climbs out of a file that is `depth` modules deep.
+    /// The first names of all paths that start at the crate's root, with their lines: `crate::NAME`,
+    /// `crate::{NAME, ...}`, and `super::super::NAME` where that climbs out of a file that is `depth` modules
+    /// deep.
     pub(crate) fn rooms_used(&self, depth: usize) -> Vec<(usize, String)> {
         let mut found = Vec::new();
         let climb = "super::".repeat(depth);
@@ -80,7 +81,8 @@ fn find(code: &[char], mark: &[char]) -> Option<usize> {
     code.windows(mark.len()).position(|window| window == mark)
 }
 
-/// How long the comment, string or character is that begins here; 0 if none does. `before` is the character in front.
+/// How long the comment, string or character is that begins here; 0 if none does. `before` is the character
+/// in front.
 fn text_length(rest: &[char], before: Option<char>) -> usize {
     let next = rest.get(1).copied();
     match rest[0] {

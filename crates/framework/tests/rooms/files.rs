@@ -11,8 +11,8 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// The room that a file of the framework belongs to, and how many modules deep it is: `log/memory/mod.rs` is in `log`,
-    /// two deep. Nothing for `lib.rs`, which stands above all rooms.
+    /// The room that a file of the framework belongs to, and how many modules deep it is: `log/memory/mod.rs`
+    /// is in `log`, two deep. Nothing for `lib.rs`, which stands above all rooms.
     pub(crate) fn module_path(&self) -> Option<(&str, usize)> {
         let path = self.name.strip_prefix("crates/framework/src/")?.strip_suffix(".rs")?;
         let path = path.strip_suffix("/mod").unwrap_or(path);
@@ -44,8 +44,8 @@ impl File {
     }
 }
 
-/// Those of `files` that are compiled for tests only: what another declares under `#[cfg(test)]`, with all that is in its
-/// folder.
+/// Those of `files` that are compiled for tests only: what another declares under `#[cfg(test)]`, with all
+/// that is in its folder.
 pub(crate) fn test_files(files: &[File]) -> Vec<&str> {
     let modules: Vec<String> = files.iter().flat_map(File::test_modules).collect();
     let names = files.iter().map(|file| file.name.as_str());

@@ -1,7 +1,8 @@
-//! Holds the source to what ARCHITECTURE.md says of it: which room may use which, how long a file may be, what has no place
-//! in finished code, and that links between documents lead somewhere.
+//! Holds the source to what ARCHITECTURE.md says of it: which room may use which, how long a file may be,
+//! what has no place in finished code, and that links between documents lead somewhere.
 //!
-//! The checks read text, so they are quick and need no compiler. Each has a test beside it that it finds what it looks for.
+//! The checks read text, so they are quick and need no compiler. Each has a test beside it that it finds what
+//! it looks for.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // a test fails by panicking
 
@@ -12,8 +13,8 @@ mod markdown;
 use code::Code;
 use files::{File, markdown_files, rust_files, test_files};
 
-/// Each room of the framework with the rooms that it may use. A room uses only rooms that stand above it here, so that
-/// nothing goes in a circle.
+/// Each room of the framework with the rooms that it may use. A room uses only rooms that stand above it
+/// here, so that nothing goes in a circle.
 const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("clock", &[]),

@@ -1,4 +1,5 @@
-//! Links in documents: to files of this repository and to headings in them. Links to other hosts are not followed.
+//! Links in documents: to files of this repository and to headings in them. Links to other hosts are not
+//! followed.
 
 use std::fs;
 use std::path::Path;

@@ -89,7 +89,8 @@ impl Bench {
         second
     }
 
-    /// An operator that goes on where this one's last commit stood; the rows that are read again are `again`, from the committed offset on.
+    /// An operator that goes on where this one's last commit stood; the rows that are read again are `again`,
+    /// from the committed offset on.
     pub fn restart(&mut self, settings: WindowSettings, again: &[(i64, &str)]) {
         let partition = Partition::new("t", 0);
         let low = self.operator.low(&partition, self.offset);
@@ -165,7 +166,8 @@ impl Bench {
     }
 }
 
-/// `start..end key=count ...`, a new `start` where rows have another, and `early` behind the result of a window that is open.
+/// `start..end key=count ...`, a new `start` where rows have another, and `early` behind the result of a
+/// window that is open.
 pub fn text(batch: &Batch) -> String {
     let columns = batch.columns();
     let time = |i: usize, row| columns.column(i).as_primitive::<TimestampMillisecondType>().value(row);

@@ -75,7 +75,8 @@ pub struct Given {
 }
 
 impl Given {
-    /// False where rows that were late before a restart may count after it, with others that they hang together with: see docs/windows.md.
+    /// False where rows that were late before a restart may count after it, with others that they hang
+    /// together with: see docs/windows.md.
     pub fn is_exact(&self, setup: &Setup) -> bool {
         setup.gap.is_none() || !self.restarted || self.late.is_empty()
     }

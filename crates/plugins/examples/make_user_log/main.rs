@@ -1,10 +1,12 @@
-//! Makes `data/user_log.csv`, the sample that the shipped pipeline reads. The same on every machine and every time:
+//! Makes `data/user_log.csv`, the sample that the shipped pipeline reads. The same on every machine and every
+//! time:
 //!
 //! ```console
 //! cargo run -p pipectl-plugins --example make_user_log > data/user_log.csv
 //! ```
 //!
-//! What the columns mean stands in `data/README.md`. The test `user_log` holds the committed file to this program.
+//! What the columns mean stands in `data/README.md`. The test `user_log` holds the committed file to this
+//! program.
 
 mod random;
 mod shop;

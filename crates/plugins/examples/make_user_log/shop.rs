@@ -1,5 +1,5 @@
-//! Who buys and what is sold: shoppers and items, each made from its number alone, so that both look the same wherever
-//! they turn up in the log.
+//! Who buys and what is sold: shoppers and items, each made from its number alone, so that both look the same
+//! wherever they turn up in the log.
 
 use super::random::Random;
 
@@ -100,8 +100,8 @@ impl Item {
     }
 }
 
-/// A number that looks like an id, from 1 to `range`: different for different `number` below `range`, because the factor
-/// is a prime that divides none of the ranges above.
+/// A number that looks like an id, from 1 to `range`: different for different `number` below `range`, because
+/// the factor is a prime that divides none of the ranges above.
 fn spread(number: u64, range: u64) -> u64 {
     (number + 1) * 104_729 % range + 1
 }

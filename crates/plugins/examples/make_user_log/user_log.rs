@@ -1,5 +1,5 @@
-//! The log: who did what, row after row. Some shoppers are in the shop at once; each stays for a while, so that the rows
-//! of one visit stand near each other, mixed with those of the others.
+//! The log: who did what, row after row. Some shoppers are in the shop at once; each stays for a while, so
+//! that the rows of one visit stand near each other, mixed with those of the others.
 
 use std::io::{self, Write};
 

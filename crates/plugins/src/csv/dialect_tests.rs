@@ -78,7 +78,8 @@ fn a_comment_without_end_is_passed_over() {
     assert_eq!((rows.len(), rejected), (2, vec![]));
 }
 
-/// Reads texts with Python's `csv`: rows without blank ones, or an error. For a table, its text as Python writes it.
+/// Reads texts with Python's `csv`: rows without blank ones, or an error. For a table, its text as Python
+/// writes it.
 const PYTHON: &str = r#"
 import csv, io, json, sys
 out = []
@@ -181,8 +182,8 @@ fn what_python_reads_is_read_alike() {
     for (((syntax, _), text), answer) in cases.into_iter().zip(answers) {
         let text: String = text.into_iter().collect();
         let Some(expected) = answer.as_array() else {
-            // A text that Python refuses, as something stands behind a closing quote, is told with its line. What Python says of
-            // the end of a text with escaped line ends is left to it.
+            // A text that Python refuses, as something stands behind a closing quote, is told with its line.
+            // What Python says of the end of a text with escaped line ends is left to it.
             if answer.as_str().unwrap().contains("expected after") {
                 let (_, rejected) = read(&text, dialect(syntax, 2, true));
                 assert!(!rejected.is_empty(), "{syntax:?} {text:?}: Python says {answer}");

@@ -1,4 +1,5 @@
-//! Tables that are nearly right: `PIPECTL_FUZZ_RUNS=2000000 cargo test --release -p pipectl-plugins --lib fuzz`.
+//! Tables that are nearly right:
+//! `PIPECTL_FUZZ_RUNS=2000000 cargo test --release -p pipectl-plugins --lib fuzz`.
 
 use std::io::Cursor;
 

@@ -95,11 +95,12 @@ fn behind_lines(bytes: &[u8], start: usize, count: u32) -> Option<usize> {
     (0..count).try_fold(start, |start, _| behind_line(bytes, start))
 }
 
-/// Reads the first record of `input`, which stands at its beginning, as far as that is there. Blank lines and comments before it
-/// do not count.
+/// Reads the first record of `input`, which stands at its beginning, as far as that is there. Blank lines and
+/// comments before it do not count.
 ///
 /// # Errors
-/// Where the input cannot be read, is no UTF-8 by the look of it (`InvalidData`), or has no record within `max_line` bytes.
+/// Where the input cannot be read, is no UTF-8 by the look of it (`InvalidData`), or has no record within
+/// `max_line` bytes.
 pub(super) fn read_head(mut input: impl Read, expected: Expected) -> io::Result<Head> {
     let Expected { mut syntax, guessed, skip_lines, max_line } = expected;
     let mut bytes = Vec::new();

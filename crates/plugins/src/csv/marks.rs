@@ -1,9 +1,9 @@
 //! Where the separators stand in a stretch of bytes.
 //!
-//! A stretch is scanned 64 bytes at a time: each of the three characters that give CSV its structure becomes a mask of 64 bits,
-//! and the positions of the bits are written out. What the file says follows from comparing positions, so that no cell is looked at
-//! but those that are wanted. Quotes, and what else is odd in a dialect, are only noted: a record that has one is read by
-//! [`record`](super::record).
+//! A stretch is scanned 64 bytes at a time: each of the three characters that give CSV its structure becomes
+//! a mask of 64 bits, and the positions of the bits are written out. What the file says follows from
+//! comparing positions, so that no cell is looked at but those that are wanted. Quotes, and what else is odd
+//! in a dialect, are only noted: a record that has one is read by [`record`](super::record).
 
 use wide::u8x16;
 
@@ -86,8 +86,8 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Scans `bytes`, fewer than 4 GiB, for what has a meaning in `syntax`. Each list ends with `padding` times [`u32::MAX`], so that a look ahead by as many needs no
-    /// check.
+    /// Scans `bytes`, fewer than 4 GiB, for what has a meaning in `syntax`. Each list ends with `padding`
+    /// times [`u32::MAX`], so that a look ahead by as many needs no check.
     pub(super) fn scan(&mut self, bytes: &[u8], syntax: &Syntax, padding: usize) {
         for positions in [&mut self.delimiters, &mut self.newlines, &mut self.quotes] {
             positions.reset(bytes.len(), padding);
@@ -163,7 +163,8 @@ impl Marks {
         self.quotes.get(index)
     }
 
-    /// The `count` delimiters from number `index` on, `count` at most the padding; behind the last stands [`u32::MAX`].
+    /// The `count` delimiters from number `index` on, `count` at most the padding; behind the last stands
+    /// [`u32::MAX`].
     #[inline]
     pub(super) fn delimiters_from(&self, index: usize, count: usize) -> &[u32] {
         self.delimiters.slots.get(index..index + count).unwrap_or_default()

@@ -1,8 +1,9 @@
 //! The `csv` source: the rows of a file, at full speed or replayed at a pace.
 //!
-//! Cells are given byte for byte: nothing is trimmed unless that is asked for, and nothing is guessed about types; every column is text. A
-//! record that breaks the rules (RFC 4180, with `\n` line ends too) is rejected with its line and does not stop those behind it.
-//! Blank lines are passed over, except in a file of one column, where an empty line is an empty cell.
+//! Cells are given byte for byte: nothing is trimmed unless that is asked for, and nothing is guessed about
+//! types; every column is text. A record that breaks the rules (RFC 4180, with `\n` line ends too) is
+//! rejected with its line and does not stop those behind it. Blank lines are passed over, except in a file of
+//! one column, where an empty line is an empty cell.
 //!
 //! | file | what is in it |
 //! |---|---|
@@ -54,18 +55,20 @@ struct Csv {
     /// `utf-16le`. Default: utf-8.
     #[serde(default)]
     encoding: Encoding,
-    /// Whether the first record is a header with the columns' names. Default: true, and false where `columns` are given.
+    /// Whether the first record is a header with the columns' names. Default: true, and false where `columns`
+    /// are given.
     header: Option<bool>,
-    /// The columns' names, for a file without a header; with `header: true` they stand in place of those in the file.
+    /// The columns' names, for a file without a header; with `header: true` they stand in place of those in
+    /// the file.
     columns: Option<Vec<String>>,
-    /// What stands between two cells: one ASCII character, such as `"\t"` for tabs. Default: what a first line `sep=;` names, as
-    /// spreadsheets write it, and `,` where there is none.
+    /// What stands between two cells: one ASCII character, such as `"\t"` for tabs. Default: what a first
+    /// line `sep=;` names, as spreadsheets write it, and `,` where there is none.
     delimiter: Option<char>,
     /// What stands around a cell that has delimiters, line ends or quotes in it, or `none`. Default: `"`.
     #[serde(default)]
     quote: Quote,
-    /// What stands before a character that then has no meaning, such as `"\\"`; beside it, two quotes in a quoted cell are one.
-    /// Default: nothing does.
+    /// What stands before a character that then has no meaning, such as `"\\"`; beside it, two quotes in a
+    /// quoted cell are one. Default: nothing does.
     escape: Option<char>,
     /// What a line begins with that is a comment, such as `"#"`. Default: no line is one.
     comment: Option<char>,
@@ -75,28 +78,33 @@ struct Csv {
     /// Whether spaces and tabs around cells are left out; those in quotes stay. Default: false.
     #[serde(default)]
     trim: bool,
-    /// What becomes of a record with too few cells: `reject`, it cannot be used, or `pad`, those that are missing at its end are
-    /// empty. Default: reject.
+    /// What becomes of a record with too few cells: `reject`, it cannot be used, or `pad`, those that are
+    /// missing at its end are empty. Default: reject.
     #[serde(default)]
     short_rows: ShortRows,
-    /// How many rows to give a second, such as `10/s`, `600/m`; row `i` is then stamped `start + i / rate`. Default: `max`, as fast
-    /// as they can be read, each stamped with the time it is read.
+    /// How many rows to give a second, such as `10/s`, `600/m`; row `i` is then stamped `start + i / rate`.
+    /// Default: `max`, as fast as they can be read, each stamped with the time it is read.
     rate: Option<Rate>,
-    /// How much faster than its own clock a replay with a `rate` runs: `10` gives ten times as many rows a second with the
-    /// same stamps, `max` does not wait at all. Default: 1. Change it to try hours of data in minutes.
+    /// How much faster than its own clock a replay with a `rate` runs: `10` gives ten times as many rows a
+    /// second with the same stamps, `max` does not wait at all. Default: 1. Change it to try hours of data in
+    /// minutes.
     #[serde(default)]
     speed: Speed,
-    /// Whether to begin again at the end, for ever. Default: false. Under `--once` the file is read once all the same.
+    /// Whether to begin again at the end, for ever. Default: false. Under `--once` the file is read once all
+    /// the same.
     #[serde(default)]
     repeat: bool,
-    /// Whether to go on with what is written to the file later: it grows, is renamed while another one takes its name, or
-    /// is cut short and begins anew. Default: false. Under `--once` it is read to its present end.
+    /// Whether to go on with what is written to the file later: it grows, is renamed while another one takes
+    /// its name, or is cut short and begins anew. Default: false. Under `--once` it is read to its present
+    /// end.
     #[serde(default)]
     follow: bool,
-    /// What becomes of a last line without its end: `wait`, it is read by a later run once it has one, or `row`, it is a row
-    /// like any other. Default: `wait` where the run keeps the file's position, and `row` elsewhere.
+    /// What becomes of a last line without its end: `wait`, it is read by a later run once it has one, or
+    /// `row`, it is a row like any other. Default: `wait` where the run keeps the file's position, and `row`
+    /// elsewhere.
     last_line: Option<LastLine>,
-    /// The longest record; a longer one is rejected. It bounds memory, and how far an unclosed quote is followed. Default: 1MiB.
+    /// The longest record; a longer one is rejected. It bounds memory, and how far an unclosed quote is
+    /// followed. Default: 1MiB.
     #[serde(default = "one_mebibyte")]
     max_line: ByteSize,
 }

@@ -1,8 +1,8 @@
 //! Bytes to rows: the loop that everything else in this folder serves.
 //!
-//! The buffer is scanned as a whole ([`marks`](super::marks)). A line without a quote, nearly all of them, is then
-//! split by comparing positions alone; a line with one is read by [`record`](super::record). A record that breaks the rules is rejected with
-//! its line, and reading goes on behind it.
+//! The buffer is scanned as a whole ([`marks`](super::marks)). A line without a quote, nearly all of them, is
+//! then split by comparing positions alone; a line with one is read by [`record`](super::record). A record
+//! that breaks the rules is rejected with its line, and reading goes on behind it.
 
 use std::io::{self, Read, Seek};
 use std::sync::Arc;
@@ -153,7 +153,8 @@ impl<R: Read + Seek> Reader<R> {
         Ok(())
     }
 
-    /// Reads up to `limit` records. Fewer than asked, even none, may come before the end; the answer is true at the end.
+    /// Reads up to `limit` records. Fewer than asked, even none, may come before the end; the answer is true
+    /// at the end.
     pub(super) fn read(&mut self, limit: usize) -> io::Result<(Rows, bool)> {
         self.buffer.go_on();
         let place = self.place();
@@ -272,7 +273,8 @@ impl<R: Read + Seek> Reader<R> {
         self.dialect.syntax.comment.is_some_and(|comment| self.buffer.bytes().get(start) == Some(&comment))
     }
 
-    /// Looks at a line that the quick way could not take: the one from `start` on, which ends at newline number `newline`.
+    /// Looks at a line that the quick way could not take: the one from `start` on, which ends at newline
+    /// number `newline`.
     fn odd(&mut self, start: usize, newline: usize) -> Odd {
         let max_line = self.dialect.max_line;
         let end = self.marks.newline(newline) as usize;
@@ -285,7 +287,8 @@ impl<R: Read + Seek> Reader<R> {
         if line.len() > max_line {
             return Odd::Broken(end + 1, too_long(max_line));
         }
-        // No more is looked at than the longest record takes, so that what comes out does not depend on what has been read.
+        // No more is looked at than the longest record takes, so that what comes out does not depend on what
+        // has been read.
         let longest = start + max_line + 2;
         let record = self.buffer.bytes();
         let full = record.len() >= longest;
@@ -330,8 +333,8 @@ impl<R: Read + Seek> Reader<R> {
         }
     }
 
-    /// Rejects the line at the start of the buffer, of which no end is in sight, and goes on behind it. False where the file
-    /// ends before it, and it waits.
+    /// Rejects the line at the start of the buffer, of which no end is in sight, and goes on behind it. False
+    /// where the file ends before it, and it waits.
     fn skip_line(&mut self, rows: &mut Growing) -> io::Result<bool> {
         let (at, bytes) = (self.buffer.at(), self.buffer.bytes().len());
         let reject = self.reject(at, self.buffer.start()..bytes, too_long(self.dialect.max_line));
@@ -431,8 +434,8 @@ fn not_utf8(dialect: &Dialect, column: usize) -> String {
     format!("column `{name}` is not {}", dialect.encoding)
 }
 
-/// True where a line that ends at `end` has as many delimiters as it should: `cuts` are the next ones from its start on, one more
-/// than that.
+/// True where a line that ends at `end` has as many delimiters as it should: `cuts` are the next ones from
+/// its start on, one more than that.
 #[inline]
 fn fits(cuts: &[u32], end: u32) -> bool {
     match cuts {

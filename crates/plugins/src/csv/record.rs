@@ -1,9 +1,10 @@
 //! One record, byte by byte, with quotes: RFC 4180, and what files have beyond it.
 //!
-//! A cell that begins with a quote goes on to the quote that closes it, over delimiters and line ends; two quotes in it are one.
-//! Behind the closing quote only a delimiter or a line end may stand. A quote inside a cell that does not begin with one is
-//! a character like any other. A line ends with `\n` or `\r\n`; a `\r` elsewhere belongs to its cell. Where there is an escape
-//! character, what stands behind it is a character like any other, in quotes and outside of them.
+//! A cell that begins with a quote goes on to the quote that closes it, over delimiters and line ends; two
+//! quotes in it are one. Behind the closing quote only a delimiter or a line end may stand. A quote inside a
+//! cell that does not begin with one is a character like any other. A line ends with `\n` or `\r\n`; a `\r`
+//! elsewhere belongs to its cell. Where there is an escape character, what stands behind it is a character
+//! like any other, in quotes and outside of them.
 
 use memchr::{memchr, memchr2, memchr3};
 
@@ -136,7 +137,8 @@ pub(super) fn parse(input: &[u8], syntax: &Syntax, cells: &mut Cells) -> Parsed 
     }
 }
 
-/// Copies a cell that begins at `at` and has no quotes around it; gives the index of the delimiter or line feed behind it.
+/// Copies a cell that begins at `at` and has no quotes around it; gives the index of the delimiter or line
+/// feed behind it.
 fn unquoted(input: &[u8], mut at: usize, syntax: &Syntax, cells: &mut Cells) -> Option<usize> {
     // What was escaped stays.
     let mut least = cells.bytes.len();

@@ -27,7 +27,8 @@ const FILE: &str = "log.redb";
 /// The store while it is made.
 const NEW_FILE: &str = "log.redb.new";
 
-/// What the store keeps of its pages in memory. The log is in memory as well, and reads from the store only when it is opened.
+/// What the store keeps of its pages in memory. The log is in memory as well, and reads from the store only
+/// when it is opened.
 const CACHE: usize = 16 << 20;
 
 /// The file is made smaller when it is opened if it has more than this beside twice what is in it.
@@ -35,7 +36,8 @@ const SLACK: u64 = 16 << 20;
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const TOPICS: TableDefinition<'_, &str, u32> = TableDefinition::new("topics");
-/// The topics that are compacted. Directories of version 0.1 do not have it: there nothing is known of any topic.
+/// The topics that are compacted. Directories of version 0.1 do not have it: there nothing is known of any
+/// topic.
 pub(super) const COMPACTED: TableDefinition<'_, &str, ()> = TableDefinition::new("compacted");
 /// By topic and partition.
 const ENDS: TableDefinition<'_, (&str, i32), i64> = TableDefinition::new("ends");
@@ -91,7 +93,8 @@ impl DiskJournal {
         Ok(journal)
     }
 
-    /// Makes the store where it is not there, beside its place: a crash meanwhile leaves nothing that looks like a damaged log.
+    /// Makes the store where it is not there, beside its place: a crash meanwhile leaves nothing that looks
+    /// like a damaged log.
     fn make(&self) -> Result<()> {
         let (path, new) = (self.directory.join(FILE), self.directory.join(NEW_FILE));
         if path.exists() {
@@ -112,8 +115,8 @@ impl DiskJournal {
         File::open(&self.directory).and_then(|directory| directory.sync_all()).map_err(strange)
     }
 
-    /// The store at a path. Every page is verified. redb promises an error for whatever is damaged; should it panic all the same, that
-    /// is an error too.
+    /// The store at a path. Every page is verified. redb promises an error for whatever is damaged; should it
+    /// panic all the same, that is an error too.
     fn database_at(&self, path: &Path) -> Result<Database> {
         let mut builder = Builder::new();
         builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
@@ -172,7 +175,8 @@ impl DiskJournal {
         Ok(meta.get("commits")?.map_or(0, |commits| commits.value()))
     }
 
-    /// Gives space back that the log once needed and no longer does. A crash meanwhile harms nothing, and where it fails the log is as it was.
+    /// Gives space back that the log once needed and no longer does. A crash meanwhile harms nothing, and
+    /// where it fails the log is as it was.
     fn shrink(&mut self, kept: u64) -> Result<()> {
         let size = std::fs::metadata(self.directory.join(FILE)).map_or(0, |file| file.len());
         if size <= 2 * kept + SLACK {

@@ -1,7 +1,8 @@
 //! The file `DIR/commits`: how many commits are known to be on the disk, and the lock of the directory.
 //!
-//! It is written after each commit and not synced: that costs microseconds. What is in it may therefore be old after a power cut, but never ahead
-//! of the log. So it is a lower bound, which holds to the last commit whatever happens to the process.
+//! It is written after each commit and not synced: that costs microseconds. What is in it may therefore be
+//! old after a power cut, but never ahead of the log. So it is a lower bound, which holds to the last commit
+//! whatever happens to the process.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;

@@ -1,8 +1,9 @@
 //! The embedded log on disk: `brokers: embedded:DIR`.
 //!
-//! The log itself is the one in memory; what it commits is kept in one file, `DIR/log.redb`, by redb: a B-tree with transactions, whose commits are
-//! durable and whole whatever happens (copy on write, checksums, repaired when it is opened after a crash). ARCHITECTURE.md says why redb.
-//! One process has the directory at a time.
+//! The log itself is the one in memory; what it commits is kept in one file, `DIR/log.redb`, by redb: a
+//! B-tree with transactions, whose commits are durable and whole whatever happens (copy on write, checksums,
+//! repaired when it is opened after a crash). ARCHITECTURE.md says why redb. One process has the directory at
+//! a time.
 //!
 //! | file | what is in it |
 //! |---|---|
@@ -11,9 +12,10 @@
 //! | `trouble` | what goes wrong with them, in terms of what to do |
 //!
 //! # What a damaged file gives
-//! Opening verifies the checksum of every page. redb takes the last commit back where its pages are not whole, as that is what a crash in the middle
-//! of a commit leaves; a damaged page looks the same. The mark tells them apart, so that what was once committed is either there
-//! or missed with an error, and never silently gone.
+//! Opening verifies the checksum of every page. redb takes the last commit back where its pages are not
+//! whole, as that is what a crash in the middle of a commit leaves; a damaged page looks the same. The mark
+//! tells them apart, so that what was once committed is either there or missed with an error, and never
+//! silently gone.
 
 mod journal;
 mod mark;
@@ -47,8 +49,8 @@ pub struct DiskLog {
 /// Whether it is open.
 enum Opened {
     Not,
-    /// It is being opened. That goes on though nobody waits for it any more, so whoever comes next waits for the same
-    /// opening: a second one would find the directory locked by the first.
+    /// It is being opened. That goes on though nobody waits for it any more, so whoever comes next waits for
+    /// the same opening: a second one would find the directory locked by the first.
     Soon(JoinHandle<Result<MemoryLog>>),
     Open(MemoryLog),
 }

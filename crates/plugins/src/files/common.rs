@@ -209,8 +209,8 @@ impl Opening {
         matches!(self.reads, Reads::Standard(_))
     }
 
-    /// Looks into each file, in order of name. `look` says as well whether it has seen all that it looks for; where
-    /// that may still come and the plan is to be run, it is waited for.
+    /// Looks into each file, in order of name. `look` says as well whether it has seen all that it looks for;
+    /// where that may still come and the plan is to be run, it is waited for.
     ///
     /// # Errors
     /// A [`Problem`] that says why that cannot be.

@@ -1,7 +1,8 @@
 //! Standard input as a source: rows as they come, each once.
 //!
-//! Nothing of it can be read again. So it has no position to go on from: a later run begins with what comes then. A
-//! passing fault is tried again only where all that was read is committed; otherwise the run ends, and says so.
+//! Nothing of it can be read again. So it has no position to go on from: a later run begins with what comes
+//! then. A passing fault is tried again only where all that was read is committed; otherwise the run ends,
+//! and says so.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -46,8 +47,8 @@ impl Passing {
         Pipe::standard()
     }
 
-    /// Looks at its beginning while a pipeline is planned, and waits until that is whole; the run gets all of it again.
-    /// `look` says whether it has seen what it looks for.
+    /// Looks at its beginning while a pipeline is planned, and waits until that is whole; the run gets all of
+    /// it again. `look` says whether it has seen what it looks for.
     ///
     /// # Errors
     /// A [`Problem`] that says why that cannot be.
@@ -283,8 +284,8 @@ impl<F: Form> Source for PassingSource<F> {
     }
 }
 
-/// True where nothing can come on standard input. A closed one is `/dev/null` too: what a program opens first would
-/// have its place otherwise.
+/// True where nothing can come on standard input. A closed one is `/dev/null` too: what a program opens first
+/// would have its place otherwise.
 #[cfg(unix)]
 fn is_no_input() -> bool {
     use std::os::fd::AsFd;

@@ -1,8 +1,8 @@
 //! Bytes that pass once, such as those of standard input.
 //!
-//! A thread of its own reads them: a read may wait for ever, and cannot be called off. A runtime would wait for it at
-//! its end; the process does not. The thread hands on a bounded number of chunks, so that whoever writes is held up
-//! where the chain is slower.
+//! A thread of its own reads them: a read may wait for ever, and cannot be called off. A runtime would wait
+//! for it at its end; the process does not. The thread hands on a bounded number of chunks, so that whoever
+//! writes is held up where the chain is slower.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -108,7 +108,8 @@ impl Pipe {
         self.state().keeps = false;
     }
 
-    /// The first of the bytes that were not given, up to `most`, as far as they are there; and whether more may come.
+    /// The first of the bytes that were not given, up to `most`, as far as they are there; and whether more
+    /// may come.
     ///
     /// # Errors
     /// Where it cannot be read.

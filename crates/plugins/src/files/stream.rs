@@ -1,7 +1,7 @@
 //! What comes through a pipe as a file is read: unpacked, and turned into UTF-8.
 //!
-//! Its beginning is kept until somebody has looked at it, which may take several tries while it comes piece by piece.
-//! Where nothing more is there, reading gives `WouldBlock`, and can be tried again.
+//! Its beginning is kept until somebody has looked at it, which may take several tries while it comes piece
+//! by piece. Where nothing more is there, reading gives `WouldBlock`, and can be tried again.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
@@ -34,7 +34,8 @@ impl fmt::Debug for Stream {
 }
 
 impl Stream {
-    /// Reads a pipe from its beginning on; `None` where it has to wait for more to know how that is compressed.
+    /// Reads a pipe from its beginning on; `None` where it has to wait for more to know how that is
+    /// compressed.
     ///
     /// # Errors
     /// Where it cannot be read, or its form cannot.

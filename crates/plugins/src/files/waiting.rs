@@ -5,10 +5,11 @@ use std::io::{self, Read};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// Runs a call that may have to wait for a disk, or for a file system of another machine. The other tasks of its
-/// thread go on elsewhere meanwhile: chains, the page and the figures do not stand still for it.
+/// Runs a call that may have to wait for a disk, or for a file system of another machine. The other tasks of
+/// its thread go on elsewhere meanwhile: chains, the page and the figures do not stand still for it.
 ///
-/// Unlike `spawn_blocking` it needs no copy of what is read into, and a call that is under way is never given up.
+/// Unlike `spawn_blocking` it needs no copy of what is read into, and a call that is under way is never given
+/// up.
 pub(super) fn waiting<T>(call: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(call),
@@ -16,7 +17,8 @@ pub(super) fn waiting<T>(call: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Reads on in a file. What the kernel has at hand is taken at once: to go elsewhere for it costs more than to read it.
+/// Reads on in a file. What the kernel has at hand is taken at once: to go elsewhere for it costs more than
+/// to read it.
 ///
 /// # Errors
 /// Those of [`Read::read`].
@@ -27,8 +29,8 @@ pub(super) fn read(mut file: &File, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// How much of what comes next in a file was read without waiting; `None` where that has to wait, or the kernel cannot
-/// say.
+/// How much of what comes next in a file was read without waiting; `None` where that has to wait, or the
+/// kernel cannot say.
 #[cfg(target_os = "linux")]
 fn at_hand(file: &File, buffer: &mut [u8]) -> Option<usize> {
     use rustix::io::{ReadWriteFlags, preadv2};

@@ -12,7 +12,8 @@ use super::waiting;
 
 /// How much of a file's beginning tells it from others.
 const HEAD_BYTES: usize = 1024;
-/// How much of what stands before a place does: the beginning alone stays the same where rows behind it are written anew.
+/// How much of what stands before a place does: the beginning alone stays the same where rows behind it are
+/// written anew.
 const TAIL_BYTES: usize = 1024;
 
 /// The first bytes of a file, which tell it from others.
@@ -83,7 +84,8 @@ pub(crate) fn rest_of_line(input: &mut (impl Read + Seek), at: u64) -> io::Resul
     })
 }
 
-/// A regular file. Reading it fails by name where it is cut short, or is not the one at its path any more at its end.
+/// A regular file. Reading it fails by name where it is cut short, or is not the one at its path any more at
+/// its end.
 #[derive(Debug)]
 pub(crate) struct WatchedFile {
     file: File,

@@ -1,4 +1,5 @@
-//! Records that are nearly right: `PIPECTL_FUZZ_RUNS=2000000 cargo test --release -p pipectl-plugins --lib fuzz`.
+//! Records that are nearly right:
+//! `PIPECTL_FUZZ_RUNS=2000000 cargo test --release -p pipectl-plugins --lib fuzz`.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;

@@ -1,8 +1,9 @@
 //! The `pairs` format: the counts of one window as one record, `[{"0":5},{"2":1},{"1":7}]`.
 //!
-//! It is the form in which the system that this one replaces wrote its results, byte for byte: no spaces, an object a key, keys
-//! escaped as JSON with all other characters left as they are. Rows that follow each other with the same event time (those of
-//! one closed window) become one record. Reading gives a row a pair, each with the record's timestamp.
+//! It is the form in which the system that this one replaces wrote its results, byte for byte: no spaces, an
+//! object a key, keys escaped as JSON with all other characters left as they are. Rows that follow each other
+//! with the same event time (those of one closed window) become one record. Reading gives a row a pair, each
+//! with the record's timestamp.
 
 use std::fmt;
 use std::sync::Arc;
@@ -114,7 +115,8 @@ impl FormatPlugin for Pairs {
     }
 }
 
-/// The names that the two columns have for whoever compares a writer with a reader: both may call them anything.
+/// The names that the two columns have for whoever compares a writer with a reader: both may call them
+/// anything.
 fn pair_names(key: &str, count: &str) -> Vec<(String, String)> {
     vec![(key.to_owned(), "key".to_owned()), (count.to_owned(), "count".to_owned())]
 }

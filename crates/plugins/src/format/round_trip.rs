@@ -44,7 +44,8 @@ fn rows(rows: &[Row]) -> Batch {
     batch_at(columns, &stamps)
 }
 
-/// How a format is written where rows are encoded and where they are decoded, with the columns that come back.
+/// How a format is written where rows are encoded and where they are decoded, with the columns that come
+/// back.
 fn formats() -> Vec<(Value, Value, &'static [&'static str])> {
     let fields = json!({ "t": "text", "i": "integer", "n": "number", "b": "boolean", "at": "time" });
     let all: &[&str] = &["t", "i", "n", "b", "at"];

@@ -1,5 +1,5 @@
-//! The `text` format: a record's value is the text of one column, byte for byte. A null is a record without a value (a tombstone),
-//! and back.
+//! The `text` format: a record's value is the text of one column, byte for byte. A null is a record without a
+//! value (a tombstone), and back.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! The `generate` source: rows made up, for trials and benchmarks.
 //!
-//! A cell follows from the seed, the field and the row's number alone, so that two runs give the same rows, and a restart goes on
-//! where it stopped.
+//! A cell follows from the seed, the field and the row's number alone, so that two runs give the same rows,
+//! and a restart goes on where it stopped.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,13 +28,14 @@ use crate::replay::{Due, Replay, Speed};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Generate {
-    /// The fields, each with how its cells are made: `{ values: [...] }`, `{ between: [from, to] }` or `{ sequence: true }`.
+    /// The fields, each with how its cells are made: `{ values: [...] }`, `{ between: [from, to] }` or
+    /// `{ sequence: true }`.
     #[schemars(with = "BTreeMap<String, Made>")]
     fields: IndexMap<String, Made>,
     /// How many rows to give. Default: no end.
     count: Option<u64>,
-    /// How many rows to give a second, such as `1000/s`; row `i` is then stamped `start + i / rate`. Default: `max`, as fast as they
-    /// are taken, each stamped with the time it is made.
+    /// How many rows to give a second, such as `1000/s`; row `i` is then stamped `start + i / rate`. Default:
+    /// `max`, as fast as they are taken, each stamped with the time it is made.
     rate: Option<Rate>,
     /// How much faster than its own clock a `rate` runs: `10`, or `max` for not waiting at all. Default: 1.
     #[serde(default)]

@@ -44,8 +44,8 @@ struct Jsonl {
     /// `{ type: integer, path: "$.order.id", coerce: true }`.
     #[schemars(with = "BTreeMap<String, FieldSpec>")]
     fields: IndexMap<String, FieldSpec>,
-    /// Where the elements are that rows are made of, such as `$.items[*]`, as in the format `json`. Default: a
-    /// line is a row.
+    /// Where the elements are that rows are made of, such as `$.items[*]`, as in the format `json`. Default:
+    /// a line is a row.
     rows: Option<String>,
     /// How the file is compressed: `auto`, as its first bytes say, `none`, `gzip` or `zstd`. Default: auto.
     #[serde(default)]
@@ -67,7 +67,8 @@ struct Jsonl {
     #[serde(default)]
     repeat: bool,
     /// Whether to go on with what is written to the file later: it grows, is renamed while another one takes
-    /// its name, or is cut short and begins anew. Default: false. Under `--once` it is read to its present end.
+    /// its name, or is cut short and begins anew. Default: false. Under `--once` it is read to its present
+    /// end.
     #[serde(default)]
     follow: bool,
     /// What becomes of a last line without its end: `wait`, it is read by a later run once it has one, or

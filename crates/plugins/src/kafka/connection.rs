@@ -25,21 +25,22 @@ const LEAST_TOPIC_BYTES: usize = 64 << 10;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Kafka {
-    /// `embedded` for the log inside this process (it forgets everything when the process ends), `embedded:DIR` for the same log kept in a
-    /// directory, or the brokers of a cluster as `host:port`, several with commas between.
+    /// `embedded` for the log inside this process (it forgets everything when the process ends),
+    /// `embedded:DIR` for the same log kept in a directory, or the brokers of a cluster as `host:port`,
+    /// several with commas between.
     brokers: String,
     /// TLS and SASL. Without it the connection is plain, and nothing is proved to the brokers.
     #[serde(default)]
     security: Security,
-    /// Allows what lets others read or change the data on its way: certificates that are not verified, passwords in the
-    /// clear.
+    /// Allows what lets others read or change the data on its way: certificates that are not verified,
+    /// passwords in the clear.
     #[serde(default)]
     insecure: bool,
     /// Properties of librdkafka for the network and for tuning, such as `compression.type: zstd`.
     #[serde(default)]
     properties: BTreeMap<String, Scalar>,
-    /// How many partitions a topic gets that the pipeline makes, where its sink does not say. The cluster's own default; 1
-    /// in the embedded log.
+    /// How many partitions a topic gets that the pipeline makes, where its sink does not say. The cluster's
+    /// own default; 1 in the embedded log.
     #[serde(default)]
     partitions: Option<u32>,
     /// How many replicas such a topic gets. The cluster's own default.
@@ -54,8 +55,8 @@ pub(super) struct Kafka {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Embedded {
-    /// How much a topic holds before its writers wait for its readers. `64MiB` by default; raise it where windows are long, as
-    /// they must be able to read their records again.
+    /// How much a topic holds before its writers wait for its readers. `64MiB` by default; raise it where
+    /// windows are long, as they must be able to read their records again.
     #[serde(default)]
     topic_bytes: Option<ByteSize>,
 }

@@ -1,7 +1,7 @@
 //! Kafka: the connection, the source and the sink on its topics, and Kafka as a log ([`log`]).
 //!
-//! Source and sink are configuration only: the framework reads and writes topics through the log contract, so that the same file runs on the
-//! log in this process and on a cluster.
+//! Source and sink are configuration only: the framework reads and writes topics through the log contract, so
+//! that the same file runs on the log in this process and on a cluster.
 
 mod connection;
 pub mod log;

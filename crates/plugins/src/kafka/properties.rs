@@ -1,7 +1,7 @@
 //! The properties of librdkafka that a file may set.
 //!
-//! A list of what is allowed, not of what is not: librdkafka has properties that run commands or load libraries, and some that
-//! would take back what exactly once rests on.
+//! A list of what is allowed, not of what is not: librdkafka has properties that run commands or load
+//! libraries, and some that would take back what exactly once rests on.
 
 use pipectl_framework::config::Problem;
 

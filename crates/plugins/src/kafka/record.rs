@@ -122,7 +122,8 @@ pub(super) struct RecordDecoder {
 
 impl RecordDecoder {
     /// # Errors
-    /// A [`Problem`] where two columns have one name, or a tombstone's row could not have the format's fields.
+    /// A [`Problem`] where two columns have one name, or a tombstone's row could not have the format's
+    /// fields.
     pub(super) fn new(
         values: Box<dyn Decoder>,
         on_tombstone: Option<OnTombstone>,
@@ -399,7 +400,8 @@ mod tests {
     use super::*;
     use crate::format::testing::say;
 
-    /// Five records: of the third the key, of the fourth the header is not UTF-8; the second and the third are tombstones.
+    /// Five records: of the third the key, of the fourth the header is not UTF-8; the second and the third
+    /// are tombstones.
     fn records() -> Records {
         let cells = |cells: [Option<&[u8]>; 5]| BinaryArray::from_iter(cells);
         Records {

@@ -23,22 +23,26 @@ struct KafkaSink {
     topic: String,
     /// How rows become records: a format, or a format with its settings. Default: `json`.
     encode: Option<FormatSpec>,
-    /// A text column whose cells are the records' values; short for `encode: { text: { field: COLUMN } }` with the same column as key.
+    /// A text column whose cells are the records' values; short for `encode: { text: { field: COLUMN } }`
+    /// with the same column as key.
     value: Option<String>,
-    /// The text column that gives a record its key: records with the same key go to the same partition, where a windowed count
-    /// finds them together. Default: the column of `value`; with `json` the column `key`, where there is one.
+    /// The text column that gives a record its key: records with the same key go to the same partition, where
+    /// a windowed count finds them together. Default: the column of `value`; with `json` the column `key`,
+    /// where there is one.
     key: Option<String>,
     /// The text column of each header that a record is written with: `NAME: COLUMN`. A null has none.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     headers: IndexMap<String, String>,
-    /// A column of true and false: where it is true the record has no value (a tombstone), which says that its key is no more. Such a record
-    /// needs a key.
+    /// A column of true and false: where it is true the record has no value (a tombstone), which says that
+    /// its key is no more. Such a record needs a key.
     tombstone: Option<String>,
-    /// Whether to make the topic where it is not there. Default: true. Set it to false where topics are somebody else's.
+    /// Whether to make the topic where it is not there. Default: true. Set it to false where topics are
+    /// somebody else's.
     #[serde(default = "yes")]
     create: bool,
-    /// How many partitions to make it with. Default: as the broker has it. More let more workers share the topic.
+    /// How many partitions to make it with. Default: as the broker has it. More let more workers share the
+    /// topic.
     partitions: Option<u32>,
     /// For how long the topic keeps records after their time, where it is made here: `30d`, or `forever`.
     /// Default: as the broker has it, which is often a week; records that are older when they are written are

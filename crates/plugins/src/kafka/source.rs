@@ -20,28 +20,32 @@ use crate::names;
 struct KafkaSource {
     /// The topic.
     topic: String,
-    /// How a record becomes rows: a format, or a format with its settings. Default: `text`, one column `value`.
+    /// How a record becomes rows: a format, or a format with its settings. Default: `text`, one column
+    /// `value`.
     #[serde(default = "text")]
     format: FormatSpec,
-    /// The consumer group that keeps the position and shares the partitions. Default: made from the names of the pipeline and
-    /// the chain. Change it to go on where a group of another name stopped.
+    /// The consumer group that keeps the position and shares the partitions. Default: made from the names of
+    /// the pipeline and the chain. Change it to go on where a group of another name stopped.
     group: Option<String>,
-    /// The field, or the list of fields, that another program keys the records by: all records of one value are in one partition. `[]` where records have no
-    /// key. A topic that this file writes needs none.
+    /// The field, or the list of fields, that another program keys the records by: all records of one value
+    /// are in one partition. `[]` where records have no key. A topic that this file writes needs none.
     #[serde(default, deserialize_with = "names::given")]
     #[schemars(with = "Option<names::Fields>")]
     keyed_by: Option<Vec<String>>,
-    /// Where to start while the group has no position: `earliest`, `latest`, `{ offset: N }` of each partition, or at the first record of
-    /// `{ time: 2026-01-31T09:30:00Z }` or later, or of the last `{ ago: 1h }`. Default: `earliest`, and `latest` for a chain whose sink
-    /// wants every row in every copy of the pipeline, such as a page.
+    /// Where to start while the group has no position: `earliest`, `latest`, `{ offset: N }` of each
+    /// partition, or at the first record of `{ time: 2026-01-31T09:30:00Z }` or later, or of the last
+    /// `{ ago: 1h }`. Default: `earliest`, and `latest` for a chain whose sink wants every row in every copy
+    /// of the pipeline, such as a page.
     start: Option<StartAt>,
-    /// What becomes of a record without a value (a tombstone): `skip` leaves it out and counts it as filtered, `null` makes a row of it whose
-    /// fields are null, `reject` leaves it to `on_error`. Default: as the format does; `text` gives a null, the others reject it.
+    /// What becomes of a record without a value (a tombstone): `skip` leaves it out and counts it as
+    /// filtered, `null` makes a row of it whose fields are null, `reject` leaves it to `on_error`. Default:
+    /// as the format does; `text` gives a null, the others reject it.
     #[serde(default, deserialize_with = "on_tombstone")]
     #[schemars(with = "Option<OnTombstone>")]
     on_tombstone: Option<OnTombstone>,
-    /// Columns that are filled from what a record has beside its value: `COLUMN: key`, `topic`, `partition`, `offset`, `timestamp`, or
-    /// `{ header: NAME }`. Key, topic and headers are text, partition and offset integers, the timestamp is a time; null where there is none.
+    /// Columns that are filled from what a record has beside its value: `COLUMN: key`, `topic`, `partition`,
+    /// `offset`, `timestamp`, or `{ header: NAME }`. Key, topic and headers are text, partition and offset
+    /// integers, the timestamp is a time; null where there is none.
     #[serde(default)]
     #[schemars(with = "std::collections::BTreeMap<String, Metadata>")]
     metadata: IndexMap<String, Metadata>,

@@ -1,4 +1,5 @@
-//! What a record is written with beside its value: headers, and no value where a column says that its key is no more.
+//! What a record is written with beside its value: headers, and no value where a column says that its key is
+//! no more.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -29,7 +30,8 @@ impl RecordEncoder {
     /// An encoder with what is asked for beside the values; `values` itself where that is nothing.
     ///
     /// # Errors
-    /// A [`Problem`] where a column is not there or of another type, or a format puts several rows into a record.
+    /// A [`Problem`] where a column is not there or of another type, or a format puts several rows into a
+    /// record.
     pub(super) fn around(
         values: Box<dyn Encoder>,
         tombstone: Option<&str>,

@@ -1,7 +1,7 @@
 //! Connections: taken, counted, limited in time, let go.
 //!
-//! A client that never reads, one that never writes and one that writes a byte a minute must each cost one seat for a
-//! short while and nothing else.
+//! A client that never reads, one that never writes and one that writes a byte a minute must each cost one
+//! seat for a short while and nothing else.
 
 use std::collections::HashMap;
 use std::io;
@@ -197,7 +197,8 @@ fn limit_unacknowledged(stream: &TcpStream) {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn limit_unacknowledged(_: &TcpStream) {}
 
-/// Tells a connection that there is no seat, and reads a little before it is closed, so that the answer is not lost to a reset.
+/// Tells a connection that there is no seat, and reads a little before it is closed, so that the answer is
+/// not lost to a reset.
 fn refuse(mut stream: TcpStream, peer: SocketAddr, refusals: &Arc<Semaphore>) {
     const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nConnection: close\r\n\
         Content-Type: text/plain; charset=utf-8\r\nContent-Length: 17\r\n\r\ntoo many clients\n";

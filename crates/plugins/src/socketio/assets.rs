@@ -1,5 +1,5 @@
-//! The page's files: from the folder on disk where there is one, so that an edit shows on the next reload; else from
-//! the copy inside the binary.
+//! The page's files: from the folder on disk where there is one, so that an edit shows on the next reload;
+//! else from the copy inside the binary.
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, Hasher};
@@ -107,7 +107,8 @@ fn embedded_pages() -> Vec<&'static str> {
     EMBEDDED.iter().filter_map(|(name, _)| name.strip_suffix("/index.html")).collect()
 }
 
-/// The names of a URL path, decoded. `None` for every path that could lead out of a folder or to a hidden file.
+/// The names of a URL path, decoded. `None` for every path that could lead out of a folder or to a hidden
+/// file.
 fn segments(url_path: &str) -> Option<Vec<String>> {
     let path = url_path.strip_prefix('/')?;
     if path.is_empty() {
@@ -214,7 +215,8 @@ fn is_text(content_type: &str) -> bool {
     content_type.ends_with("charset=utf-8")
 }
 
-/// True where a client takes `gzip`: it names that, or everything, and does not rule it out (RFC 9110, section 12.5.3).
+/// True where a client takes `gzip`: it names that, or everything, and does not rule it out (RFC 9110,
+/// section 12.5.3).
 fn takes_gzip(accepted: &HeaderValue) -> bool {
     let Ok(list) = accepted.to_str() else { return false };
     let weight = |wanted: &str| {

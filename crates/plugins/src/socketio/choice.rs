@@ -1,4 +1,5 @@
-//! Which columns the page shows: those that the file names, else those that are known to be the results of a window.
+//! Which columns the page shows: those that the file names, else those that are known to be the results of a
+//! window.
 
 use arrow_schema::DataType;
 use pipectl_framework::plugin::{Input, Problem, RankedMeaning, ResultMeaning};

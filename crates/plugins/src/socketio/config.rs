@@ -27,20 +27,20 @@ const MOST_SERIES: usize = 1000;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SocketIoSink {
-    /// Where the page is served: `address:port`. Default: 127.0.0.1:5000. Any address but this machine's own (such as 0.0.0.0) needs a
-    /// `token`, or `insecure: true`.
+    /// Where the page is served: `address:port`. Default: 127.0.0.1:5000. Any address but this machine's own
+    /// (such as 0.0.0.0) needs a `token`, or `insecure: true`.
     #[serde(default = "default_listen")]
     pub listen: String,
-    /// The folder of the page, from the folder of the pipeline file; or the name of one in the program. Default: dashboards/gender,
-    /// which draws whatever keys it is given.
+    /// The folder of the page, from the folder of the pipeline file; or the name of one in the program.
+    /// Default: dashboards/gender, which draws whatever keys it is given.
     pub page: Option<String>,
-    /// The column with the key of a line, or a list of columns: `key: [province, gender]` makes a line of each pair.
-    /// `[]` where a window has one row. Default: what the window before it counts by; else key.
+    /// The column with the key of a line, or a list of columns: `key: [province, gender]` makes a line of
+    /// each pair. `[]` where a window has one row. Default: what the window before it counts by; else key.
     #[serde(default, deserialize_with = "names::given")]
     #[schemars(with = "Option<names::Fields>")]
     pub key: Option<Vec<String>>,
-    /// The column with the number, or a list of columns: each makes a line of its own of every key. Default: count, where
-    /// there is one; else all numbers that the window before it gives.
+    /// The column with the number, or a list of columns: each makes a line of its own of every key. Default:
+    /// count, where there is one; else all numbers that the window before it gives.
     #[serde(default, deserialize_with = "names::given")]
     #[schemars(with = "Option<names::Fields>")]
     pub value: Option<Vec<String>>,
@@ -52,18 +52,21 @@ pub struct SocketIoSink {
     /// What stands behind a value, such as `per second`.
     #[serde(default)]
     pub unit: String,
-    /// How values are drawn: `line`, `area`, `bars`, `stacked`, `share` (stacked to 100 %), `rank` (the newest window, the
-    /// greatest first), `table` or `number` (that alone). Default: what fits: `rank` behind a `top-k`, else `line`.
+    /// How values are drawn: `line`, `area`, `bars`, `stacked`, `share` (stacked to 100 %), `rank` (the
+    /// newest window, the greatest first), `table` or `number` (that alone). Default: what fits: `rank`
+    /// behind a `top-k`, else `line`.
     pub chart: Option<Chart>,
-    /// Whether adding values up means something, so that the page may show totals and shares. Default: what is known
-    /// of the window: counts and sums add up, over windows that do not overlap; and false where another program
-    /// writes the topic.
+    /// Whether adding values up means something, so that the page may show totals and shares. Default: what
+    /// is known of the window: counts and sums add up, over windows that do not overlap; and false where
+    /// another program writes the topic.
     pub additive: Option<bool>,
-    /// What people read for a key, or for a part of one, such as `{ "0": Women }`. These keys come first on the page, in this order.
+    /// What people read for a key, or for a part of one, such as `{ "0": Women }`. These keys come first on
+    /// the page, in this order.
     #[serde(default)]
     #[schemars(with = "std::collections::BTreeMap<String, String>")]
     pub labels: IndexMap<String, String>,
-    /// A CSS colour for a key, such as `{ "0": "#c2410c" }`. Default: the page's own palette, safe for the colour-blind.
+    /// A CSS colour for a key, such as `{ "0": "#c2410c" }`. Default: the page's own palette, safe for the
+    /// colour-blind.
     #[serde(default)]
     #[schemars(with = "std::collections::BTreeMap<String, String>")]
     pub colours: IndexMap<String, String>,
@@ -73,14 +76,15 @@ pub struct SocketIoSink {
     /// Keys that come first on the page, in this order, before those of `labels`.
     #[serde(default)]
     pub order: Vec<String>,
-    /// How many keys have a line of their own; further ones are one line more, which is their sum where values add up.
-    /// Default: 100; at most 1000.
+    /// How many keys have a line of their own; further ones are one line more, which is their sum where
+    /// values add up. Default: 100; at most 1000.
     #[serde(default = "default_max_series")]
     pub max_series: usize,
     /// The time that the chart shows. Default: 5m.
     #[serde(default = "default_window")]
     pub window: DurationText,
-    /// The distance of two results, such as `1s`; the page shows a gap where one is missing. Default: what the page sees most.
+    /// The distance of two results, such as `1s`; the page shows a gap where one is missing. Default: what
+    /// the page sees most.
     pub interval: Option<DurationText>,
     /// How many results somebody who opens the page gets at once. Default: 600; at most 100000.
     #[serde(default = "default_history")]
@@ -96,7 +100,8 @@ pub struct SocketIoSink {
     /// Lets everybody who can reach the address read the data without a token. Default: false.
     #[serde(default)]
     pub insecure: bool,
-    /// Names that this server is reached by beside its address, such as `dash.example.com` or `dash.example.com:8080`.
+    /// Names that this server is reached by beside its address, such as `dash.example.com` or
+    /// `dash.example.com:8080`.
     #[serde(default)]
     pub allowed_hosts: Vec<String>,
     /// Other pages that may connect, such as `https://intranet.example.com`.
@@ -105,8 +110,8 @@ pub struct SocketIoSink {
     /// Clients at a time; a further one is told 503. Default: 1000.
     #[serde(default = "default_max_connections")]
     pub max_connections: usize,
-    /// Of these, those of one address; this machine's own may have all. Default: 50. Raise it where clients come through a proxy
-    /// on another machine.
+    /// Of these, those of one address; this machine's own may have all. Default: 50. Raise it where clients
+    /// come through a proxy on another machine.
     #[serde(default = "default_max_per_address")]
     pub max_per_address: usize,
 }

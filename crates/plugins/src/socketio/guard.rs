@@ -1,8 +1,8 @@
 //! Who may ask: the allowlists of `Host` and `Origin`, the token.
 //!
-//! CORS does not cover websockets, and a name that an attacker points at 127.0.0.1 makes his page "same-origin" with
-//! ours. So every request, the websocket's included, must name a host that is this server, and must not come
-//! from a page of another one.
+//! CORS does not cover websockets, and a name that an attacker points at 127.0.0.1 makes his page
+//! "same-origin" with ours. So every request, the websocket's included, must name a host that is this server,
+//! and must not come from a page of another one.
 
 use std::net::SocketAddr;
 
@@ -80,7 +80,8 @@ impl Guard {
                 ));
             }
         } else if headers.get("sec-fetch-site").is_some_and(|site| {
-            // A browser sends no Origin with some requests of another site's page, such as a script's; but it says this.
+            // A browser sends no Origin with some requests of another site's page, such as a script's; but it
+            // says this.
             site == "cross-site" || site == "same-site"
         }) {
             return Err(Refusal::forbidden("pages of another site are not served\n"));
@@ -129,8 +130,8 @@ fn is_engine_path(path: &str) -> bool {
     path.strip_prefix(ENGINE_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The guard as the outermost layer of the server: refuses, limits the time of a body, and puts the security headers on
-/// every answer.
+/// The guard as the outermost layer of the server: refuses, limits the time of a body, and puts the security
+/// headers on every answer.
 pub async fn layer(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(ORIGIN).cloned();
     let checked = match request.extensions().get::<ArrivedAt>() {
@@ -148,7 +149,8 @@ pub async fn layer(State(guard): State<Arc<Guard>>, request: Request, next: Next
             tracing::debug!(status = %refusal.status, "request refused: {}", refusal.text.trim_end());
             answer(refusal.status, refusal.text)
         }
-        // A body that never comes would hold its connection for ever; a request without one may wait (a long poll).
+        // A body that never comes would hold its connection for ever; a request without one may wait (a long
+        // poll).
         Ok(()) if *request.method() != Method::GET => {
             match tokio::time::timeout(BODY_TIMEOUT, next.run(request)).await {
                 Ok(response) => response,
@@ -166,8 +168,8 @@ pub async fn layer(State(guard): State<Arc<Guard>>, request: Request, next: Next
         // Only an origin that passed the check gets here with anything worth reading.
         if response.status() != StatusCode::FORBIDDEN {
             response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-            // The clients of Socket.IO 1 and 2 poll with credentials, and a browser then hides an answer without this.
-            // Nothing here looks at a cookie.
+            // The clients of Socket.IO 1 and 2 poll with credentials, and a browser then hides an answer
+            // without this. Nothing here looks at a cookie.
             response.headers_mut().insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
         response.headers_mut().insert(VARY, HeaderValue::from_static("origin"));

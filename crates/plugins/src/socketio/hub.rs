@@ -1,4 +1,5 @@
-//! What the page knows: the history of results, their numbers, their totals. Pure; the server emits what it returns.
+//! What the page knows: the history of results, their numbers, their totals. Pure; the server emits what it
+//! returns.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -25,7 +26,8 @@ pub struct HubConfig {
     pub legacy_keys: Vec<String>,
 }
 
-/// The last value of each key of the old page: a key that a result does not have keeps its value, 0 before the first.
+/// The last value of each key of the old page: a key that a result does not have keeps its value, 0 before
+/// the first.
 #[derive(Debug)]
 struct LastValues {
     keys: Vec<String>,
@@ -72,11 +74,11 @@ pub struct Published {
 
 /// The state behind both namespaces. One run of the history, an epoch, is one `Hub`.
 ///
-/// A result that comes again for a window in the history (the keys of another worker, a correction, a record that
-/// was read twice) is laid over the one that is there, key by key, or place by place where its rows are the first few in an
-/// order. If that changes anything, the merged point gets a new number and takes the place of the old one; if not, nothing
-/// is told. So every window stands in the history once. The
-/// history holds the windows of the greatest times; one that is older than all of them is only counted in the totals.
+/// A result that comes again for a window in the history (the keys of another worker, a correction, a record
+/// that was read twice) is laid over the one that is there, key by key, or place by place where its rows are
+/// the first few in an order. If that changes anything, the merged point gets a new number and takes the
+/// place of the old one; if not, nothing is told. So every window stands in the history once. The history
+/// holds the windows of the greatest times; one that is older than all of them is only counted in the totals.
 #[derive(Debug)]
 pub struct Hub {
     epoch: String,
@@ -89,8 +91,8 @@ pub struct Hub {
     newest_t: i64,
     totals: Totals,
     ranks: Ranks,
-    /// The values of keys without a line of their own, by the time of their window: one that comes again takes the place of
-    /// its own earlier value in their sum.
+    /// The values of keys without a line of their own, by the time of their window: one that comes again
+    /// takes the place of its own earlier value in their sum.
     others: BTreeMap<i64, Other>,
     others_held: usize,
     /// The greatest time of a window that is no longer in `others`.
@@ -170,8 +172,8 @@ impl Hub {
         Published { point: told, legacy: self.legacy.text() }
     }
 
-    /// The place in the history of the window at `t`. Most results are newer than all before; only others can have
-    /// come before.
+    /// The place in the history of the window at `t`. Most results are newer than all before; only others can
+    /// have come before.
     fn held(&self, t: i64) -> Option<usize> {
         (t <= self.newest_t).then(|| self.points.iter().rposition(|p| p.t == t)).flatten()
     }
@@ -292,8 +294,8 @@ impl Hub {
         }
     }
 
-    /// What a client is greeted with. It gets the points after `since` where it holds those up to there of this very
-    /// epoch (`held`), else the whole history.
+    /// What a client is greeted with. It gets the points after `since` where it holds those up to there of
+    /// this very epoch (`held`), else the whole history.
     pub fn hello(&self, held: Option<&str>, since: u64, now: Duration) -> Hello {
         // A number that was never given out cannot be of this epoch, whatever the client says.
         let since = if held == Some(self.epoch.as_str()) && since <= self.last_seq { since } else { 0 };

@@ -1,4 +1,5 @@
-//! The laws of the history: whatever is published, lost and asked for again, every page ends up with the same picture.
+//! The laws of the history: whatever is published, lost and asked for again, every page ends up with the same
+//! picture.
 
 use std::collections::BTreeMap;
 
@@ -252,7 +253,8 @@ proptest! {
     }
 }
 
-/// Rows of a window that are the first few in an order: the keys at the places from 1 on, with the value of the first.
+/// Rows of a window that are the first few in an order: the keys at the places from 1 on, with the value of
+/// the first.
 type Ranking = (i64, Vec<u8>, i32);
 
 fn rankings() -> impl Strategy<Value = Vec<Ranking>> {

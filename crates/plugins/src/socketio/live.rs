@@ -13,9 +13,11 @@ use super::wire::{HELLO, Hello, POINT, PointMessage, RESYNC, STATS};
 
 /// The namespace.
 pub const NAMESPACE: &str = "/live";
-/// The room of those that have been greeted: only they are told points, so that `hello` is always the first message.
+/// The room of those that have been greeted: only they are told points, so that `hello` is always the first
+/// message.
 const GREETED: &str = "greeted";
-/// A client may ask so often in [`RESYNC_PERIOD`]; further questions are not answered (the page asks again after 5 s).
+/// A client may ask so often in [`RESYNC_PERIOD`]; further questions are not answered (the page asks again
+/// after 5 s).
 const RESYNCS: u32 = 4;
 /// See [`RESYNCS`].
 const RESYNC_PERIOD: Duration = Duration::from_secs(5);
@@ -60,8 +62,8 @@ fn listen(socket: &SocketRef, shared: &Arc<Shared>) {
     });
 }
 
-/// How many questions a client still has in this period. Without it a client that asks and never reads would fill its
-/// buffer with histories.
+/// How many questions a client still has in this period. Without it a client that asks and never reads would
+/// fill its buffer with histories.
 #[derive(Debug, Default)]
 struct Allowance {
     since: Option<Instant>,
@@ -86,8 +88,8 @@ fn whole_number(value: &Value) -> u64 {
         .unwrap_or(0)
 }
 
-/// Tells everybody a point. It waits in each client's buffer (128 messages); where that is full the client misses it and
-/// sees a jump.
+/// Tells everybody a point. It waits in each client's buffer (128 messages); where that is full the client
+/// misses it and sees a jump.
 pub async fn tell(io: &SocketIo, shared: &Shared, point: &PointMessage) {
     let Some(namespace) = io.of(NAMESPACE) else { return };
     shared.count_losses(namespace.within(GREETED).emit(POINT, point).await);

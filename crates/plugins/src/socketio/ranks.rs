@@ -1,7 +1,7 @@
 //! Windows whose rows are the first few in an order: what stands at each place of each window.
 //!
-//! Such a window may be given again with another key at a place. The key that stood there has left the window then,
-//! unless it stands at another place.
+//! Such a window may be given again with another key at a place. The key that stood there has left the window
+//! then, unless it stands at another place.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,8 +26,8 @@ pub(super) struct Ranks {
 }
 
 impl Ranks {
-    /// Puts the rows of a result in their places, and gives what then stands in the window, in the order of groups and
-    /// places. `None` where nobody knows any more what stood there.
+    /// Puts the rows of a result in their places, and gives what then stands in the window, in the order of
+    /// groups and places. `None` where nobody knows any more what stood there.
     pub(super) fn put<'a>(
         &mut self,
         t: i64,

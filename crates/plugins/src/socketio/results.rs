@@ -45,8 +45,8 @@ impl Columns {
         })
     }
 
-    /// The same where rows are the first few in an order: `place` is the column that numbers them, and each value of
-    /// `groups` has places of its own.
+    /// The same where rows are the first few in an order: `place` is the column that numbers them, and each
+    /// value of `groups` has places of its own.
     ///
     /// # Errors
     /// As [`find`](Self::find).
@@ -66,8 +66,9 @@ impl Columns {
         self.keys.len() + usize::from(self.values.len() > 1 || self.keys.is_empty())
     }
 
-    /// The results in a batch, in its order: stretches of rows of one window, each with the window's event time (its
-    /// last millisecond). Without a column that tells the window, rows with the same event time are of one.
+    /// The results in a batch, in its order: stretches of rows of one window, each with the window's event
+    /// time (its last millisecond). Without a column that tells the window, rows with the same event time are
+    /// of one.
     pub fn results(&self, batch: &Batch) -> Vec<(i64, Rows)> {
         let Some(lines) = self.lines(batch) else { return Vec::new() };
         let lines = Arc::new(lines);

@@ -134,8 +134,8 @@ impl SeriesList {
         Place::Other(id)
     }
 
-    /// The line of `key` where its rows are the first few in an order: those without a line are not the rest of
-    /// anything, and have no line together.
+    /// The line of `key` where its rows are the first few in an order: those without a line are not the rest
+    /// of anything, and have no line together.
     pub fn line(&mut self, key: &str) -> Line {
         if self.leave_out.contains(key) {
             return Line::LeftOut;

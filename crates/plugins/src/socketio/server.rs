@@ -31,7 +31,8 @@ const LARGEST_PACKET: usize = 64 << 10;
 const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Messages that wait for a client that is slow to read.
 const CLIENT_BUFFER: usize = 128;
-/// Of more new points than this in one go only the newest is told: clients see the jump and ask for the history.
+/// Of more new points than this in one go only the newest is told: clients see the jump and ask for the
+/// history.
 const MOST_POINTS_AT_ONCE: usize = 32;
 /// How long clients may take to be told good-bye, and then connections to end.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(900);

@@ -28,7 +28,8 @@ impl SinkPlugin for SocketIoSink {
     labels: { \"0\": Women, \"1\": Men }
     leave_out: [\"2\", \"\"]
 ";
-    // A result that comes again changes nothing: see `Hub`. Each copy of the program has a page, and each page wants all results.
+    // A result that comes again changes nothing: see `Hub`. Each copy of the program has a page, and each
+    // page wants all results.
     const CAPABILITIES: &'static [Capability] = &[Capability::Idempotent, Capability::PerInstance];
 
     fn bind(self, input: &Input, context: &BindContext<'_>) -> Result<BoundSink, Problem> {
@@ -57,7 +58,8 @@ struct Page {
 #[async_trait]
 impl Sink for Page {
     async fn open(&mut self, context: &SinkContext) -> Result<()> {
-        // After a failure of the chain the server is still up, and with it the history: what is read again is told once.
+        // After a failure of the chain the server is still up, and with it the history: what is read again is
+        // told once.
         if self.columns.is_none() {
             self.told(None).map_err(|problem| Error::fatal(problem.message))?;
         }

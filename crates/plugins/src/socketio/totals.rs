@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::wire::Number;
 
-/// So many values of windows that have left the history are kept: what comes again of one is then a correction.
+/// So many values of windows that have left the history are kept: what comes again of one is then a
+/// correction.
 const MOST_VALUES: usize = 1_000_000;
 
 /// The sum of each series over all windows.
@@ -28,7 +29,8 @@ impl Totals {
         sums
     }
 
-    /// How many values were not counted: they are of windows so old that nobody knows whether they were counted before.
+    /// How many values were not counted: they are of windows so old that nobody knows whether they were
+    /// counted before.
     pub(super) fn refused(&self) -> u64 {
         self.refused
     }

@@ -1,7 +1,8 @@
 //! The `stdout` sink: rows on standard output, to look at or to pipe on.
 //!
-//! The rows of a batch are written at once, so that lines of several sinks never mix inside. A reader that goes away
-//! (`| head`) ends the run with an error that says so: rows that nobody reads would be lost otherwise.
+//! The rows of a batch are written at once, so that lines of several sinks never mix inside. A reader that
+//! goes away (`| head`) ends the run with an error that says so: rows that nobody reads would be lost
+//! otherwise.
 
 mod render;
 
@@ -23,11 +24,13 @@ use crate::format::NonFinite;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Stdout {
-    /// `json`, an object a line (default); `csv`, with a header; or `table`, for a person. Times are written as RFC 3339.
+    /// `json`, an object a line (default); `csv`, with a header; or `table`, for a person. Times are written
+    /// as RFC 3339.
     #[serde(default)]
     format: Form,
-    /// What becomes of a row with a number that is NaN or infinite: `reject` leaves it to `on_error` (default with `json`, which has no form for
-    /// it), `null` writes what a null is, `text` writes `NaN`, `Infinity` or `-Infinity` (default with `csv` and `table`).
+    /// What becomes of a row with a number that is NaN or infinite: `reject` leaves it to `on_error` (default
+    /// with `json`, which has no form for it), `null` writes what a null is, `text` writes `NaN`, `Infinity`
+    /// or `-Infinity` (default with `csv` and `table`).
     #[serde(default, deserialize_with = "NonFinite::given")]
     #[schemars(with = "Option<NonFinite>")]
     non_finite: Option<NonFinite>,

@@ -19,7 +19,8 @@ use crate::typed::{integer, number, truth};
 
 /// Gives fields another type. Every cell of a CSV file is text; sums and means need numbers.
 ///
-/// A cell that cannot be what it should is not usable: see `on_error`. An empty text becomes null, and a null stays one.
+/// A cell that cannot be what it should is not usable: see `on_error`. An empty text becomes null, and a null
+/// stays one.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Cast {

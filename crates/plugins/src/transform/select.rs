@@ -16,7 +16,8 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Select {
-    /// The columns that go on, in this order. All others are left out, and a source that can leave them unread does.
+    /// The columns that go on, in this order. All others are left out, and a source that can leave them
+    /// unread does.
     fields: Vec<String>,
     /// New names for some of them, as `{ old: new }`. Default: none.
     #[serde(default)]

@@ -17,8 +17,8 @@ use serde_json::{Map, Value};
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Aggregates {
-    /// The aggregates, each under the name of its column in the result: `orders: count`, or with its settings,
-    /// `revenue: { sum: { field: price } }`. Every window but `top-k` and this one can stand here.
+    /// The aggregates, each under the name of its column in the result: `orders: count`, or with its
+    /// settings, `revenue: { sum: { field: price } }`. Every window but `top-k` and this one can stand here.
     columns: Map<String, Value>,
 }
 

@@ -15,8 +15,8 @@ use serde::Deserialize;
 
 /// Counts the rows of each key.
 ///
-/// A result has the columns `window_start`, `window_end`, `key` (text) and `count` (integer). A row without a value in the key
-/// column (null) counts under a key of its own, null, which is not the empty text.
+/// A result has the columns `window_start`, `window_end`, `key` (text) and `count` (integer). A row without a
+/// value in the key column (null) counts under a key of its own, null, which is not the empty text.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CountByKey {}

@@ -16,8 +16,8 @@ use super::top_k::countable;
 struct CountDistinct {
     /// The field: text, an integer, a number, or true or false.
     field: String,
-    /// Whether to estimate: a key takes at most 4 KiB, and the count is wrong by 1.6 % in the mean. Default: false; every different value is then held,
-    /// for each key and pane.
+    /// Whether to estimate: a key takes at most 4 KiB, and the count is wrong by 1.6 % in the mean. Default:
+    /// false; every different value is then held, for each key and pane.
     #[serde(default)]
     approximate: bool,
     /// The name of the result's column. Default: `distinct`.
@@ -116,7 +116,8 @@ impl Fold for Exact {
 /// 2^12 registers: the standard error of `HyperLogLog` is 1.04 / sqrt(4096) = 1.6 %.
 const LG_REGISTERS: u8 = 12;
 
-/// A `HyperLogLog` sketch (Flajolet et al., 2007); Apache `DataSketches` keeps it. It counts few values exactly.
+/// A `HyperLogLog` sketch (Flajolet et al., 2007); Apache `DataSketches` keeps it. It counts few values
+/// exactly.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Estimate(#[serde(with = "sketch_bytes")] Option<HllUnion>);
 

@@ -1,8 +1,10 @@
-//! A sum of floating-point numbers without error: it does not depend on the order of its parts, and a part can be taken out again. So a window
-//! gives the same figure however its rows were cut into batches, panes and partitions.
+//! A sum of floating-point numbers without error: it does not depend on the order of its parts, and a part
+//! can be taken out again. So a window gives the same figure however its rows were cut into batches, panes
+//! and partitions.
 //!
-//! The sum is kept as numbers that do not overlap, whose true sum is that of all parts (Shewchuk, "Adaptive precision floating-point arithmetic and
-//! fast robust geometric predicates", 1997; Python's `math.fsum` is built the same way). One or two are enough for most data.
+//! The sum is kept as numbers that do not overlap, whose true sum is that of all parts (Shewchuk, "Adaptive
+//! precision floating-point arithmetic and fast robust geometric predicates", 1997; Python's `math.fsum` is
+//! built the same way). One or two are enough for most data.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +20,8 @@ pub(super) struct ExactSum {
     nan: i64,
 }
 
-/// How it is saved. Where it goes beyond the greatest number, `beyond` stands behind the partials and an infinity.
+/// How it is saved. Where it goes beyond the greatest number, `beyond` stands behind the partials and an
+/// infinity.
 #[derive(Serialize, Deserialize)]
 struct Saved {
     partials: Vec<f64>,
@@ -96,7 +99,8 @@ impl ExactSum {
                 (x, y) = (y, x);
             }
             if !(x + y).is_finite() {
-                // Both have one sign, and the larger is at least 2^1023: taking 2^1024 from it in two steps is exact.
+                // Both have one sign, and the larger is at least 2^1023: taking 2^1024 from it in two steps
+                // is exact.
                 self.beyond += x.signum() as i64;
                 let half = HALF.copysign(x);
                 x = x - half - half;

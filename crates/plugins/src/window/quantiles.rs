@@ -27,7 +27,8 @@ struct Quantiles {
     /// Which quantiles, each from 0 to 1. Default: `[0.5, 0.95, 0.99]`.
     #[serde(default = "usual")]
     of: Vec<f64>,
-    /// The beginning of the names of the result's columns: `as: latency` gives `latency_p50`, ... Default: just `p50`, ...
+    /// The beginning of the names of the result's columns: `as: latency` gives `latency_p50`, ... Default:
+    /// just `p50`, ...
     r#as: Option<String>,
 }
 

@@ -26,8 +26,8 @@ struct Rate {
     of: Condition,
     /// The rows that they are divided by. Default: all rows.
     per: Option<Condition>,
-    /// The name of the ratio's column, and the beginning of the counts': `as: conversion` gives `conversion`, `conversion_of` and `conversion_per`.
-    /// Default: `rate`, `rate_of`, `rate_per`.
+    /// The name of the ratio's column, and the beginning of the counts': `as: conversion` gives `conversion`,
+    /// `conversion_of` and `conversion_per`. Default: `rate`, `rate_of`, `rate_per`.
     r#as: Option<String>,
 }
 

@@ -1,7 +1,9 @@
-//! How often values of about one size came: enough to give any quantile within 1 % of its true value, whatever finite numbers come.
+//! How often values of about one size came: enough to give any quantile within 1 % of its true value,
+//! whatever finite numbers come.
 //!
-//! A `DDSketch` (Masson, Rim, Lee: "`DDSketch`: a fast and fully-mergeable quantile sketch with relative-error guarantees", 2019): a value is counted in
-//! the bin of its logarithm. Only stretches of bins that have a value take memory, so values of any sizes may stand side by side.
+//! A `DDSketch` (Masson, Rim, Lee: "`DDSketch`: a fast and fully-mergeable quantile sketch with
+//! relative-error guarantees", 2019): a value is counted in the bin of its logarithm. Only stretches of bins
+//! that have a value take memory, so values of any sizes may stand side by side.
 
 use pipectl_framework::plugin::{Error, Result, saved};
 use serde::{Deserialize, Serialize};
@@ -122,8 +124,8 @@ impl Sketch {
         self.greatest = self.greatest.max(other.greatest);
     }
 
-    /// The value at the lower rank of a quantile: of `n` values in order, counted from 0, that at `quantile * (n - 1)` rounded down. `None` where there
-    /// is none.
+    /// The value at the lower rank of a quantile: of `n` values in order, counted from 0, that at
+    /// `quantile * (n - 1)` rounded down. `None` where there is none.
     pub(super) fn quantile(&self, quantile: f64) -> Option<f64> {
         let values = self.negative.values + self.zeros + self.positive.values;
         let last = values.checked_sub(1)?;

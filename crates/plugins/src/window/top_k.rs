@@ -18,8 +18,9 @@ use serde::Deserialize;
 
 /// The values of a field that most rows have, in order; with a `key`, those of each key.
 ///
-/// A result has a row for each of them: the value, its `rank` from 1, and its `count`. Values of equally many rows stand in the order of their texts. It is
-/// exact: every different value is counted, for each key and pane. Nulls are left out.
+/// A result has a row for each of them: the value, its `rank` from 1, and its `count`. Values of equally many
+/// rows stand in the order of their texts. It is exact: every different value is counted, for each key and
+/// pane. Nulls are left out.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TopK {

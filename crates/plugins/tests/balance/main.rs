@@ -1,4 +1,5 @@
-//! The record balance over plugins of a test's own, whole runs in memory: what came in is accounted for, whatever the plugins of a chain do with rows.
+//! The record balance over plugins of a test's own, whole runs in memory: what came in is accounted for,
+//! whatever the plugins of a chain do with rows.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -53,7 +54,8 @@ impl Ran {
     }
 }
 
-/// Runs `pipelines` to its end over `rows.csv` of these lines, on a log that takes records of `largest` bytes at most.
+/// Runs `pipelines` to its end over `rows.csv` of these lines, on a log that takes records of `largest` bytes
+/// at most.
 fn run(pipelines: &str, csv: &str, largest: usize) -> Ran {
     run_cut(pipelines, csv, largest, 8192)
 }

@@ -1,4 +1,5 @@
-//! A source reads only the columns that somebody looks at. What comes out is what it would be if it read all of them, dead letters and late rows too.
+//! A source reads only the columns that somebody looks at. What comes out is what it would be if it read all
+//! of them, dead letters and late rows too.
 
 use super::dice::Dice;
 use super::run_cut;
@@ -26,8 +27,8 @@ fn csv(dice: &mut Dice) -> String {
     csv
 }
 
-/// The steps of a chain, and the outputs whose rows are kept: each goes to a topic of its own. Steps of the names in `dead` have a reader of what they
-/// could not use.
+/// The steps of a chain, and the outputs whose rows are kept: each goes to a topic of its own. Steps of the
+/// names in `dead` have a reader of what they could not use.
 fn chain(dice: &mut Dice) -> (String, Vec<String>) {
     let mut left: Vec<&str> = COLUMNS[1..].to_vec();
     let (mut steps, mut branches, mut topics) = (String::new(), String::new(), vec!["out".to_owned()]);

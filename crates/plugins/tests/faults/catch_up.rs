@@ -1,4 +1,5 @@
-//! Thousands of windows are due at once: their results go out in several transactions, and the process ends between two of them.
+//! Thousands of windows are due at once: their results go out in several transactions, and the process ends
+//! between two of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +33,8 @@ fn key(number: i64) -> String {
     format!("{number:0600}")
 }
 
-/// A row of each key, and one of a later time that makes all windows between them due; others stand behind it.
+/// A row of each key, and one of a later time that makes all windows between them due; others stand behind
+/// it.
 async fn log_with_rows() -> MemoryLog {
     let log = MemoryLog::new(MemoryOptions { topic_bytes: 256 << 20, ..MemoryOptions::default() });
     let spec = TopicSpec { name: "rows".into(), partitions: Some(1), create: true, keeps: Keeps::AsTheLog };
@@ -75,7 +77,8 @@ async fn process(log: &MemoryLog, ends_after: usize) -> usize {
     commits.load(SeqCst)
 }
 
-/// The results of processes of which each but the last ends after so many commits, and how often the last has committed.
+/// The results of processes of which each but the last ends after so many commits, and how often the last has
+/// committed.
 fn results(ends: &[usize]) -> (BTreeMap<(i64, String), i64>, usize) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();

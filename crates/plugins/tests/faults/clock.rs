@@ -1,5 +1,5 @@
-//! The wall clock is set an hour forward or back while a pipeline runs: results keep coming, nothing is late for that, and no window is
-//! given twice.
+//! The wall clock is set an hour forward or back while a pipeline runs: results keep coming, nothing is late
+//! for that, and no window is given twice.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -46,8 +46,8 @@ impl Seen {
     }
 }
 
-/// Runs for a minute; the clock is set by so much after ten seconds. Rows are written to the file `rows.csv` meanwhile, as
-/// far as `chains` follow it.
+/// Runs for a minute; the clock is set by so much after ten seconds. Rows are written to the file `rows.csv`
+/// meanwhile, as far as `chains` follow it.
 fn run(chains: &str, by: i64) -> Seen {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rows.csv");

@@ -1,4 +1,5 @@
-//! A chain on a log that forgets is stopped while something fails: this run is the last that can read its rows.
+//! A chain on a log that forgets is stopped while something fails: this run is the last that can read its
+//! rows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -13,7 +14,8 @@ struct Stopped {
     took: Duration,
 }
 
-/// Counts the rows of a file through a topic of a log in memory, and stops after a second. `fault` is told whether the chains drain.
+/// Counts the rows of a file through a topic of a log in memory, and stops after a second. `fault` is told
+/// whether the chains drain.
 fn stopped(mut fault: impl FnMut(&str, bool) -> Option<Error> + Send + 'static) -> Stopped {
     let folder = tempfile::tempdir().unwrap();
     let rows: String = (0..100).map(|row| format!("{row}\n")).collect();

@@ -136,7 +136,8 @@ impl Ran {
     }
 }
 
-/// A file into a topic of `one`, and from there into `copies`; `source`, `sink`: further keys of the steps of the second chain.
+/// A file into a topic of `one`, and from there into `copies`; `source`, `sink`: further keys of the steps of
+/// the second chain.
 fn copy(first: &str, source: &str, sink: &str) -> String {
     format!(
         "  rows:
@@ -222,7 +223,8 @@ fn exactly_once_repeats_nothing() {
     }
 }
 
-/// Without a standing in its group a worker may have lost its partitions: who has them now writes the same results.
+/// Without a standing in its group a worker may have lost its partitions: who has them now writes the same
+/// results.
 #[test]
 fn results_of_a_group_are_never_committed_without_their_positions() {
     for n in 1..4 {

@@ -1,4 +1,5 @@
-//! A chain that shows results, each copy of the program all of them: it has no group, and nothing keeps where it stands.
+//! A chain that shows results, each copy of the program all of them: it has no group, and nothing keeps where
+//! it stands.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};

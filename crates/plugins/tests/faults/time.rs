@@ -1,11 +1,13 @@
-//! A chain that writes for another one fails for a while: what it writes later has old times, and is not late for that.
+//! A chain that writes for another one fails for a while: what it writes later has old times, and is not late
+//! for that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use super::*;
 
-/// Rows of a file that is read at the rate at which it was written; gives how many came to the window, and how many were late.
+/// Rows of a file that is read at the rate at which it was written; gives how many came to the window, and
+/// how many were late.
 fn counted(what: &'static str, durable: bool) -> (u64, u64) {
     let folder = tempfile::tempdir().unwrap();
     let rows: String = (0..3000).map(|row| format!("{},{}\n", row % 7, START + 10 * row)).collect();

@@ -2,7 +2,8 @@
 
 use super::{Job, copying};
 
-/// Every kind of thing that a cut can go through: cells, a quoted cell over two lines, `\r\n`, characters of several bytes.
+/// Every kind of thing that a cut can go through: cells, a quoted cell over two lines, `\r\n`, characters of
+/// several bytes.
 const CONTENT: &str = "id,city\r\n100,\u{5317}\u{4eac}\r\n2500,\"a \"\"b\"\",\r\nc\"\r\n7,\r\n\"8\",\"\"\r\n";
 const ROWS: [(&str, &str); 4] =
     [("100", "\u{5317}\u{4eac}"), ("2500", "a \"b\",\r\nc"), ("7", ""), ("8", "")];

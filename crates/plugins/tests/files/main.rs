@@ -1,5 +1,5 @@
-//! Files as sources, in whole pipelines: what stands in a file comes out once, however the file grows and however often the
-//! pipeline is started.
+//! Files as sources, in whole pipelines: what stands in a file comes out once, however the file grows and
+//! however often the pipeline is started.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

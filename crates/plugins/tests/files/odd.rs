@@ -28,7 +28,8 @@ fn a_step_that_could_use_nothing_says_so() {
     let of_file =
         r#"NothingUsed { chain: "rows", step: "rows.csv", rows: 3, reason: "1 cells where 2 are expected" }"#;
     assert_eq!(said, [of_file]);
-    // What is sent to a chain of its own was of no use to the step all the same, and here to the next one neither.
+    // What is sent to a chain of its own was of no use to the step all the same, and here to the next one
+    // neither.
     let said = job.once(&chain("dead_letter")).told;
     let of_cast = r#"NothingUsed { chain: "rows", step: "dead.cast", rows: 3, reason: "not an integer" }"#;
     assert_eq!(said[0], of_file);

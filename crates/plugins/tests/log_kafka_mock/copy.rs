@@ -1,4 +1,5 @@
-//! A chain in small: copies topic `in` to topic `out` in transactions with its positions, and takes the failure path as chains do.
+//! A chain in small: copies topic `in` to topic `out` in transactions with its positions, and takes the
+//! failure path as chains do.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -40,8 +41,9 @@ struct Progress {
     halves: usize,
     /// One more than the last committed offset of each partition.
     committed: BTreeMap<Partition, i64>,
-    /// After a failure. The mock cluster keeps the positions of a transaction that was aborted, so each try after one that failed goes
-    /// to where the last commit that returned stood, as the positions of a real cluster do.
+    /// After a failure. The mock cluster keeps the positions of a transaction that was aborted, so each try
+    /// after one that failed goes to where the last commit that returned stood, as the positions of a real
+    /// cluster do.
     again: bool,
 }
 

@@ -1,8 +1,10 @@
-//! Kafka as a log against librdkafka's mock cluster, which answers with whatever error it is told to: what consequence our log
-//! gives each, that the next try works, and that nothing is lost.
+//! Kafka as a log against librdkafka's mock cluster, which answers with whatever error it is told to: what
+//! consequence our log gives each, that the next try works, and that nothing is lost.
 //!
-//! The mock cluster keeps no transactions apart: what was aborted can be read, and its positions stay. So a row may be there once more for
-//! each try that was given up, and no more than that; and a try after a failure goes to where the last commit that returned stood. Real transactions are held by the conformance suite on a real Kafka.
+//! The mock cluster keeps no transactions apart: what was aborted can be read, and its positions stay. So a
+//! row may be there once more for each try that was given up, and no more than that; and a try after a
+//! failure goes to where the last commit that returned stood. Real transactions are held by the conformance
+//! suite on a real Kafka.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -18,7 +20,8 @@ use std::time::{Duration, Instant};
 use copy::{Copied, ROWS, Stage};
 use scenarios::{Expected, Scenario};
 
-/// How many scenarios run at a time: they wait more than they work (the mock cluster remembers a member that has left for 10 s).
+/// How many scenarios run at a time: they wait more than they work (the mock cluster remembers a member that
+/// has left for 10 s).
 const AT_ONCE: usize = 12;
 
 #[test]

@@ -1,11 +1,12 @@
-//! Whether several workers can share a window: who writes its topic, how it is keyed, and what `explain` promises then.
+//! Whether several workers can share a window: who writes its topic, how it is keyed, and what `explain`
+//! promises then.
 
 use pipectl_framework::graph::{ChainPlan, Sharing, explain};
 
 use super::{KAFKA, MEMORY, planned, warnings};
 
-/// A window behind a topic that the file writes (`write`: further settings of its sink) or not. `source` and `step` are further keys of the source's
-/// `with:` and of the window's step.
+/// A window behind a topic that the file writes (`write`: further settings of its sink) or not. `source` and
+/// `step` are further keys of the source's `with:` and of the window's step.
 fn chains(write: Option<&str>, source: &str, step: &str, window: &str) -> String {
     let writer = write.map_or(String::new(), |write| {
         format!(
@@ -190,8 +191,8 @@ fn a_topic_that_another_program_writes() {
     assert_eq!(warnings(&said), "");
 }
 
-/// A column of the records' keys has what a topic is keyed by, whatever that is called; a column of partitions
-/// needs no keys at all.
+/// A column of the records' keys has what a topic is keyed by, whatever that is called; a column of
+/// partitions needs no keys at all.
 #[test]
 fn a_column_of_keys_or_of_partitions() {
     let by = |column: &str| format!("count-by-key\n      with: {{ key: {column}, size: 1s }}");

@@ -1,4 +1,5 @@
-//! What a sink is told of the rows that come in to it: which columns tell them apart, and which values add up.
+//! What a sink is told of the rows that come in to it: which columns tell them apart, and which values add
+//! up.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -91,8 +92,8 @@ impl Aggregate for EachBucket {
     }
 }
 
-/// What adds up for a sink behind these steps, and what tells its rows apart; `steps` stand behind a CSV file of the
-/// fields k, g and v.
+/// What adds up for a sink behind these steps, and what tells its rows apart; `steps` stand behind a CSV file
+/// of the fields k, g and v.
 fn told(name: &str, steps: &str, more: &str) -> Option<ResultMeaning> {
     told_with(name, steps, more, &[]).map(|all| ResultMeaning { values: vec![], sessions: false, ..all })
 }

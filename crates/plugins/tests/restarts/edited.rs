@@ -34,7 +34,8 @@ fn state_goes_to_no_other_window() {
     }
 }
 
-/// The changelog has the state of an open window: it goes to no window that computes something else, whatever its bytes would be there.
+/// The changelog has the state of an open window: it goes to no window that computes something else, whatever
+/// its bytes would be there.
 #[test]
 fn a_state_in_the_changelog_goes_to_no_window_that_computes_something_else() {
     let window = |(name, with): &(&str, &str)| {

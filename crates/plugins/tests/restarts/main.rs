@@ -1,5 +1,5 @@
-//! Runs one after another over the log on disk: stopped in order, ended at the end of the data, started again over
-//! more data. What comes out in all is what one run over everything gives.
+//! Runs one after another over the log on disk: stopped in order, ended at the end of the data, started again
+//! over more data. What comes out in all is what one run over everything gives.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -179,7 +179,8 @@ fn a_file_that_is_stopped_in_the_middle_is_copied_once() {
     assert_eq!(job.counts("counts"), BTreeMap::from([((0, "a".to_owned()), 100)]));
 }
 
-/// Dead letters of a transform in a chain that reads a file have the time of their rows: the same when they are read again.
+/// Dead letters of a transform in a chain that reads a file have the time of their rows: the same when they
+/// are read again.
 #[test]
 fn a_window_over_dead_letters_of_a_file_is_whole_after_a_restart() {
     let chains = "  rows:
@@ -399,7 +400,8 @@ fn a_position_of_version_0_1_is_that_of_its_file_and_of_no_other() {
     }
 }
 
-/// Rows that are stamped when they are read would be in other windows if they were read again: each counts once.
+/// Rows that are stamped when they are read would be in other windows if they were read again: each counts
+/// once.
 #[test]
 fn rows_of_a_file_without_times_count_once_over_several_ends() {
     for (window, pace) in [("size: 1h", "rate: 10/s"), ("gap: 1h", ""), ("size: 1h, time: processing", "")] {
@@ -424,7 +426,8 @@ fn rows_of_a_file_without_times_count_once_over_several_ends() {
     }
 }
 
-/// The last window of a chain is given up: its rows were dealt with all the same, and the copy beside it has them.
+/// The last window of a chain is given up: its rows were dealt with all the same, and the copy beside it has
+/// them.
 #[test]
 fn a_copy_is_not_written_again_when_the_window_beside_it_is_given_up() {
     for file in [false, true] {
@@ -473,7 +476,8 @@ fn a_copy_is_not_written_again_when_the_window_beside_it_is_given_up() {
     }
 }
 
-/// Rows whose time is that of reading are in other windows when they are read again; a longer window beside them has them read again.
+/// Rows whose time is that of reading are in other windows when they are read again; a longer window beside
+/// them has them read again.
 #[test]
 fn a_window_over_the_time_of_reading_counts_each_row_once_beside_a_longer_window() {
     let count = |job: &Job, topic: &str| -> i64 {

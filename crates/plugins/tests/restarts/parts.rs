@@ -1,5 +1,6 @@
-//! One run over all rows, and three over its parts, one after another: the last results are the same, and so are the rows that were
-//! late. Rows that a step before the window leaves out or rejects have moved time, whichever run has read them.
+//! One run over all rows, and three over its parts, one after another: the last results are the same, and so
+//! are the rows that were late. Rows that a step before the window leaves out or rejects have moved time,
+//! whichever run has read them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -89,7 +90,8 @@ impl Left {
             );
             counts.insert(pane, number("count"));
         }
-        // A zero of `zero_fill` is no row: which keys were known when a window was given depends on the end of the data.
+        // A zero of `zero_fill` is no row: which keys were known when a window was given depends on the end
+        // of the data.
         counts.retain(|_, count| *count > 0);
         Self { counts, late: job.ids("late") }
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{End, Job, SOURCE, counting, csv, rows};
 
-/// What is renamed goes on where it stood, with what its windows held, for as long as `was` says under which name that is kept.
+/// What is renamed goes on where it stood, with what its windows held, for as long as `was` says under which
+/// name that is kept.
 #[test]
 fn what_is_renamed_goes_on_under_the_name_that_it_had() {
     let file = "    - source: csv

@@ -1,5 +1,6 @@
-//! Deterministic simulation: workers of a pipeline on a log whose faults a seed decides. Whatever goes wrong, in whatever order, nothing is
-//! lost and nothing counts twice; and a seed that shows otherwise shows it each time.
+//! Deterministic simulation: workers of a pipeline on a log whose faults a seed decides. Whatever goes wrong,
+//! in whatever order, nothing is lost and nothing counts twice; and a seed that shows otherwise shows it each
+//! time.
 //!
 //! ```sh
 //! cargo test -p pipectl-plugins --test simulation                      # forty seeds
@@ -61,7 +62,8 @@ fn reproduce(test: &str, seed: u64) -> String {
     )
 }
 
-/// Waits until every thread is done. A seed that goes round in circles never ends by itself: after a minute it ends the process.
+/// Waits until every thread is done. A seed that goes round in circles never ends by itself: after a minute
+/// it ends the process.
 fn watch(test: &str, current: &[AtomicU64]) {
     let mut since: Vec<(u64, Instant)> = vec![(u64::MAX, Instant::now()); current.len()];
     loop {
@@ -81,7 +83,8 @@ fn watch(test: &str, current: &[AtomicU64]) {
     }
 }
 
-/// Runs the seeds of a test that the environment asks for, or a few; false where it was a single one, to be looked at.
+/// Runs the seeds of a test that the environment asks for, or a few; false where it was a single one, to be
+/// looked at.
 fn many(test: &str, few: u64, run: impl Fn(u64, bool) -> Report + Sync) -> bool {
     if let Some(seed) = variable("PIPECTL_SIMULATION_SEED") {
         let report = run(seed, true);

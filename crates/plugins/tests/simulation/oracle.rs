@@ -85,7 +85,8 @@ pub(crate) async fn check(world: &World, scenario: &Scenario, records: &[Record]
             world.violation(format!("record {id} was given as late, and none is"));
         }
     }
-    // A row that is late for a session is part of none; where that is a window of time, others may still count it.
+    // A row that is late for a session is part of none; where that is a window of time, others may still
+    // count it.
     let session = matches!(scenario.shape, Shape::Session { .. });
     let counts = |r: &&Record| r.kind == Kind::Counts && !(session && late.contains_key(&r.id));
     let counting: Vec<&Record> = records.iter().filter(counts).collect();
@@ -149,7 +150,8 @@ pub(crate) async fn check(world: &World, scenario: &Scenario, records: &[Record]
     }
 }
 
-/// True where a session has got more rows since it was given, which it was given again with: a part of it is no result of its own.
+/// True where a session has got more rows since it was given, which it was given again with: a part of it is
+/// no result of its own.
 fn grew(
     window: &Window,
     (_, sum): (u64, u64),

@@ -40,8 +40,8 @@ pub(crate) struct Scenario {
     pub(crate) out_of_orderness: i64,
     pub(crate) lateness: i64,
     pub(crate) zero_fill: bool,
-    /// True where no row can be late, so none may be: rows lie no further behind than `out_of_orderness`, and no partition is taken for idle
-    /// before the end.
+    /// True where no row can be late, so none may be: rows lie no further behind than `out_of_orderness`, and
+    /// no partition is taken for idle before the end.
     pub(crate) punctual: bool,
     /// Milliseconds of faults.
     pub(crate) length: u64,
@@ -136,7 +136,8 @@ impl Scenario {
 
     /// How far behind the clock the time of the next row lies.
     pub(crate) fn behind(&self, random: &mut Random) -> i64 {
-        // A late row does not bridge the silences of a key: what hangs together stays short enough for its bits.
+        // A late row does not bridge the silences of a key: what hangs together stays short enough for its
+        // bits.
         let most = match (self.punctual, self.shape) {
             (true, _) => self.out_of_orderness + 1,
             (false, Shape::Session { .. }) => 1800,

@@ -312,7 +312,8 @@ impl<'a> Trial<'a> {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         if !self.scenario.once_at_end {
-            // Twice: a worker that somebody fenced may find out when it commits its first result, and waits for its idle partitions anew.
+            // Twice: a worker that somebody fenced may find out when it commits its first result, and waits
+            // for its idle partitions anew.
             let idle = Duration::from_millis(2 * self.scenario.idle() + 20_000);
             tokio::time::sleep(idle).await;
         }

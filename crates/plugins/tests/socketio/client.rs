@@ -99,7 +99,8 @@ pub(crate) async fn raw(address: SocketAddr, bytes: &[u8]) -> io::Result<Answer>
     exchange(address, bytes, false).await
 }
 
-/// The same; with `ends` the client says that nothing more will come, so that nobody waits for the rest of a request.
+/// The same; with `ends` the client says that nothing more will come, so that nobody waits for the rest of a
+/// request.
 pub(crate) async fn exchange(address: SocketAddr, bytes: &[u8], ends: bool) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(bytes).await?;

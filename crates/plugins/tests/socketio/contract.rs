@@ -73,7 +73,8 @@ async fn a_page_gets_the_history_then_points_then_what_it_missed() {
 async fn hello_is_first_and_no_point_is_missed_however_a_client_comes_in() {
     let trial = Arc::new(Trial::start(|_| {}).await);
     let go_on = Arc::new(AtomicBool::new(true));
-    // Of more than 32 new points only the newest is told: the publisher stays closer than that, on a busy machine too.
+    // Of more than 32 new points only the newest is told: the publisher stays closer than that, on a busy
+    // machine too.
     let seen = Arc::new(AtomicU64::new(0));
     let publisher = tokio::spawn({
         let (trial, go_on, seen) = (Arc::clone(&trial), Arc::clone(&go_on), Arc::clone(&seen));

@@ -1,4 +1,5 @@
-//! The server of the `socketio` sink, from outside: contract, guard, limits, bad input. See `docs/socketio.md`.
+//! The server of the `socketio` sink, from outside: contract, guard, limits, bad input. See
+//! `docs/socketio.md`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -301,8 +301,8 @@ pub(super) async fn a_stale_membership_commits_nothing(h: Harness) -> Result<()>
     results.close().await
 }
 
-/// Where the group has moved on and the reader has not heard of it, it does not stand where the group does now: what it commits would be
-/// taken for that of who has its partitions.
+/// Where the group has moved on and the reader has not heard of it, it does not stand where the group does
+/// now: what it commits would be taken for that of who has its partitions.
 pub(super) async fn a_membership_is_no_newer_than_what_the_reader_was_told(h: Harness) -> Result<()> {
     let (topic, output) = (h.topic("t", 2).await?, h.topic("out", 1).await?);
     let mut first = Part::new(h.member(&topic, "g").await?);

@@ -1,7 +1,8 @@
 //! One suite for every implementation of the log: whatever it does not cover is not relied on.
 //!
-//! An implementation's test makes a [`Harness`] for each of [`cases`] and runs them, one after the other or side by side; no two
-//! cases share a topic, a group or a transactional id. A case fails by panicking or by returning the log's error.
+//! An implementation's test makes a [`Harness`] for each of [`cases`] and runs them, one after the other or
+//! side by side; no two cases share a topic, a group or a transactional id. A case fails by panicking or by
+//! returning the log's error.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -196,8 +197,8 @@ fn append(topic: &Arc<str>, values: &[&str]) -> Append {
     }
 }
 
-/// The time of most records: Kafka's retention deletes a partition whose newest record is a week old, and looks every five
-/// minutes.
+/// The time of most records: Kafka's retention deletes a partition whose newest record is a week old, and
+/// looks every five minutes.
 fn recent() -> i64 {
     static RECENT: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
     *RECENT.get_or_init(|| crate::clock::Clock::system().now())

@@ -1,17 +1,19 @@
 //! The commit: records become visible and positions are kept, together.
 //!
-//! Without a journal that is one hold of the lock. With one it is three steps: the commit is checked and gets its offsets (under the
-//! lock), the journal makes it durable (without the lock, on a thread that may block), and it becomes visible (under the lock). So readers, and
-//! writers that append, do not wait for a disk. Commits are one behind the other, in the order in which they came, as each takes the
-//! journal's lock for all three steps.
+//! Without a journal that is one hold of the lock. With one it is three steps: the commit is checked and gets
+//! its offsets (under the lock), the journal makes it durable (without the lock, on a thread that may block),
+//! and it becomes visible (under the lock). So readers, and writers that append, do not wait for a disk.
+//! Commits are one behind the other, in the order in which they came, as each takes the journal's lock for
+//! all three steps.
 //!
-//! Between the first step and the last nobody is given a partition whose position is being kept: its new holder would start at
-//! the old one, and write again what is about to be durable. The last step is done on the journal's thread, so that a commit whose
-//! caller is gone still becomes visible once it is durable.
+//! Between the first step and the last nobody is given a partition whose position is being kept: its new
+//! holder would start at the old one, and write again what is about to be durable. The last step is done on
+//! the journal's thread, so that a commit whose caller is gone still becomes visible once it is durable.
 //!
 //! # A commit in doubt
-//! Where the journal fails, it may be that the commit is durable all the same. Nothing else happens until the journal knows
-//! ([`Journal::settle`]): who comes next asks it, and makes the commit visible, or forgets it. So what is in memory is what is on the disk.
+//! Where the journal fails, it may be that the commit is durable all the same. Nothing else happens until the
+//! journal knows ([`Journal::settle`]): who comes next asks it, and makes the commit visible, or forgets it.
+//! So what is in memory is what is on the disk.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,9 +1,10 @@
 //! Compacted topics: the last record of each key is kept.
 //!
-//! A batch stays as it was appended, so records in its middle cannot go. Instead a partition that has grown to more than twice what is live is
-//! cleaned with the next commit that adds to it: what is still the last of its key is written again, in front of the commit's own records, and
-//! all older batches are dropped. Each record is so written again once, on average, and a reader finds the last record of every key
-//! wherever it starts. A partition that somebody reads up to a bound is cleaned once that reader is there.
+//! A batch stays as it was appended, so records in its middle cannot go. Instead a partition that has grown
+//! to more than twice what is live is cleaned with the next commit that adds to it: what is still the last of
+//! its key is written again, in front of the commit's own records, and all older batches are dropped. Each
+//! record is so written again once, on average, and a reader finds the last record of every key wherever it
+//! starts. A partition that somebody reads up to a bound is cleaned once that reader is there.
 
 use std::collections::HashSet;
 
@@ -20,7 +21,8 @@ const LEAST: usize = 4 << 20;
 pub(super) type Cleaned = (usize, i32, i64);
 
 impl State {
-    /// Adds to a commit the records that must be written again, and says what can be dropped once it has happened.
+    /// Adds to a commit the records that must be written again, and says what can be dropped once it has
+    /// happened.
     pub(super) fn clean(&mut self, pending: &mut Pending) -> Result<Vec<Cleaned>> {
         let mut places: Vec<(usize, i32)> =
             pending.iter().map(|(topic, index, _)| (*topic, *index)).collect();
@@ -46,8 +48,8 @@ impl State {
         Ok(cleaned)
     }
 
-    /// True while a reader reads a partition up to a bound and is not there yet: what is written again would lie
-    /// behind its bound, and it would not hear of keys that are no more.
+    /// True while a reader reads a partition up to a bound and is not there yet: what is written again would
+    /// lie behind its bound, and it would not hear of keys that are no more.
     fn is_half_read(&self, place: Place) -> bool {
         self.readers.values().any(|member| {
             let bound = member.bound.as_ref().and_then(|bound| bound.get(&place));
@@ -66,8 +68,8 @@ impl State {
     }
 }
 
-/// The records that are the last of their key, in their order, leaving out keys that come again in `newer`, tombstones, and records without a
-/// key.
+/// The records that are the last of their key, in their order, leaving out keys that come again in `newer`,
+/// tombstones, and records without a key.
 fn survivors<'a>(
     partition: &'a PartitionLog,
     newer: impl Iterator<Item = &'a Segment>,

@@ -1,7 +1,8 @@
 //! Readers and groups: who has which partition, and how far everybody is.
 //!
-//! A rebalance moves only what has to move. A partition goes over in three steps: its holder is told (`Revoked`), asks for
-//! its next event (which lets go), and the new holder is told (`Assigned`). Until then the holder may commit.
+//! A rebalance moves only what has to move. A partition goes over in three steps: its holder is told
+//! (`Revoked`), asks for its next event (which lets go), and the new holder is told (`Assigned`). Until then
+//! the holder may commit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -89,7 +90,8 @@ impl Member {
 pub(super) struct Group {
     /// In the order of joining.
     pub(super) members: BTreeSet<ReaderId>,
-    /// True once somebody has joined it in this process: otherwise a journal has kept it, and nobody may ever come.
+    /// True once somebody has joined it in this process: otherwise a journal has kept it, and nobody may ever
+    /// come.
     pub(super) joined: bool,
     /// Every topic that its (last) members read.
     pub(super) topics: BTreeSet<usize>,
@@ -110,7 +112,8 @@ impl Group {
     }
 }
 
-/// Kafka's `range` assignment: of each topic, every member that reads it gets a run of partitions, the first members one more.
+/// Kafka's `range` assignment: of each topic, every member that reads it gets a run of partitions, the first
+/// members one more.
 pub(super) fn range(
     topics: impl IntoIterator<Item = (usize, i32)>,
     members: &[(ReaderId, &[usize])],

@@ -1,7 +1,8 @@
 //! What makes the log outlive its process: a journal that keeps each commit, all of it or nothing.
 //!
-//! The log itself stays in memory; a journal is told of each commit before its records become visible, and gives everything back
-//! when the log is opened again. So there is one implementation of topics, groups and transactions, with or without a journal.
+//! The log itself stays in memory; a journal is told of each commit before its records become visible, and
+//! gives everything back when the log is opened again. So there is one implementation of topics, groups and
+//! transactions, with or without a journal.
 
 use std::fmt;
 
@@ -59,23 +60,26 @@ impl Change {
 
 /// Keeps what a log holds. Owned by one log of one process.
 pub trait Journal: Send + fmt::Debug {
-    /// Everything that is kept, as one change of an empty log; batches in the order of their offsets. Called once, first.
+    /// Everything that is kept, as one change of an empty log; batches in the order of their offsets. Called
+    /// once, first.
     ///
     /// # Errors
     /// `Fatal` where it cannot be read, or is not what this version writes.
     fn load(&mut self) -> Result<Change>;
 
-    /// Keeps a change. When it returns, the change is durable. Where it fails, all of it is or nothing; [`settle`](Self::settle) is called
-    /// next, and tells.
+    /// Keeps a change. When it returns, the change is durable. Where it fails, all of it is or nothing;
+    /// [`settle`](Self::settle) is called next, and tells.
     ///
     /// # Errors
     /// `Retry` where it may work later, such as where the disk is full; `Fatal`.
     fn commit(&mut self, change: &Change) -> Result<()>;
 
-    /// Whether the change whose commit failed is durable all the same. Afterwards the journal can commit again.
+    /// Whether the change whose commit failed is durable all the same. Afterwards the journal can commit
+    /// again.
     ///
     /// # Errors
-    /// As those of [`commit`](Self::commit): it is still not known, and this is called again before anything else.
+    /// As those of [`commit`](Self::commit): it is still not known, and this is called again before anything
+    /// else.
     fn settle(&mut self) -> Result<bool>;
 }
 

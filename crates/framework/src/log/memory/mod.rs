@@ -1,7 +1,8 @@
 //! The log inside this process: what `brokers: embedded` stands for.
 //!
-//! It behaves like a broker as far as the contract goes (transactions, read committed, groups, fencing, positions that are
-//! committed with the results) and forgets everything when the process ends, unless a `journal` keeps it.
+//! It behaves like a broker as far as the contract goes (transactions, read committed, groups, fencing,
+//! positions that are committed with the results) and forgets everything when the process ends, unless a
+//! `journal` keeps it.
 //!
 //! | file | what is in it |
 //! |---|---|
@@ -15,14 +16,16 @@
 //! | `reader`, `writer` | the two ends |
 //!
 //! # Bounds
-//! Each topic has a bound in bytes. Who writes to a full topic waits for its slowest reader; nothing that a reader or a
-//! group still needs is dropped. See `room` for the rules, and for why no writer and reader can wait for each other in
-//! a circle. The topics of a finished record are kept a little longer (an eighth of the bound) for readers that come late.
+//! Each topic has a bound in bytes. Who writes to a full topic waits for its slowest reader; nothing that a
+//! reader or a group still needs is dropped. See `room` for the rules, and for why no writer and reader can
+//! wait for each other in a circle. The topics of a finished record are kept a little longer (an eighth of
+//! the bound) for readers that come late.
 //!
 //! # Time
-//! Nothing here reads a clock or starts a thread, so the log runs on a paused runtime with one outcome. The one timer is
-//! the patience of a writer that can never get room. An open transaction holds nobody up, as its records enter their
-//! partitions when it commits; so [`WriterOptions::transaction_timeout`] has nothing to do here.
+//! Nothing here reads a clock or starts a thread, so the log runs on a paused runtime with one outcome. The
+//! one timer is the patience of a writer that can never get room. An open transaction holds nobody up, as its
+//! records enter their partitions when it commits; so [`WriterOptions::transaction_timeout`] has nothing to
+//! do here.
 
 mod commit;
 mod compaction;
@@ -57,12 +60,13 @@ pub const DURABLE_COMMIT_INTERVAL: Duration = Duration::from_millis(50);
 /// The measures of a [`MemoryLog`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryOptions {
-    /// How many bytes a topic holds before its writers wait: keys, values, and 16 bytes a record. 64 MiB by default.
+    /// How many bytes a topic holds before its writers wait: keys, values, and 16 bytes a record. 64 MiB by
+    /// default.
     pub topic_bytes: usize,
     /// How many partitions a topic gets where nobody says otherwise. 1 by default.
     pub partitions: u32,
-    /// The greatest record, key and value together. A million bytes by default, as Kafka's clients have it, so that a pipeline
-    /// that runs here runs there.
+    /// The greatest record, key and value together. A million bytes by default, as Kafka's clients have it,
+    /// so that a pipeline that runs here runs there.
     pub max_record_bytes: usize,
 }
 
@@ -92,10 +96,11 @@ impl MemoryLog {
         Self { shared: Arc::new(Shared::new(options)), place: None }
     }
 
-    /// A log that outlives the process: what `journal` has kept, and what it will keep from now on. `place` says where, for people.
+    /// A log that outlives the process: what `journal` has kept, and what it will keep from now on. `place`
+    /// says where, for people.
     ///
-    /// A commit returns once the journal has made it durable. Meanwhile other chains read and write; their commits wait, in the order in which they
-    /// came.
+    /// A commit returns once the journal has made it durable. Meanwhile other chains read and write; their
+    /// commits wait, in the order in which they came.
     ///
     /// # Errors
     /// Those of [`Journal::load`](journal::Journal::load).
@@ -103,8 +108,9 @@ impl MemoryLog {
         Ok(Self { shared: Arc::new(Shared::open(options, journal)?), place: Some(place.into()) })
     }
 
-    /// Throws every reader of a group out, as a broker does with members it has not heard of for too long: each is told
-    /// that its partitions are [`Lost`](super::ReadEvent::Lost), and joins again. For tests of that path.
+    /// Throws every reader of a group out, as a broker does with members it has not heard of for too long:
+    /// each is told that its partitions are [`Lost`](super::ReadEvent::Lost), and joins again. For tests of
+    /// that path.
     pub fn expel(&self, group: &str) {
         self.shared.lock().expel(group);
         self.shared.wake();

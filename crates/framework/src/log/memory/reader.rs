@@ -73,7 +73,8 @@ impl LogReader for MemoryReader {
                 let mut state = self.shared.lock();
                 (state.release(self.id), state.next_event(self.id)?)
             };
-            // Records that were given may make room for a writer; partitions that were let go have a new holder.
+            // Records that were given may make room for a writer; partitions that were let go have a new
+            // holder.
             if released || matches!(event, Some(ReadEvent::Records(_))) {
                 self.shared.wake();
             }

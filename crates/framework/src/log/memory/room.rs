@@ -1,26 +1,27 @@
 //! The bound of a topic: who waits for room, and what may be dropped.
 //!
-//! What a topic holds is *needed* down to the lowest offset that a group has committed (a chain with open windows commits the
-//! first record that it would have to read again) or that a reader without a group has been given. The rest is *past*.
+//! What a topic holds is *needed* down to the lowest offset that a group has committed (a chain with open
+//! windows commits the first record that it would have to read again) or that a reader without a group has
+//! been given. The rest is *past*.
 //!
 //! A writer gets room at once while the bound is kept, dropping past batches to keep it. Otherwise:
 //! - nobody reads the topic: the oldest batches go, and the log says so once;
 //! - some reader has not been given everything yet: the writer waits;
-//! - every reader has been given everything, and only its open windows keep the records: the topic grows beyond its bound, up to
-//!   [`OUTGROW`] times, and the log says so once. Waiting would be waiting in a circle here: the window may close only with
-//!   the very records that wait for room;
-//! - only a group of an earlier process, which nobody has joined in this one, has not been given everything: the writer waits for
-//!   somebody to join it, and gives up with an error after its patience;
+//! - every reader has been given everything, and only its open windows keep the records: the topic grows
+//!   beyond its bound, up to [`OUTGROW`] times, and the log says so once. Waiting would be waiting in a
+//!   circle here: the window may close only with the very records that wait for room;
+//! - only a group of an earlier process, which nobody has joined in this one, has not been given everything:
+//!   the writer waits for somebody to join it, and gives up with an error after its patience;
 //! - a compacted topic is bounded by its keys (see `compaction`), and never waits;
 //! - beyond even that: the writer waits for a commit, and gives up with an error after its patience.
 //!
 //! # Why nobody waits in a circle
-//! A writer waits only while some reader has committed records left to read, and a reader never waits for a writer: it gives
-//! what is there. So the chain that reads goes on, unless it waits as a writer itself, on a topic further down; chains
-//! form no cycles, so the last one waits for nothing here. What open transactions hold is not counted against other writers:
-//! two of them that fill each other's topics would wait for each other for ever. A topic may therefore exceed its bound
-//! by what the transactions of one commit interval hold, and a transaction larger than the bound gets in once all before it
-//! has been read.
+//! A writer waits only while some reader has committed records left to read, and a reader never waits for a
+//! writer: it gives what is there. So the chain that reads goes on, unless it waits as a writer itself, on a
+//! topic further down; chains form no cycles, so the last one waits for nothing here. What open transactions
+//! hold is not counted against other writers: two of them that fill each other's topics would wait for each
+//! other for ever. A topic may therefore exceed its bound by what the transactions of one commit interval
+//! hold, and a transaction larger than the bound gets in once all before it has been read.
 
 use super::state::State;
 
@@ -52,8 +53,8 @@ enum Unread {
 }
 
 impl State {
-    /// For each partition of a topic, the offset below which nobody needs anything; `None` where nobody reads the topic. With
-    /// it, who has not been given everything.
+    /// For each partition of a topic, the offset below which nobody needs anything; `None` where nobody reads
+    /// the topic. With it, who has not been given everything.
     fn needs(&self, topic: usize) -> Option<(Vec<i64>, Unread)> {
         use super::group::Place;
         let of = self.topics.get(topic)?;
@@ -91,7 +92,8 @@ impl State {
         absent.map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
     }
 
-    /// Drops what nobody needs any more, all but the newest part; after a commit, or when a reader has gone on.
+    /// Drops what nobody needs any more, all but the newest part; after a commit, or when a reader has gone
+    /// on.
     pub(super) fn trim(&mut self, topic: usize) {
         let keep = self.options.topic_bytes / PAST;
         let Some((low, _)) = self.needs(topic) else { return };

@@ -48,7 +48,8 @@ impl Shared {
         self.changed.notify_waiters();
     }
 
-    /// What rings with the next change. Make it, and `enable` it, before looking, so that nothing rings unheard between the look and the wait.
+    /// What rings with the next change. Make it, and `enable` it, before looking, so that nothing rings
+    /// unheard between the look and the wait.
     pub(super) fn bell(&self) -> Notified<'_> {
         self.changed.notified()
     }
@@ -67,7 +68,8 @@ pub(super) struct State {
     next_reader: ReaderId,
     /// True where a journal keeps it.
     kept: bool,
-    /// The positions that a journal is about to keep: until that is decided, their partitions are given to nobody.
+    /// The positions that a journal is about to keep: until that is decided, their partitions are given to
+    /// nobody.
     pub(super) deciding: Option<Decided>,
 }
 

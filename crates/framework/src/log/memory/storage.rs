@@ -322,7 +322,8 @@ pub(super) struct Topic {
     sequence: u64,
     /// Where the next append without keys goes.
     keyless: u32,
-    /// The batches that were dropped, partition and first offset, since a journal was told; `None` without one.
+    /// The batches that were dropped, partition and first offset, since a journal was told; `None` without
+    /// one.
     pub(super) dropped: Option<Vec<(i32, i64)>>,
 }
 
@@ -377,7 +378,8 @@ impl Topic {
         partition.stored.push_back(stored);
     }
 
-    /// Drops the oldest batch that ends at or below its partition's entry in `low`; false where there is none.
+    /// Drops the oldest batch that ends at or below its partition's entry in `low`; false where there is
+    /// none.
     pub(super) fn drop_oldest(&mut self, low: &[i64]) -> bool {
         let oldest = self
             .partitions

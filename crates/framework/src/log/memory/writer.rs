@@ -16,8 +16,8 @@ use crate::log::{Append, GroupPositions, LogWriter, WriterOptions};
 /// How long a writer waits for a commit when nothing else can give it room.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A writer of a [`MemoryLog`](super::MemoryLog). What a transaction has appended waits here, outside the topics, until it
-/// commits.
+/// A writer of a [`MemoryLog`](super::MemoryLog). What a transaction has appended waits here, outside the
+/// topics, until it commits.
 #[derive(Debug)]
 pub(super) struct MemoryWriter {
     shared: Arc<Shared>,

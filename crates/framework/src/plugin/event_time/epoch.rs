@@ -86,7 +86,8 @@ pub(super) fn in_range(time: Millis) -> Option<Millis> {
     (-FARTHEST..=FARTHEST).contains(&time).then_some(time)
 }
 
-/// A decimal times ten to the power of `shift`; what is left behind the point is cut off towards the past. `None` where it is none, or too far off.
+/// A decimal times ten to the power of `shift`; what is left behind the point is cut off towards the past.
+/// `None` where it is none, or too far off.
 fn decimal(text: &str, shift: isize) -> Option<Millis> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),

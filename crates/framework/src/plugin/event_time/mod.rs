@@ -1,7 +1,7 @@
 //! The time of a row from its fields: `time:` beside a source's `with:`.
 //!
-//! All is UTC unless the text, `utc_offset` or `zone` says otherwise. A leap second, `23:59:60`, is the second after it, as in
-//! POSIX. Fractions below a millisecond are cut off.
+//! All is UTC unless the text, `utc_offset` or `zone` says otherwise. A leap second, `23:59:60`, is the
+//! second after it, as in POSIX. Fractions below a millisecond are cut off.
 
 mod epoch;
 mod pattern;
@@ -32,18 +32,20 @@ use crate::config::Problem;
 pub struct EventTime {
     /// The field that has the time.
     pub field: Option<String>,
-    /// In place of `field`, where the time stands in several: a text with fields in braces, such as `"2015-{month}-{day}"`.
+    /// In place of `field`, where the time stands in several: a text with fields in braces, such as
+    /// `"2015-{month}-{day}"`.
     pub text: Option<String>,
-    /// How it is written: `rfc3339` (such as `2026-01-31T09:30:00Z`), `epoch_s`, `epoch_ms`, `epoch_us`, `epoch_ns`, or a pattern
-    /// such as `"%Y-%m-%d %H:%M:%S"`. Default: `rfc3339` for text, `epoch_ms` for integers. A pattern without a time of day means
-    /// midnight.
+    /// How it is written: `rfc3339` (such as `2026-01-31T09:30:00Z`), `epoch_s`, `epoch_ms`, `epoch_us`,
+    /// `epoch_ns`, or a pattern such as `"%Y-%m-%d %H:%M:%S"`. Default: `rfc3339` for text, `epoch_ms` for
+    /// integers. A pattern without a time of day means midnight.
     pub format: Option<String>,
-    /// How far the clock that wrote it is ahead of UTC, such as `+08:00`, where the text does not say so. Default: `+00:00`.
+    /// How far the clock that wrote it is ahead of UTC, such as `+08:00`, where the text does not say so.
+    /// Default: `+00:00`.
     pub utc_offset: Option<String>,
     /// In place of `utc_offset`, the zone of the clock, with its summer time: such as `Asia/Shanghai`.
     pub zone: Option<String>,
-    /// What becomes of a time that the clocks of `zone` showed twice, or not at all: `earlier`, `later`, or `reject` (default), which
-    /// leaves the row without a time.
+    /// What becomes of a time that the clocks of `zone` showed twice, or not at all: `earlier`, `later`, or
+    /// `reject` (default), which leaves the row without a time.
     ambiguous: Option<Ambiguous>,
 }
 

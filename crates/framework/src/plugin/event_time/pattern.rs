@@ -1,7 +1,7 @@
-//! Patterns of times, such as `%Y-%m-%d %H:%M:%S`: chrono's, with three things beside it. `%f` is the fraction of a second in as
-//! many digits as stand there, not a count of nanoseconds; an hour without minutes is the full hour; and a pattern is tried when it
-//! is bound: it writes some times and reads them back. One that could give no date, or would pass over a part of what is written, is
-//! refused before any row is read.
+//! Patterns of times, such as `%Y-%m-%d %H:%M:%S`: chrono's, with three things beside it. `%f` is the
+//! fraction of a second in as many digits as stand there, not a count of nanoseconds; an hour without minutes
+//! is the full hour; and a pattern is tried when it is bound: it writes some times and reads them back. One
+//! that could give no date, or would pass over a part of what is written, is refused before any row is read.
 
 use std::fmt::Write as _;
 
@@ -68,7 +68,8 @@ impl Pattern {
         parsed.to_naive_datetime_with_offset(0).ok().map(Reading::Local)
     }
 
-    /// The fields of a text, with those of the time of day that follow from there being none: midnight, the full hour.
+    /// The fields of a text, with those of the time of day that follow from there being none: midnight, the
+    /// full hour.
     fn parsed(&self, text: &str) -> Option<Parsed> {
         let (mut parsed, mut rest) = (Parsed::new(), text);
         for part in &self.parts {
@@ -126,7 +127,8 @@ impl Pattern {
         Ok(())
     }
 
-    /// True where a number whose digits may be more or fewer stands right before another: nobody can tell where it ends.
+    /// True where a number whose digits may be more or fewer stands right before another: nobody can tell
+    /// where it ends.
     fn runs_together(&self, sample: &Sample) -> bool {
         self.parts.windows(2).any(|pair| {
             let open = match pair.first() {
@@ -262,7 +264,8 @@ struct Sample {
 }
 
 impl Sample {
-    /// True where this is what was written, but for what a pattern may leave out: milliseconds, seconds, minutes, hours.
+    /// True where this is what was written, but for what a pattern may leave out: milliseconds, seconds,
+    /// minutes, hours.
     fn is(&self, reading: Reading) -> bool {
         let (read, written) = match reading {
             Reading::Local(local) => {
@@ -280,7 +283,8 @@ impl Sample {
     }
 }
 
-/// Times that differ in each part, and such as are written in an unusual way: midnight, noon, days of another year's week.
+/// Times that differ in each part, and such as are written in an unusual way: midnight, noon, days of another
+/// year's week.
 fn samples() -> Vec<Sample> {
     let hours = |hours: i32| FixedOffset::east_opt(hours * 3600);
     let sample =

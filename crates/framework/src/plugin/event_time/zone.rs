@@ -66,7 +66,8 @@ impl Zone {
             MappedLocalTime::Single(offset) => return Ok(behind(offset.fix())),
             MappedLocalTime::Ambiguous(first, second) => (first.fix(), second.fix(), "twice"),
             MappedLocalTime::None => {
-                // A day is more than any clock was ever put forward, and less than the time between two changes.
+                // A day is more than any clock was ever put forward, and less than the time between two
+                // changes.
                 let day = TimeDelta::days(1);
                 let offset =
                     |at: Option<NaiveDateTime>| at.map(|at| zone.offset_from_utc_datetime(&at).fix());

@@ -1,4 +1,5 @@
-//! Whether a chain of which nothing is kept is new, or has lost what was kept: it was renamed, or its positions were deleted.
+//! Whether a chain of which nothing is kept is new, or has lost what was kept: it was renamed, or its
+//! positions were deleted.
 
 use super::{Chain, Notice};
 use crate::error::Result;

@@ -22,8 +22,8 @@ pub(super) struct Progressed {
     pub(super) committed: Option<Position>,
     /// What the windows want back with it, where the source is a plugin's: a topic's position carries it.
     pub(super) note: Option<Note>,
-    /// A plugin's source cannot be asked for the position of a row in the middle: those after each batch since the oldest open
-    /// pane, to choose from.
+    /// A plugin's source cannot be asked for the position of a row in the middle: those after each batch
+    /// since the oldest open pane, to choose from.
     pub(super) history: VecDeque<Position>,
     /// So many batches apart they are, but for the newest.
     pub(super) apart: u64,
@@ -49,8 +49,8 @@ impl Progressed {
         }
     }
 
-    /// Keeps a position to choose from: the newest, and of those before it at most [`MOST_KEPT`], evenly apart. A
-    /// window of a day would keep a day of them; so after a restart a little more is read again.
+    /// Keeps a position to choose from: the newest, and of those before it at most [`MOST_KEPT`], evenly
+    /// apart. A window of a day would keep a day of them; so after a restart a little more is read again.
     pub(super) fn remember(&mut self, position: Position) {
         if self.history.is_empty() {
             (self.apart, self.since) = (1, 0);
@@ -178,9 +178,9 @@ impl Chain {
         Ok(())
     }
 
-    /// Keeps where partitions begin of which nothing was kept, before a record of them is read. A chain that begins at the oldest record
-    /// finds that again; any other beginning would be another one after a crash, and what was read since the first would be lost, or
-    /// read twice.
+    /// Keeps where partitions begin of which nothing was kept, before a record of them is read. A chain that
+    /// begins at the oldest record finds that again; any other beginning would be another one after a crash,
+    /// and what was read since the first would be lost, or read twice.
     pub(super) async fn keep_beginnings(&mut self, begun: &[Partition]) -> Result<()> {
         if !self.input.in_group() || self.input.start() == Start::Earliest {
             return Ok(());
@@ -249,7 +249,8 @@ impl Chain {
         (positions, notes)
     }
 
-    /// Appends where a plugin's source stands, with the notes of its windows. False where it stands where it stood.
+    /// Appends where a plugin's source stands, with the notes of its windows. False where it stands where it
+    /// stood.
     async fn keep(&mut self, positions: &[Position], notes: &[(Partition, Note)]) -> Result<bool> {
         let Some(keeper) = &mut self.keeper else { return Ok(false) };
         let now = self.environment.options.clock.now();
@@ -268,8 +269,8 @@ impl Chain {
         Ok(moved)
     }
 
-    /// Writes the state of windows that have become too long to be read again; before the positions are asked for, which then need not
-    /// go back as far.
+    /// Writes the state of windows that have become too long to be read again; before the positions are asked
+    /// for, which then need not go back as far.
     async fn keep_windows(&mut self) -> Result<()> {
         let Some(changelog) = &mut self.changelog else { return Ok(()) };
         let clock = &self.environment.options.clock;
@@ -284,11 +285,13 @@ impl Chain {
         Ok(())
     }
 
-    /// Throws away everything since the last commit. True where a log has refused records of it that it was not known to refuse.
+    /// Throws away everything since the last commit. True where a log has refused records of it that it was
+    /// not known to refuse.
     pub(super) async fn roll_back(&mut self) -> bool {
         self.does(Doing::RollingBack);
         let (writers, input, name) = (&mut self.writers, &mut self.input, &self.name);
-        // At once: an abort may take as long as the log does to answer, and the group waits for a reader that still holds partitions.
+        // At once: an abort may take as long as the log does to answer, and the group waits for a reader that
+        // still holds partitions.
         let let_go = async {
             if let ((), Err(error)) = tokio::join!(writers.abandon(), input.close()) {
                 tracing::debug!(chain = name, "close: {error}");

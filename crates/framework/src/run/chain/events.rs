@@ -68,7 +68,8 @@ impl Chain {
                     .entry(partition)
                     .or_insert_with(|| Progressed::new(position.clone(), None));
                 match extent {
-                    // A plugin's source has no position in the middle of a batch: its windows know by offsets what they have.
+                    // A plugin's source has no position in the middle of a batch: its windows know by offsets
+                    // what they have.
                     Extent::Beginning if self.home.is_none() => progressed.read.offset = position.offset,
                     Extent::Beginning => progressed.read = position,
                     Extent::Whole => {
@@ -182,7 +183,8 @@ impl Chain {
         Ok(())
     }
 
-    /// Tells where reading does not begin at the offset that the file asks for, as the partition does not have it.
+    /// Tells where reading does not begin at the offset that the file asks for, as the partition does not
+    /// have it.
     fn tell_of_offsets(&self, assignments: &[Assignment]) {
         let Start::Offset(wanted) = self.input.start() else { return };
         for assignment in assignments.iter().filter(|a| a.committed.is_none() && a.start != wanted) {

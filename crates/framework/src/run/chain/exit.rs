@@ -1,7 +1,8 @@
 //! How long a chain that has been told to stop may still take.
 //!
-//! A process is gone within ten seconds of a signal. A log that does not answer has time-outs of its own, and what is asked of it
-//! waits behind what it has not answered yet: an abort behind a commit of ten seconds, for one.
+//! A process is gone within ten seconds of a signal. A log that does not answer has time-outs of its own, and
+//! what is asked of it waits behind what it has not answered yet: an abort behind a commit of ten seconds,
+//! for one.
 
 use std::future::Future;
 use std::time::Duration;

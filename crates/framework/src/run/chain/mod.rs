@@ -1,7 +1,8 @@
 //! The chain loop: read -> transform -> window -> write -> commit, in one task.
 //!
-//! There is one failure path. Whatever fails in passing: abort the transaction, drop all panes, open the source and
-//! the writers again (which reads the committed positions), and go on from there. Nothing that was not committed counts.
+//! There is one failure path. Whatever fails in passing: abort the transaction, drop all panes, open the
+//! source and the writers again (which reads the committed positions), and go on from there. Nothing that was
+//! not committed counts.
 
 mod begins;
 mod commit;
@@ -30,7 +31,7 @@ use super::checkpoint::Checkpoint;
 use super::input::{Input, InputEvent, SourceStep};
 use super::keeper::Keeper;
 use super::let_go::LetGo;
-use super::rising::{AtLast, Rising};
+use super::rising::{AtLast, Rising, all_reach};
 use super::topics::Wanted;
 use super::tree::Tree;
 use super::turn::{Over, Turn};
@@ -49,8 +50,8 @@ use crate::window::{Ran, WindowOperator};
 /// The shortest time between two commits of a chain that writes to no log.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How often in a row a chain sends again at once what a log has refused records of. More often it is a fault like others, as where each try
-/// writes other records.
+/// How often in a row a chain sends again at once what a log has refused records of. More often it is a fault
+/// like others, as where each try writes other records.
 const REFUSALS: u32 = 100;
 
 /// Everything around a chain that it shares with the others of its run.
@@ -186,8 +187,9 @@ impl Chain {
             }
             _ => None,
         };
-        // A chain that reads a topic is fenced by its group (KIP-447), so every worker has an id of its own. A chain that reads
-        // anything else has only this id to keep a second copy from writing everything twice: it is the same for all.
+        // A chain that reads a topic is fenced by its group (KIP-447), so every worker has an id of its own.
+        // A chain that reads anything else has only this id to keep a second copy from writing everything
+        // twice: it is the same for all.
         let turn = plan
             .takes_turns_in(&environment.connections)
             .map(|c| Turn::new(environment.connections[c].1.clone(), &environment.pipeline, &name));
@@ -318,8 +320,8 @@ impl Chain {
                     return Err(exit::lost(error));
                 }
             }
-            // Before the writers are opened again, which fences others, it must be known whose turn it is: this worker may have
-            // stood still. And another one may do better.
+            // Before the writers are opened again, which fences others, it must be known whose turn it is:
+            // this worker may have stood still. And another one may do better.
             if let Err(error) = leave(&mut self.turn).await {
                 tracing::debug!(chain = self.name, "leave: {error}");
             }
@@ -348,7 +350,8 @@ impl Chain {
         }
     }
 
-    /// True where nobody reads later what this chain does not: its log forgets, and others may have written for it since it was open.
+    /// True where nobody reads later what this chain does not: its log forgets, and others may have written
+    /// for it since it was open.
     fn is_last_to_read(&self) -> bool {
         self.loses_what_it_leaves() && self.environment.phase.value().get() >= Phase::Open
     }
@@ -385,8 +388,8 @@ impl Chain {
         }
     }
 
-    /// How a fault is tried again, and by whose word. A connection's faults, a commit's among them, are of all that read and write there: the
-    /// strictest of them counts.
+    /// How a fault is tried again, and by whose word. A connection's faults, a commit's among them, are of
+    /// all that read and write there: the strictest of them counts.
     fn retry_of(&self, error: &Error) -> (Retry, String) {
         let of_source = || (self.retry, format!("`{}.{}`", self.name, self.source_id));
         match error.part() {
@@ -400,8 +403,8 @@ impl Chain {
         }
     }
 
-    /// One try; a chain that has been told to stop does not wait longer for its log than [`DRAIN`]. One whose rows cannot be
-    /// read again waits as long as the run does.
+    /// One try; a chain that has been told to stop does not wait longer for its log than [`DRAIN`]. One whose
+    /// rows cannot be read again waits as long as the run does.
     async fn attempt_in_time(&mut self) -> Result<Left> {
         let command = self.environment.command.clone();
         let clock = self.environment.options.clock.clone();
@@ -423,7 +426,8 @@ impl Chain {
         let loses = self.loses_what_it_leaves();
         let not_needed = async {
             command.reaches(Command::Drain).await;
-            // Nothing has been read yet; where that is lost otherwise, nothing has been written for it either.
+            // Nothing has been read yet; where that is lost otherwise, nothing has been written for it
+            // either.
             if loses && phase.get() >= Phase::Open {
                 std::future::pending::<()>().await;
             }
@@ -451,7 +455,8 @@ impl Chain {
         Ok(left)
     }
 
-    /// Names the steps that could use nothing: a run with `on_error: skip` would end as if there had been no data.
+    /// Names the steps that could use nothing: a run with `on_error: skip` would end as if there had been no
+    /// data.
     fn tell_what_was_of_no_use(&self) {
         for remark in self.input.remarks() {
             tracing::warn!(step = format!("{}.{}", self.name, self.source_id), "{remark}");
@@ -490,7 +495,7 @@ impl Chain {
                 biased;
                 () = self.environment.command.reaches(Command::Drain), if !self.draining() => Wake::Command,
                 over = turn::over(&mut self.turn), if self.turn.is_some() => Wake::TurnOver(over?),
-                () = all_ended(&upstream), if ends => Wake::UpstreamEnded,
+                () = all_reach(&upstream, Phase::Ended), if ends => Wake::UpstreamEnded,
                 () = clock.sleep_until(wake_at.unwrap_or_default()), if wake_at.is_some() => Wake::Timer,
                 event = self.input.next() => Wake::Event(event.map_err(of_source)?),
             };
@@ -586,11 +591,5 @@ async fn leave(turn: &mut Option<Turn>) -> Result<()> {
     match turn {
         Some(turn) => turn.close().await,
         None => Ok(()),
-    }
-}
-
-async fn all_ended(chains: &[Rising<Phase>]) {
-    for chain in chains {
-        chain.reaches(Phase::Ended).await;
     }
 }

@@ -40,7 +40,8 @@ impl Chain {
             SinkContext { clock: options.clock.clone(), figures: self.environment.figures.clone() };
         let connections = self.tree.connections();
         let logs = &self.environment.connections;
-        // Once the writers are open, earlier ones are fenced and what they committed is settled: then it can be read.
+        // Once the writers are open, earlier ones are fenced and what they committed is settled: then it can
+        // be read.
         let first = self.keeper.is_some();
         if first {
             self.writers.open(&connections, logs, self.transactional_id.as_deref()).await?;
@@ -75,8 +76,8 @@ impl Chain {
         Ok(())
     }
 
-    /// A chain that uses a cluster under two names would fence its own writers for ever. Planning has compared what the file says of
-    /// them; here the clusters are asked.
+    /// A chain that uses a cluster under two names would fence its own writers for ever. Planning has
+    /// compared what the file says of them; here the clusters are asked.
     async fn has_one_log_once(&mut self) -> Result<()> {
         let used: BTreeSet<usize> = self.tree.connections().into_iter().chain(self.home).collect();
         let logs = used.iter().map(|connection| (*connection, &self.environment.connections[*connection]));

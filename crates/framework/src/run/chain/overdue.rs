@@ -1,5 +1,6 @@
-//! A transaction that takes longer than it may because of what stands behind the source: a slow step, or many rows of a quick one. The
-//! same rows would take as long again, so the chain reads fewer of them for each transaction, and ends where that does not help.
+//! A transaction that takes longer than it may because of what stands behind the source: a slow step, or many
+//! rows of a quick one. The same rows would take as long again, so the chain reads fewer of them for each
+//! transaction, and ends where that does not help.
 
 use super::Chain;
 use crate::error::{Consequence, Error, Result};

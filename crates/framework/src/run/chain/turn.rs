@@ -7,8 +7,8 @@ use crate::error::{Consequence, Error, Result};
 use crate::metrics::{Doing, State};
 use crate::run::turn::{Over, Turn};
 
-/// How long a group may take to say that this worker's turn is over, once another writer has taken the chain's place:
-/// longer than the interval of heartbeats.
+/// How long a group may take to say that this worker's turn is over, once another writer has taken the
+/// chain's place: longer than the interval of heartbeats.
 const NEWS: Duration = Duration::from_secs(5);
 
 /// Waits until the turn is over; forever where every worker runs the chain.
@@ -42,8 +42,8 @@ impl Chain {
         Ok(())
     }
 
-    /// True where another writer fenced this one because its turn is over, which the group is about to say: this worker stood
-    /// still for long. Otherwise somebody from outside has the chain's transactional id.
+    /// True where another writer fenced this one because its turn is over, which the group is about to say:
+    /// this worker stood still for long. Otherwise somebody from outside has the chain's transactional id.
     pub(super) async fn lost_its_turn(&mut self, error: &Error) -> bool {
         let clock = self.environment.options.clock.clone();
         let command = self.environment.command.clone();

@@ -1,8 +1,8 @@
 //! Time stands while a chain fails from which rows are to come.
 //!
-//! A window lets time pass with the clock once its partitions are read to their end. That is wrong while the chain that
-//! writes them cannot: what it writes later has the times of now, and would be late. It is like a log that is out of
-//! reach; only that the run knows of its own chains.
+//! A window lets time pass with the clock once its partitions are read to their end. That is wrong while the
+//! chain that writes them cannot: what it writes later has the times of now, and would be late. It is like a
+//! log that is out of reach; only that the run knows of its own chains.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-/// How long a group waits for a member that is gone before it gives its partitions to others (`session.timeout.ms`).
+/// How long a group waits for a member that is gone before it gives its partitions to others
+/// (`session.timeout.ms`).
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// How often each fault comes, in a thousand calls of the log. Each seed has some of them, at rates of its own ("swarm testing", Groce et
-/// al. 2012): where every fault is always on, those that need a quiet time are never reached.
+/// How often each fault comes, in a thousand calls of the log. Each seed has some of them, at rates of its
+/// own ("swarm testing", Groce et al. 2012): where every fault is always on, those that need a quiet time are
+/// never reached.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
     /// The process crashes at a call.

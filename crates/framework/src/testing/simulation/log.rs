@@ -1,10 +1,14 @@
-//! The log as a simulated process sees it: shared by all of them, durable, and in the way of every call a fault may stand.
+//! The log as a simulated process sees it: shared by all of them, durable, and in the way of every call a
+//! fault may stand.
 //!
-//! Records, groups and transactions are those of the log in memory. What a real Kafka has beside is put on top:
+//! Records, groups and transactions are those of the log in memory. What a real Kafka has beside is put on
+//! top:
 //! - offsets have gaps, as a transaction's control records make them;
-//! - a process that crashes stays a member of its groups until the session times out, and its commits may happen after its end;
-//! - a commit whose answer is lost has happened, has not, or is under way until a new writer of the id settles it (KIP-98), or its reader
-//!   leaves, for the next holder of a partition waits for stable positions (KIP-447);
+//! - a process that crashes stays a member of its groups until the session times out, and its commits may
+//!   happen after its end;
+//! - a commit whose answer is lost has happened, has not, or is under way until a new writer of the id
+//!   settles it (KIP-98), or its reader leaves, for the next holder of a partition waits for stable positions
+//!   (KIP-447);
 //! - a reader that was thrown out of its group goes on for a while with what it has fetched, not knowing.
 
 use std::fmt;
@@ -34,7 +38,8 @@ pub struct SimulatedLog {
 }
 
 impl SimulatedLog {
-    /// The log `inner` as `process` sees it. An offset here is `stretch` times the one in `inner`, as control records leave gaps.
+    /// The log `inner` as `process` sees it. An offset here is `stretch` times the one in `inner`, as control
+    /// records leave gaps.
     #[must_use]
     pub fn new(world: &Arc<World>, process: &Arc<Process>, inner: &MemoryLog, stretch: i64) -> Self {
         let description = inner.describe();

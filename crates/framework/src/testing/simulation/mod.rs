@@ -1,9 +1,11 @@
-//! A cluster on which everything goes wrong that may: processes that crash, stand still or lose their group, commits without an answer,
-//! requests that wait. A seed decides what, so that a fault that was seen once is seen again.
+//! A cluster on which everything goes wrong that may: processes that crash, stand still or lose their group,
+//! commits without an answer, requests that wait. A seed decides what, so that a fault that was seen once is
+//! seen again.
 //!
-//! A [`World`] has the chance, the faults and what was seen; a [`Process`] is what crashes; a [`SimulatedLog`] is the log as one process
-//! sees it, over a [`MemoryLog`](crate::log::memory::MemoryLog) that all of them share. The log holds callers to its contract: a commit by a
-//! writer that was fenced, or by a reader that left its group, and a position that goes back are [`World::violation`]s.
+//! A [`World`] has the chance, the faults and what was seen; a [`Process`] is what crashes; a
+//! [`SimulatedLog`] is the log as one process sees it, over a [`MemoryLog`](crate::log::memory::MemoryLog)
+//! that all of them share. The log holds callers to its contract: a commit by a writer that was fenced, or by
+//! a reader that left its group, and a position that goes back are [`World::violation`]s.
 //!
 //! It runs on a paused clock, so a day takes no time:
 //!

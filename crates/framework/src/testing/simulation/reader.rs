@@ -422,8 +422,8 @@ impl Drop for SimulatedReader {
         let number = self.seat.number();
         let Some(inner) = self.seat.take() else { return };
         if !self.log.process.is_dead() || !self.log.description.shared {
-            // It leaves the group in order; what it has under way is settled first. A log that one process has at a time has no members when
-            // the next one opens it.
+            // It leaves the group in order; what it has under way is settled first. A log that one process
+            // has at a time has no members when the next one opens it.
             world.settle_reader(number);
             world.member(number, false);
             world.note(self.log.process.number(), &format!("reader {number} leaves"));

@@ -1,5 +1,5 @@
-//! What outlives the simulated processes: the chance that a seed decides, the faults that are on, commits that are under way, and
-//! what was seen of all that.
+//! What outlives the simulated processes: the chance that a seed decides, the faults that are on, commits
+//! that are under way, and what was seen of all that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -176,7 +176,8 @@ impl World {
         });
     }
 
-    /// What every call of the log goes through: here a process may crash, wait, or meet an error that the contract allows.
+    /// What every call of the log goes through: here a process may crash, wait, or meet an error that the
+    /// contract allows.
     ///
     /// # Errors
     /// What the faults say: `Retry`, `Abort`.
@@ -286,7 +287,8 @@ impl World {
         }
     }
 
-    /// A process stands still for so many milliseconds; where that is longer than the session, its groups throw it out.
+    /// A process stands still for so many milliseconds; where that is longer than the session, its groups
+    /// throw it out.
     pub fn stand_still(self: &Arc<Self>, process: &Arc<Process>, length: u64) {
         process.stall(self.now() + length);
         if length > SESSION_TIMEOUT.as_millis() as u64 {
@@ -328,7 +330,8 @@ impl World {
         }
     }
 
-    /// Looks at a commit that has succeeded: nobody who was fenced or thrown out may, and no position goes back.
+    /// Looks at a commit that has succeeded: nobody who was fenced or thrown out may, and no position goes
+    /// back.
     pub(super) fn committed(
         &self,
         writer: Option<(&String, u64)>,
@@ -377,12 +380,14 @@ impl World {
         });
     }
 
-    /// The commits under way with this id: a new writer does not begin before it is known what becomes of them.
+    /// The commits under way with this id: a new writer does not begin before it is known what becomes of
+    /// them.
     pub(super) fn settle_writer(&self, id: &str) {
         self.settle(|commit| commit.id.as_deref() == Some(id));
     }
 
-    /// The commits under way with positions of this reader: nobody is told where its partitions stand before (KIP-447, `RequireStable`).
+    /// The commits under way with positions of this reader: nobody is told where its partitions stand before
+    /// (KIP-447, `RequireStable`).
     pub(super) fn settle_reader(&self, reader: u64) {
         self.settle(|commit| commit.positions.as_ref().is_some_and(|(token, _)| token.reader == reader));
     }

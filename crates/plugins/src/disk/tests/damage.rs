@@ -1,4 +1,5 @@
-//! A law: whatever happens to the file, opening it gives what was last committed, or an error that says what to do.
+//! A law: whatever happens to the file, opening it gives what was last committed, or an error that says what
+//! to do.
 #![allow(clippy::print_stderr, reason = "it says what came of each kind of damage")]
 
 use std::collections::BTreeMap;
@@ -79,7 +80,8 @@ fn open(disk: &Disk, directory: &Path) -> Result<DiskJournal> {
     DiskJournal::open(directory, "the log", disk.open())
 }
 
-/// Commits until the disk fails, `most` times at most; gives what is kept then, and what is kept if the last commit happened.
+/// Commits until the disk fails, `most` times at most; gives what is kept then, and what is kept if the last
+/// commit happened.
 fn commits(journal: &mut DiskJournal, random: &mut Random, kept: &mut Kept, most: usize) -> Kept {
     for _ in 0..most {
         let change = any_change(random, kept);

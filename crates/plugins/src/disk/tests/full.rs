@@ -1,4 +1,5 @@
-//! A disk that is full, or fails in passing: the log says so, loses nothing, writes nothing twice, and goes on.
+//! A disk that is full, or fails in passing: the log says so, loses nothing, writes nothing twice, and goes
+//! on.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -80,7 +81,8 @@ async fn rows(log: &DiskLog) -> Result<Vec<i64>> {
     }
 }
 
-/// A chain that copies numbers: its position in `in` says which comes next, and is committed with the row. Opens all, and copies up to `until`.
+/// A chain that copies numbers: its position in `in` says which comes next, and is committed with the row.
+/// Opens all, and copies up to `until`.
 async fn copy(log: &DiskLog, until: i64, bytes: usize) -> Result<()> {
     let spec =
         |name: &str| TopicSpec { name: name.into(), partitions: None, create: true, keeps: Keeps::AsTheLog };
@@ -162,8 +164,9 @@ fn a_fault_at_any_step_loses_nothing_and_doubles_nothing() {
     assert!(faults > 10 && happened > 0, "{faults} faults");
 }
 
-/// Rows of a file that is read at the rate at which it was written have old times once the disk has room again. Meanwhile nothing came because nothing could be
-/// written, so time may not go on as it does where nobody writes.
+/// Rows of a file that is read at the rate at which it was written have old times once the disk has room
+/// again. Meanwhile nothing came because nothing could be written, so time may not go on as it does where
+/// nobody writes.
 #[test]
 fn no_row_is_late_because_the_disk_was_full() {
     let (disk, directory) = (Disk::default(), tempfile::tempdir().unwrap());

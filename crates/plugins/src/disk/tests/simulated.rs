@@ -94,8 +94,8 @@ impl Disk {
         self.0.lock().unwrap()
     }
 
-    /// What opens the store on it, whatever the path says. An empty file stands there, as the journal looks for one; where none stood, the
-    /// disk is empty.
+    /// What opens the store on it, whatever the path says. An empty file stands there, as the journal looks
+    /// for one; where none stood, the disk is empty.
     pub(super) fn open(&self) -> Open {
         let disk = self.clone();
         Arc::new(move |builder, path| {

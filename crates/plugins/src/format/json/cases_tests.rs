@@ -1,6 +1,6 @@
-//! The cases of RFC 8259, by the kinds of `JSONTestSuite` and written anew: what is JSON is taken, what is none is refused with a
-//! reason, and what the RFC leaves to each program stands in a table. Each is read by every way there is: fields alone,
-//! by their paths, as rows of a list, and passed over.
+//! The cases of RFC 8259, by the kinds of `JSONTestSuite` and written anew: what is JSON is taken, what is
+//! none is refused with a reason, and what the RFC leaves to each program stands in a table. Each is read by
+//! every way there is: fields alone, by their paths, as rows of a list, and passed over.
 
 use std::fmt::Write as _;
 

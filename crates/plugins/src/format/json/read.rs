@@ -1,4 +1,5 @@
-//! JSON to columns: one pass over each record, a visitor over the fields' names, and nothing allocated per record.
+//! JSON to columns: one pass over each record, a visitor over the fields' names, and nothing allocated per
+//! record.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -321,8 +322,8 @@ impl<'de> DeserializeSeed<'de> for ReadValue<'_> {
     }
 }
 
-/// An integer as it is written: `-0` is one, which `serde_json` gives as a float, and one beyond 64 bits is named. `wanted` is
-/// what it should be, for messages.
+/// An integer as it is written: `-0` is one, which `serde_json` gives as a float, and one beyond 64 bits is
+/// named. `wanted` is what it should be, for messages.
 pub(in crate::format) fn integer(
     written: &str,
     wanted: impl fmt::Display,

@@ -28,8 +28,8 @@ impl std::fmt::Debug for Standing {
     }
 }
 
-/// What the group has decided. librdkafka tells it inside a poll, where nothing may block; the thread deals with it after
-/// the poll.
+/// What the group has decided. librdkafka tells it inside a poll, where nothing may block; the thread deals
+/// with it after the poll.
 #[derive(Debug)]
 pub(super) enum Rebalance {
     /// These partitions are ours, and this is how the consumer stands in its group with them.
@@ -90,7 +90,8 @@ impl ConsumerContext for ReadContext {
     }
 }
 
-/// Asks the brokers where these partitions of a topic start and end (for a reader of committed records), in two requests.
+/// Asks the brokers where these partitions of a topic start and end (for a reader of committed records), in
+/// two requests.
 pub(super) fn bounds(
     consumer: &BaseConsumer<ReadContext>,
     topic: &str,
@@ -146,8 +147,8 @@ fn told(found: &TopicPartitionList, topic: &str, partition: i32) -> KafkaResult<
     Ok(element.offset())
 }
 
-/// Asks the brokers for the first record of each of these partitions that has this timestamp or a later one (KIP-79); `None` where
-/// there is none that a reader of committed records may read.
+/// Asks the brokers for the first record of each of these partitions that has this timestamp or a later one
+/// (KIP-79); `None` where there is none that a reader of committed records may read.
 fn of_time(
     consumer: &BaseConsumer<ReadContext>,
     topic: &str,
@@ -247,7 +248,8 @@ pub(super) fn starts(
     Ok(partitions.iter().zip(bounds).zip(committed).zip(of_time).map(one).collect())
 }
 
-/// Where reading of a partition starts that has records from `low` up to `high`: where nothing is committed, at `otherwise`.
+/// Where reading of a partition starts that has records from `low` up to `high`: where nothing is committed,
+/// at `otherwise`.
 fn begin(
     partition: &Partition,
     (low, high): (i64, i64),
@@ -305,7 +307,8 @@ pub(super) fn passes(code: RDKafkaErrorCode) -> bool {
 mod tests {
     use super::*;
 
-    /// Where a partition with records from 10 up to 20 is begun: the offset, whether what was committed counts, and what is gone.
+    /// Where a partition with records from 10 up to 20 is begun: the offset, whether what was committed
+    /// counts, and what is gone.
     fn begun(committed: Option<i64>, start: Start) -> (i64, bool, Option<(i64, i64)>) {
         let partition = Partition::new("t", 0);
         let committed = committed.map(|offset| Position {

@@ -1,4 +1,5 @@
-//! What librdkafka's clients say: log lines go to `tracing`, and the cause of a failure is kept for the error.
+//! What librdkafka's clients say: log lines go to `tracing`, and the cause of a failure is kept for the
+//! error.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -72,7 +73,8 @@ impl Voice {
     }
 
     pub(super) fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        // A connection that fails, each time that it is tried: our own errors say it once, with the same cause.
+        // A connection that fails, each time that it is tried: our own errors say it once, with the same
+        // cause.
         if matches!(facility, "FAIL" | "ERROR") {
             tracing::debug!(target: "librdkafka", "{facility}: {message}");
             if facility == "FAIL" {

@@ -1,7 +1,8 @@
 //! The thread that polls one topic.
 //!
-//! It waits for one message, takes all that is there, and hands it on in columns, so that a quiet topic has no delay and a busy
-//! one large batches. It polls whatever the chain does: a slow chain makes it stop taking, not leave its group.
+//! It waits for one message, takes all that is there, and hands it on in columns, so that a quiet topic has
+//! no delay and a busy one large batches. It polls whatever the chain does: a slow chain makes it stop
+//! taking, not leave its group.
 
 mod ends;
 mod growth;
@@ -40,7 +41,8 @@ const WAIT: Duration = Duration::from_millis(10);
 const BATCH_BYTES: usize = 4 << 20;
 /// The most messages between two looks at anything else.
 const SWEEP: usize = 32_768;
-/// How long the chain may keep partitions that shall go; the group waits no longer than `max.poll.interval.ms`.
+/// How long the chain may keep partitions that shall go; the group waits no longer than
+/// `max.poll.interval.ms`.
 const HOLD: Duration = Duration::from_secs(30);
 /// A chain that takes nothing for so long gets its partitions paused, so that polling needs to take nothing.
 const STALL: Duration = Duration::from_secs(1);
@@ -238,8 +240,8 @@ impl Poller {
 
     // Messages.
 
-    /// Whether the chain has room. One that has taken nothing for long gets its partitions paused; they are polled then, so
-    /// that this consumer stays in its group.
+    /// Whether the chain has room. One that has taken nothing for long gets its partitions paused; they are
+    /// polled then, so that this consumer stays in its group.
     fn may_take(&mut self) -> bool {
         if self.handoff.wait_for_room(WAIT) {
             self.stalled = None;

@@ -25,8 +25,8 @@ pub(super) enum Item {
     OutOfReach {
         partitions: Vec<Partition>,
     },
-    /// The assignments, each with where the partition ended when it was assigned; and the consumer's standing under which it has them, in a
-    /// group.
+    /// The assignments, each with where the partition ended when it was assigned; and the consumer's standing
+    /// under which it has them, in a group.
     Assigned {
         from: usize,
         standing: Option<Standing>,
@@ -85,7 +85,8 @@ impl Handoff {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for room, for a while; true where there is some. A batch may exceed the bound, so that any batch gets in.
+    /// Waits for room, for a while; true where there is some. A batch may exceed the bound, so that any batch
+    /// gets in.
     pub(super) fn wait_for_room(&self, timeout: Duration) -> bool {
         let queue = self.lock();
         if queue.bytes < self.max_bytes {

@@ -12,7 +12,8 @@ use super::client::{Listening, Voice};
 use super::errors::{consequence, error};
 use super::settings::KafkaSettings;
 
-/// What a record takes in a batch of its own beside its key and its value: 61 bytes of the batch and up to 36 of the record, and some to spare.
+/// What a record takes in a batch of its own beside its key and its value: 61 bytes of the batch and up to 36
+/// of the record, and some to spare.
 const OVERHEAD: usize = 256;
 /// How long the brokers may take to tell.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -112,7 +113,8 @@ async fn ask(settings: &KafkaSettings, topic: &str) -> Result<Rules> {
     let text = |name: &str| found.get(name).and_then(|entry| entry.value.as_deref());
     let number = |name: &str| text(name).and_then(|value| value.parse::<i64>().ok());
     let bound = |name: &str| number(name).filter(|bound| *bound != i64::MAX);
-    // Where the brokers stamp records themselves, any time will do. Before Kafka 3.6 there was one bound for both sides.
+    // Where the brokers stamp records themselves, any time will do. Before Kafka 3.6 there was one bound for
+    // both sides.
     let stamps = text("message.timestamp.type") == Some("LogAppendTime");
     let either = || bound("message.timestamp.difference.max.ms");
     let time = |name: &str| bound(name).or_else(either).filter(|_| !stamps);

@@ -11,8 +11,8 @@
 //! | `writer`, `producer` | writing: the chain's end, and the thread that produces and commits |
 //! | `refusals` | records that the brokers refuse one by one, with the rule |
 //!
-//! librdkafka's calls block (transactional ones for up to their time-out), and its callbacks run inside its polls. So each
-//! consumer and each producer has a thread of its own, and the chain awaits a queue.
+//! librdkafka's calls block (transactional ones for up to their time-out), and its callbacks run inside its
+//! polls. So each consumer and each producer has a thread of its own, and the chain awaits a queue.
 
 mod assignment;
 mod client;
@@ -44,8 +44,8 @@ use self::consumer::KnownGroups;
 use self::limits::Limits;
 pub use self::settings::KafkaSettings;
 
-/// A transaction takes its coordinator, and every partition that it writes to, some milliseconds; Kafka Streams has the same
-/// interval under exactly once.
+/// A transaction takes its coordinator, and every partition that it writes to, some milliseconds; Kafka
+/// Streams has the same interval under exactly once.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A Kafka cluster.

@@ -1,7 +1,7 @@
 //! The thread that produces and commits.
 //!
-//! librdkafka's transactional calls block, and its queue has to be polled; so all of it happens here, in the order of the
-//! chain's calls.
+//! librdkafka's transactional calls block, and its queue has to be polled; so all of it happens here, in the
+//! order of the chain's calls.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -31,7 +31,8 @@ use super::refusals::{Refusals, Why};
 use super::topics;
 use super::writer::by_topic;
 
-/// How long `init_transactions` may take: it waits for the coordinator, and for the transaction that an earlier writer left.
+/// How long `init_transactions` may take: it waits for the coordinator, and for the transaction that an
+/// earlier writer left.
 const INIT: Duration = Duration::from_secs(30);
 /// One try of a call that can be resumed; between tries the client's own account of what is wrong is heard.
 const TRY: Duration = Duration::from_secs(1);
@@ -91,7 +92,8 @@ impl Failure {
         }
     }
 
-    /// Keeps this one in the place of what is not final: a record that is refused says why the others of its batch were not written.
+    /// Keeps this one in the place of what is not final: a record that is refused says why the others of its
+    /// batch were not written.
     fn set_refusal(&self, error: &Error) {
         let mut failure = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if failure.as_ref().is_none_or(|(consequence, ..)| *consequence == Consequence::Abort) {
@@ -357,7 +359,8 @@ impl Producing {
         }
     }
 
-    /// Brokers say nothing of a topic that was deleted: records for it are not taken until their time is up. Where that is why, says so.
+    /// Brokers say nothing of a topic that was deleted: records for it are not taken until their time is up.
+    /// Where that is why, says so.
     fn missing(&self, failed: Error) -> Error {
         if !matches!(failed.consequence(), Consequence::Retry | Consequence::Abort) {
             return failed;
@@ -463,8 +466,8 @@ impl Producing {
         if !self.open {
             return Ok(());
         }
-        // What is in the queue goes out first: an abort before the brokers know of the transaction's partitions meets the state
-        // of the transaction before it, and is refused.
+        // What is in the queue goes out first: an abort before the brokers know of the transaction's
+        // partitions meets the state of the transaction before it, and is refused.
         let now = Instant::now();
         while self.producer.in_flight_count() > 0 && now.elapsed() < timeout / 2 {
             self.producer.poll(POLL);

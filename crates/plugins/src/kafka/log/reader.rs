@@ -1,6 +1,7 @@
 //! The chain's end of reading: one consumer a topic, one queue for all.
 //!
-//! One consumer a topic, because librdkafka's binding names the partition that has reached its end without its topic.
+//! One consumer a topic, because librdkafka's binding names the partition that has reached its end without
+//! its topic.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Sender, channel};
@@ -24,7 +25,8 @@ use super::topics;
 
 /// How long closing may take before the thread is left to itself.
 const CLOSE: Duration = Duration::from_secs(2);
-/// The group of a reader without a group: librdkafka wants a name; nobody joins it and nothing is committed to it.
+/// The group of a reader without a group: librdkafka wants a name; nobody joins it and nothing is committed
+/// to it.
 const NO_GROUP: &str = "pipectl-without-group";
 
 /// A reader of a [`KafkaLog`](super::KafkaLog).

@@ -1,5 +1,5 @@
-//! What librdkafka says went wrong with a connection, in words that tell an operator what to do; the same trouble in the same
-//! words each time, so that it can be told once.
+//! What librdkafka says went wrong with a connection, in words that tell an operator what to do; the same
+//! trouble in the same words each time, so that it can be told once.
 
 /// A reason and its remedy.
 #[derive(Debug, PartialEq, Eq)]

@@ -35,8 +35,9 @@ struct Heard {
 
 /// What the brokers have refused of a writer's records.
 ///
-/// They take a batch whole or not. Some name the records of it that break a rule, and librdkafka then gives the others a code of their own
-/// (`InvalidDifferentRecord`); else all of the batch have the same, and the rules of the topic tell them apart.
+/// They take a batch whole or not. Some name the records of it that break a rule, and librdkafka then gives
+/// the others a code of their own (`InvalidDifferentRecord`); else all of the batch have the same, and the
+/// rules of the topic tell them apart.
 #[derive(Debug)]
 pub(super) struct Refusals {
     limits: Arc<Limits>,
@@ -106,8 +107,9 @@ fn refused(batch: Vec<Heard>, rules: Rules) -> Vec<Refused> {
     named.into_iter().zip(broken).filter(|(_, broken)| *broken).map(|(record, _)| refused(record)).collect()
 }
 
-/// None breaks a rule by the clock here, which may not be that of the brokers, or whose rules are not known: then the one that lies furthest ahead must break
-/// it where one does, or the one that lies furthest behind. One that is alone is the one. Else nobody knows.
+/// None breaks a rule by the clock here, which may not be that of the brokers, or whose rules are not known:
+/// then the one that lies furthest ahead must break it where one does, or the one that lies furthest behind.
+/// One that is alone is the one. Else nobody knows.
 fn furthest(named: &[Heard], rules: Rules) -> Option<usize> {
     if named.len() == 1 {
         return Some(0);

@@ -30,7 +30,8 @@ impl std::fmt::Debug for KafkaSettings {
 /// The property that says how often clients look what topics are like.
 const REFRESH: &str = "topic.metadata.refresh.interval.ms";
 
-/// What is in flight ahead of a chain in librdkafka's own queue, in KiB, at least: a fetch of a megabyte must fit.
+/// What is in flight ahead of a chain in librdkafka's own queue, in KiB, at least: a fetch of a megabyte must
+/// fit.
 const LEAST_QUEUE_KIB: usize = 4 << 10;
 
 /// librdkafka's defaults.
@@ -92,7 +93,8 @@ impl KafkaSettings {
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
             ("isolation.level", "read_committed"),
-            // Reached where retention overtakes a running reader, or its topic is made anew: what is lost by that is told.
+            // Reached where retention overtakes a running reader, or its topic is made anew: what is lost by
+            // that is told.
             ("auto.offset.reset", "error"),
             ("allow.auto.create.topics", "false"),
             ("enable.partition.eof", "true"),
@@ -100,15 +102,17 @@ impl KafkaSettings {
             // `cooperative-sticky` waits until it has passed the same faults.
             ("partition.assignment.strategy", "range"),
             ("session.timeout.ms", "10000"),
-            // A member hears from the answer to its heartbeat that the group is being shared out anew, and all wait for the last
-            // one: the default, 3 s, is how long nobody would read after each worker that comes or goes.
+            // A member hears from the answer to its heartbeat that the group is being shared out anew, and
+            // all wait for the last one: the default, 3 s, is how long nobody would read after each worker
+            // that comes or goes.
             ("heartbeat.interval.ms", "500"),
             // The thread polls whatever the chain does, so only a stopped process exceeds it.
             ("max.poll.interval.ms", "60000"),
             // The default, 1000, leaves a drain waiting each time that its queue is full.
             ("fetch.queue.backoff.ms", "5"),
-            // The broker may gather records for so long, unless there are many. With the default, one byte, each few records are
-            // an answer of their own: at 10,000 records/s 11 % of a core, with this 4 %, for some milliseconds more.
+            // The broker may gather records for so long, unless there are many. With the default, one byte,
+            // each few records are an answer of their own: at 10,000 records/s 11 % of a core, with this 4 %,
+            // for some milliseconds more.
             ("fetch.wait.max.ms", "5"),
             ("fetch.min.bytes", "32768"),
             ("fetch.error.backoff.ms", "100"),

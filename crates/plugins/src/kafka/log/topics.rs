@@ -124,7 +124,8 @@ pub(super) fn partitions<C: ConsumerContext>(
     }
 }
 
-/// For each partition of a topic one more than the offset of its last record, whether that is committed or not. Blocks.
+/// For each partition of a topic one more than the offset of its last record, whether that is committed or
+/// not. Blocks.
 pub(super) fn ends(settings: &KafkaSettings, topic: &str) -> Result<Vec<i64>> {
     let mut config = settings.client();
     config.set("isolation.level", "read_uncommitted").set("allow.auto.create.topics", "false");

@@ -22,8 +22,9 @@ use super::settings::KafkaSettings;
 const AHEAD: usize = 2;
 /// How long closing may take before the thread is left to itself.
 const CLOSE: Duration = Duration::from_secs(2);
-/// How much longer than its time-out a commit or an abort may take. librdkafka's `send_offsets_to_transaction` takes no account of its own while the
-/// group's coordinator is gone (confluentinc/librdkafka issues 5456 and 5511): it may stand until some broker's connection comes or goes.
+/// How much longer than its time-out a commit or an abort may take. librdkafka's
+/// `send_offsets_to_transaction` takes no account of its own while the group's coordinator is gone
+/// (confluentinc/librdkafka issues 5456 and 5511): it may stand until some broker's connection comes or goes.
 const OVERDUE: Duration = Duration::from_secs(1);
 
 /// A writer of a [`KafkaLog`](super::KafkaLog).

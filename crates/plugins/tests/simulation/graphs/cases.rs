@@ -206,7 +206,8 @@ const THROUGH_A_REPARTITION: &str = "  file:
       with: { topic: late, partitions: 1 }
 ";
 
-/// Rows that are left out, and rows of keys that go to other partitions, have moved time before one comes that is out of order.
+/// Rows that are left out, and rows of keys that go to other partitions, have moved time before one comes
+/// that is out of order.
 #[test]
 fn time_moves_at_any_pace_behind_a_repartition() {
     // What `filter` leaves out, `cast` rejects.

@@ -46,7 +46,8 @@ pub(crate) struct Manner {
     pub(crate) step: i64,
     /// True where they stand in a file.
     pub(crate) file: bool,
-    /// True where some rows are too large for a topic. Nothing else is wrong with those, so that no letter is.
+    /// True where some rows are too large for a topic. Nothing else is wrong with those, so that no letter
+    /// is.
     pub(crate) large: bool,
 }
 

@@ -232,8 +232,9 @@ impl Maker<'_> {
             ("escaped", "boolean"),
         ];
         let columns = columns.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect();
-        // Letters that may be there twice do not say what a window has counted. What a file's source cannot read
-        // has the time of reading (docs/windows.md): a run that reads it again counts it at another time.
+        // Letters that may be there twice do not say what a window has counted. What a file's source cannot
+        // read has the time of reading (docs/windows.md): a run that reads it again counts it at another
+        // time.
         let has_a_time = rows.by.is_some() || step != "s";
         let windows = rows.windows && !rows.loose && has_a_time;
         let rows = Rows { columns, dead: true, cuts: false, windows, ..rows.clone() };
@@ -411,7 +412,8 @@ impl Maker<'_> {
             false => String::new(),
             true => format!("      repartition: {{ partitions: {partitions} }}\n"),
         };
-        // Of several workers each gives zeros for a named key that another one has, where it is not known how the topic is keyed.
+        // Of several workers each gives zeros for a named key that another one has, where it is not known how
+        // the topic is keyed.
         let known = cut || rows.partitions == 1;
         let zero_fill = match key.as_slice() {
             _ if session || !self.random.chance(250) => "",
@@ -522,7 +524,8 @@ impl Maker<'_> {
             let name = self.from(&open);
             return self.steps(&name, "from", open.rows);
         }
-        // Dead letters of two steps may come together. Late rows are looked at with their window, each by themselves.
+        // Dead letters of two steps may come together. Late rows are looked at with their window, each by
+        // themselves.
         let is_dead =
             |reference: &String| reference.rsplit_once('.').is_some_and(|(_, output)| output == "dead");
         let of_dead = |open: &Open| open.references.iter().all(is_dead);

@@ -132,7 +132,8 @@ pub(crate) fn check(chains: &[Chain], left: &Left<'_>) -> Found {
         // them.
         if let (true, Some(topic)) = (window.input.outside && window.decided(), &window.late) {
             oracle.found.compared += 1;
-            // A dead letter also says where the record stood, which is another place where a path is spelt otherwise.
+            // A dead letter also says where the record stood, which is another place where a path is spelt
+            // otherwise.
             let name = |row: &Row| match row.cells.get("record").and_then(Value::as_str) {
                 Some(record) => identity(record),
                 None => row.name(),

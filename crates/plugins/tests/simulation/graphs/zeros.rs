@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::file::Shape;
 use super::windows::{Pane, Window};
 
-/// What is wrong with the zeros of a window step. `given` are all windows that were given; `late` the rows that were late, as
-/// indices of the input. With `whole` every zero must be there that the rows decide.
+/// What is wrong with the zeros of a window step. `given` are all windows that were given; `late` the rows
+/// that were late, as indices of the input. With `whole` every zero must be there that the rows decide.
 pub(super) fn check(
     window: &Window,
     zeros: &BTreeSet<Pane>,

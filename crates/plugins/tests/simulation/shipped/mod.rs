@@ -1,4 +1,5 @@
-//! Shipped files, on each kind of log that `explain` tells apart, while processes crash: what `explain` states of each chain is what happens.
+//! Shipped files, on each kind of log that `explain` tells apart, while processes crash: what `explain`
+//! states of each chain is what happens.
 //!
 //! | file | what is in it |
 //! |---|---|
@@ -53,7 +54,8 @@ struct Tally {
     forgotten: Option<u64>,
 }
 
-/// Every shipped file on every log that it can have; and each chain that delivers exactly once also where it is told not to.
+/// Every shipped file on every log that it can have; and each chain that delivers exactly once also where it
+/// is told not to.
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for file in files::all() {

@@ -48,7 +48,8 @@ pub(crate) struct Facts {
     /// True where its rows have times of their own.
     pub(crate) timed: bool,
     pub(crate) windowed: bool,
-    /// True where windows give zeros for keys that they have seen, and do not know after a restart which those are.
+    /// True where windows give zeros for keys that they have seen, and do not know after a restart which
+    /// those are.
     pub(crate) forgets_keys: bool,
     /// The topics that it writes.
     pub(crate) topics: Vec<String>,

@@ -37,7 +37,8 @@ pub(crate) struct Past {
     pub(crate) number: u64,
     /// False where it crashed, or was fenced.
     pub(crate) in_order: bool,
-    /// How many records each partition of a topic had when it began; known where nothing went wrong while it ran, but for a crash at its end.
+    /// How many records each partition of a topic had when it began; known where nothing went wrong while it
+    /// ran, but for a crash at its end.
     pub(crate) began_at: Option<BTreeMap<(String, i32), i64>>,
 }
 
@@ -118,7 +119,8 @@ fn some(random: &mut Random, most: u64) -> u64 {
     if random.chance(500) { random.between(1, most) } else { 0 }
 }
 
-/// On a log that outlives processes: they come and go, then everything comes to rest, and one reads on to the end.
+/// On a log that outlives processes: they come and go, then everything comes to rest, and one reads on to the
+/// end.
 pub(crate) async fn lasting(stage: &Stage, random: &mut Random, print: bool) -> Life {
     let mut cast = Cast::new(stage, random, print).await;
     let world = cast.world.clone();

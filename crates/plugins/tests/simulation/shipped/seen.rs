@@ -1,5 +1,6 @@
-//! What is seen of a process: the rows that its sinks outside the log get, and how far its files are read. A recorder stands in for such a sink once the
-//! chain is planned, so that what is promised comes from what the real one declares.
+//! What is seen of a process: the rows that its sinks outside the log get, and how far its files are read. A
+//! recorder stands in for such a sink once the chain is planned, so that what is promised comes from what the
+//! real one declares.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

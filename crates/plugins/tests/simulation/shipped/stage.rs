@@ -1,7 +1,8 @@
 //! A shipped file made ready for a seed: on which log, with which input, and with what `--set` changes of it.
 //!
-//! Changed is only what a crash has nothing to do with: where the brokers are; a pace and times that do not depend on when a row is
-//! read; and that a partition in which nothing comes holds the others up, for a fault of ten seconds makes rows late otherwise, as it should.
+//! Changed is only what a crash has nothing to do with: where the brokers are; a pace and times that do not
+//! depend on when a row is read; and that a partition in which nothing comes holds the others up, for a fault
+//! of ten seconds makes rows late otherwise, as it should.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -124,7 +125,8 @@ impl Stage {
         let zeros = written.chains.iter().flat_map(zero_fills);
         let without_zeros = with_brokers(On::Kafka).into_iter().chain(zeros).collect::<Vec<_>>();
         let without_zeros = parse(&file.text, &without_zeros);
-        // Rows that are there again have times that others have passed: which of them are late is only certain within a partition.
+        // Rows that are there again have times that others have passed: which of them are late is only
+        // certain within a partition.
         let several = case.on.lasts() && case.at_least_once.is_none();
         let partitions = if several { random.between(1, 3) } else { 1 };
         let folder = tempfile::tempdir().expect("a folder");
@@ -145,8 +147,8 @@ impl Stage {
         println!("{}, {} partitions", self.case.name(), self.partitions);
     }
 
-    /// Writes the input into a folder that stands for the repository: all of it, or so many rows, from the beginning again at its end.
-    /// Gives the pipeline file's folder.
+    /// Writes the input into a folder that stands for the repository: all of it, or so many rows, from the
+    /// beginning again at its end. Gives the pipeline file's folder.
     pub(crate) fn write(&self, folder: &Path, rows: Option<u64>) -> PathBuf {
         let base = folder.join(&self.case.file.folder);
         std::fs::create_dir_all(&base).expect("a folder");
@@ -295,7 +297,8 @@ fn settings(case: &Case, chain: &ChainDecl, own_times: bool) -> Vec<String> {
     set
 }
 
-/// Draws rows from a data file of the repository: some keys come often. Each gets a time `t` of its own, later than the one before.
+/// Draws rows from a data file of the repository: some keys come often. Each gets a time `t` of its own,
+/// later than the one before.
 fn draw(path: &Path, file: &str, random: &mut Random) -> Data {
     let shipped = std::fs::File::open(root().join(path));
     let shipped = shipped.unwrap_or_else(|error| panic!("{file} reads {}: {error}", path.display()));

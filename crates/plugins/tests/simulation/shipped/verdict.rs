@@ -1,4 +1,5 @@
-//! What came of a chain that went through crashes, against what comes of the same input undisturbed: by what `explain` says of it.
+//! What came of a chain that went through crashes, against what comes of the same input undisturbed: by what
+//! `explain` says of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,9 +84,10 @@ pub(crate) async fn check(stage: &Stage, chain: &Facts, life: &Life, findings: &
     }
 }
 
-/// What a chain must give of a topic, and what it may. They differ by the zeros of keys: whether a window has those behind the last row of
-/// their partition depends on how far the other partitions of its worker are. So it gives at least what it would give of each partition by
-/// itself, and at most what it would give of all together.
+/// What a chain must give of a topic, and what it may. They differ by the zeros of keys: whether a window has
+/// those behind the last row of their partition depends on how far the other partitions of its worker are. So
+/// it gives at least what it would give of each partition by itself, and at most what it would give of all
+/// together.
 async fn from_topic(stage: &Stage, chain: &Facts, input: &[Record]) -> (Came, Came) {
     let most = run(stage, chain, Input::Topic { records: input, joined: false }, true).await;
     // Or, where a restart forgets which keys were seen, without any zeros.
@@ -178,7 +180,8 @@ fn in_order(records: &[Record]) -> BTreeMap<i32, Vec<(Option<&str>, &str)>> {
     partitions
 }
 
-/// A topic has each row of a file once, in the file's order, or, where it repeats, that several times; the last process reads to the file's end.
+/// A topic has each row of a file once, in the file's order, or, where it repeats, that several times; the
+/// last process reads to the file's end.
 fn copied(repeats: bool, actual: &[Record], once: &[Record], findings: &mut Findings) {
     findings.rows += actual.len() as u64;
     let passes = actual.len() / once.len().max(1);
@@ -200,7 +203,8 @@ fn copied(repeats: bool, actual: &[Record], once: &[Record], findings: &mut Find
     }
 }
 
-/// A page shows what comes while its process runs: whole stretches of the topic, forward, each record as it is.
+/// A page shows what comes while its process runs: whole stretches of the topic, forward, each record as it
+/// is.
 fn live(topic: &str, sink: &str, life: &Life, came: &Came, findings: &mut Findings) {
     let mut right: BTreeMap<i32, BTreeMap<i64, Vec<&str>>> = BTreeMap::new();
     for shown in came.sinks.get(sink).map(Vec::as_slice).unwrap_or_default() {
@@ -248,7 +252,8 @@ fn live(topic: &str, sink: &str, life: &Life, came: &Came, findings: &mut Findin
     }
 }
 
-/// A process begins with the file's first row, whatever was before it; and what it gives up to its end is what an undisturbed one gives.
+/// A process begins with the file's first row, whatever was before it; and what it gives up to its end is
+/// what an undisturbed one gives.
 async fn anew(
     stage: &Stage,
     chain: &Facts,

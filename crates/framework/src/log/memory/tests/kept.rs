@@ -1,4 +1,5 @@
-//! The log with a journal: who waits for it, who does not, and what becomes of a commit of which it is not known whether it happened.
+//! The log with a journal: who waits for it, who does not, and what becomes of a commit of which it is not
+//! known whether it happened.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -151,7 +152,8 @@ async fn a_commit_whose_caller_is_gone_becomes_visible_all_the_same() {
     assert_eq!(drain(&mut reading).await, [1], "the next writer of that id opened once it was decided");
 }
 
-/// A commit fails; the journal then says whether it happened. Gives what the next reader of `out` sees, and where group `g` goes on.
+/// A commit fails; the journal then says whether it happened. Gives what the next reader of `out` sees, and
+/// where group `g` goes on.
 async fn in_doubt(happened: bool) -> (Vec<u64>, i64) {
     let (log, mut hand) = log_of(vec![("g".into(), at(0))]);
     let first = committing(writer(&log, Some("input")).await, "in", 7, None);

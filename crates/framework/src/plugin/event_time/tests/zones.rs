@@ -53,7 +53,8 @@ fn a_time_that_is_shown_twice_or_never_is_as_the_file_says() {
 }
 
 proptest! {
-    /// What the clocks of a zone show at an instant is read as that instant, or as the other one at which they show it.
+    /// What the clocks of a zone show at an instant is read as that instant, or as the other one at which
+    /// they show it.
     #[test]
     fn what_a_clock_shows_is_when_it_shows_it(seconds in 0i64..2_000_000_000, which in 0..chrono_tz::TZ_VARIANTS.len()) {
         let zone = chrono_tz::TZ_VARIANTS[which];

@@ -1,4 +1,5 @@
-//! Where the partitions end: the bound of a reader that shall end there, the lag, and whether the brokers can be reached at all.
+//! Where the partitions end: the bound of a reader that shall end there, the lag, and whether the brokers can
+//! be reached at all.
 
 use std::time::{Duration, Instant};
 
@@ -11,19 +12,21 @@ use crate::kafka::log::errors::error;
 use crate::kafka::log::handoff::Item;
 use crate::kafka::log::topics;
 
-/// How often where the partitions end is looked up while records come, for the lag alone: the answer waits behind fetched records.
+/// How often where the partitions end is looked up while records come, for the lag alone: the answer waits
+/// behind fetched records.
 const LOOK_AT_LAG: Duration = Duration::from_secs(5);
 /// How long transactions may keep a bounded reader from its end before that is told.
 const UNDECIDED: Duration = Duration::from_secs(10);
-/// How often where the partitions end is looked up, and how long the brokers may take to tell. Less than the idle time of
-/// most windows: until it is known that the brokers are away, time passes as if nothing were written.
+/// How often where the partitions end is looked up, and how long the brokers may take to tell. Less than the
+/// idle time of most windows: until it is known that the brokers are away, time passes as if nothing were
+/// written.
 const LOOK_AT_ENDS: Duration = Duration::from_millis(500);
 
 /// Where reading shall end.
 ///
-/// A commit returns once its outcome is decided; the brokers write the markers that let readers past its records a little
-/// later. So the end is where the partition's records end, committed or not, and reading goes on until the outcome of all of
-/// them is known.
+/// A commit returns once its outcome is decided; the brokers write the markers that let readers past its
+/// records a little later. So the end is where the partition's records end, committed or not, and reading
+/// goes on until the outcome of all of them is known.
 pub(super) struct Bound {
     /// For each partition, one more than its last record.
     pub(super) ends: Vec<i64>,
@@ -84,8 +87,9 @@ impl Poller {
             }
             return;
         }
-        // The end may be more than the last record (a marker takes an offset too), so that only librdkafka's word tells who is
-        // there. Who has been there says so no more, and a word from before the outcome may be on its way.
+        // The end may be more than the last record (a marker takes an offset too), so that only librdkafka's
+        // word tells who is there. Who has been there says so no more, and a word from before the outcome may
+        // be on its way.
         self.ask_anew();
     }
 
@@ -106,7 +110,8 @@ impl Poller {
         self.check_end();
     }
 
-    /// Looks up where the partitions end: for the lag, and to know that whoever has read all that is there would hear of more.
+    /// Looks up where the partitions end: for the lag, and to know that whoever has read all that is there
+    /// would hear of more.
     pub(super) fn look_at_ends(&mut self) {
         let every = if self.reach.heard.elapsed() < LOOK_AT_ENDS { LOOK_AT_LAG } else { LOOK_AT_ENDS };
         if self.reach.looked.elapsed() < every {

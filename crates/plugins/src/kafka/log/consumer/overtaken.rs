@@ -11,7 +11,8 @@ use crate::kafka::log::errors::error;
 use crate::kafka::log::handoff::Item;
 
 impl Poller {
-    /// librdkafka has stopped reading a partition, and does not say which: goes on with each at the oldest record that is there.
+    /// librdkafka has stopped reading a partition, and does not say which: goes on with each at the oldest
+    /// record that is there.
     pub(super) fn go_on_behind_what_is_gone(&mut self) {
         if self.overtaken.is_none_or(|at| at > Instant::now()) || self.releasing.is_some() {
             return;

@@ -1,8 +1,9 @@
-//! Members of the group that are not as this one: another pipeline that was given the same name and reads other topics, or a worker
-//! of another file, which counts a window otherwise.
+//! Members of the group that are not as this one: another pipeline that was given the same name and reads
+//! other topics, or a worker of another file, which counts a window otherwise.
 //!
-//! Of what a member says only its topics and its client's id come through librdkafka. So the id carries the windows that the
-//! member counts in, behind the id that the file gives: `pipectl/counts.win=MARK,counts.other=MARK`.
+//! Of what a member says only its topics and its client's id come through librdkafka. So the id carries the
+//! windows that the member counts in, behind the id that the file gives:
+//! `pipectl/counts.win=MARK,counts.other=MARK`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -17,7 +18,8 @@ use rdkafka::groups::{GroupInfo, GroupMemberInfo};
 
 use super::Poller;
 
-/// How long a worker that was killed, and was not as this one, may still be in the group: the time-out of its session, and some more.
+/// How long a worker that was killed, and was not as this one, may still be in the group: the time-out of its
+/// session, and some more.
 const GHOST: Duration = Duration::from_secs(15);
 
 /// How long the group may take to tell of its members: it does so once they are agreed.
@@ -25,8 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long one question may take.
 const ASK: Duration = Duration::from_secs(1);
 
-/// The name of each group in which a reader of this process has found none but its own, and the windows that it counts in; whoever
-/// comes later sees that one.
+/// The name of each group in which a reader of this process has found none but its own, and the windows that
+/// it counts in; whoever comes later sees that one.
 #[derive(Debug, Default)]
 pub(in crate::kafka::log) struct KnownGroups(Mutex<BTreeSet<(String, String)>>);
 
@@ -84,8 +86,8 @@ enum Members {
 }
 
 impl Poller {
-    /// Looks, before anything is read for the first time, whether all members of the group read the same topics, and count them in
-    /// the same windows. The one that comes second is refused.
+    /// Looks, before anything is read for the first time, whether all members of the group read the same
+    /// topics, and count them in the same windows. The one that comes second is refused.
     pub(super) fn is_among_its_own(&mut self) -> bool {
         let Some(group) = self.setup.group.clone().filter(|group| !self.setup.known_groups.has(group)) else {
             return true;
@@ -148,7 +150,8 @@ impl Poller {
     }
 }
 
-/// The topics of a member's subscription: a version, then a list of names, all lengths big-endian (Kafka's `ConsumerProtocolSubscription`).
+/// The topics of a member's subscription: a version, then a list of names, all lengths big-endian (Kafka's
+/// `ConsumerProtocolSubscription`).
 fn topics(subscription: &[u8]) -> Option<Vec<String>> {
     let rest = subscription.get(2..)?;
     let (count, mut rest) = rest.split_first_chunk::<4>()?;
