@@ -9,9 +9,11 @@
 mod code;
 mod files;
 mod markdown;
+mod width;
 
 use code::Code;
 use files::{File, markdown_files, rust_files, test_files};
+use width::{COLUMNS, wide_lines};
 
 /// Each room of the framework with the rooms that it may use. A room uses only rooms that stand above it
 /// here, so that nothing goes in a circle.
@@ -175,6 +177,19 @@ fn no_file_is_long() {
     let file = |lines: usize| File { name: "long.rs".into(), text: "\n".repeat(lines) };
     assert_eq!(too_long(&file(LINES_OF_A_FILE)), None);
     assert_eq!(too_long(&file(LINES_OF_A_FILE + 1)).as_deref(), Some("long.rs: 601 lines; divide it"));
+}
+
+#[test]
+fn no_line_is_wide() {
+    let files = rust_files("crates").into_iter().chain(markdown_files());
+    none(&files.flat_map(|file| wide_lines(&file)).collect::<Vec<_>>());
+    let wide = |name: &str, line: &str| {
+        let text = format!("{line}{}", " word".repeat(COLUMNS / 5));
+        wide_lines(&File { name: name.into(), text }).len()
+    };
+    assert_eq!((wide("a.rs", "// A comment"), wide("a.md", "A sentence")), (1, 1));
+    assert_eq!((wide("a.rs", "let x ="), wide("a.md", "| a table"), wide("a.md", "# A heading")), (0, 0, 0));
+    assert_eq!(wide_lines(&File { name: "a.md".into(), text: "x".repeat(COLUMNS + 1) }), [""; 0]);
 }
 
 /// What does not belong into finished code: notes of unfinished work, and panics that input could reach.
