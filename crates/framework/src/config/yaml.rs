@@ -175,8 +175,11 @@ pub(crate) fn parse(file: &Arc<SourceFile>) -> Result<Node, Vec<Diagnostic>> {
     let root = builder.build(Parser::new_from_str(body));
     match root {
         Ok(root) if builder.unmeant.is_empty() => Ok(root),
-        Ok(_) => Err(builder.unmeant.iter().map(|mistake| mistake.diagnose(file)).collect()),
-        Err(Failure::Refused(diagnostic)) => Err(vec![*diagnostic]),
+        Err(Failure::Refused(diagnostic)) if builder.unmeant.is_empty() => Err(vec![*diagnostic]),
+        // What is refused mostly follows from what stands before it and was not meant so.
+        Ok(_) | Err(Failure::Refused(_)) => {
+            Err(builder.unmeant.iter().map(|mistake| mistake.diagnose(file)).collect())
+        }
         Err(Failure::NotYaml(error)) => Err(builder.not_yaml(&error)),
     }
 }
