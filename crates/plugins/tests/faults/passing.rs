@@ -78,7 +78,10 @@ fn once(
 #[test]
 fn what_cannot_be_read_again_ends_the_run_with_the_fault_that_came() {
     let (failure, took) = once(nth("one: append rows", 1, || Error::retry("no answer")));
-    assert_eq!(failure, Some(("its row is gone: no answer".to_owned(), Some("say it again".to_owned()))));
+    assert_eq!(
+        failure,
+        Some(("its row is gone: rows.kafka: no answer".to_owned(), Some("say it again".to_owned())))
+    );
     assert_eq!(took, Duration::ZERO, "nothing is waited for");
 }
 
