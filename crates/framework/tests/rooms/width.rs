@@ -1,5 +1,7 @@
 //! How wide a line of a comment or of a document may be.
 
+use std::path::Path;
+
 use crate::files::File;
 
 /// Wider lines are hard to read side by side.
@@ -7,7 +9,7 @@ pub(crate) const COLUMNS: usize = 110;
 
 /// The lines of a file that are too wide, and could be broken.
 pub(crate) fn wide_lines(file: &File) -> Vec<String> {
-    let is_document = file.name.ends_with(".md");
+    let is_document = Path::new(&file.name).extension().is_some_and(|extension| extension == "md");
     let mut fenced = false;
     let mut problems = Vec::new();
     for (at, line) in file.text.lines().enumerate() {
