@@ -12,6 +12,8 @@
 //! }
 //! ```
 
+use super::simulation::Random;
+
 /// The environment variable that says how many seeds are tried.
 pub const RUNS: &str = "PIPECTL_FUZZ_RUNS";
 
@@ -41,27 +43,19 @@ pub fn most_memory() -> Option<u64> {
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
 }
 
-/// Chance, as a seed decides it: Steele, Lea and Flood's `SplitMix64` (2014).
+/// Bytes, as a seed decides them.
 #[derive(Debug, Clone)]
-pub struct Fuzz(u64);
+pub struct Fuzz(Random);
 
 impl Fuzz {
     /// What this seed gives.
     pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        Self(Random::new(seed))
     }
 
     /// A number below `end`; 0 where that is 0.
     pub fn below(&mut self, end: usize) -> usize {
-        (self.next() % (end as u64).max(1)) as usize
+        self.0.between(0, end as u64) as usize
     }
 
     /// One of some.
@@ -87,7 +81,7 @@ impl Fuzz {
                     *byte ^= 1 << self.below(8);
                 }
             }
-            1 => bytes.insert(at, self.next() as u8),
+            1 => bytes.insert(at, self.0.next() as u8),
             2 => drop(bytes.drain(at.min(end)..end)),
             3 => {
                 let again = bytes.get(at..end).unwrap_or_default().to_vec();

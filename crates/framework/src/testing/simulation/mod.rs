@@ -15,9 +15,14 @@
 //! use pipectl_framework::log::{Append, Keeps, Log, TopicSpec, WriterOptions};
 //! use pipectl_framework::testing::simulation::{Faults, Process, SimulatedLog, World};
 //! # use std::time::Duration;
-//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-//! # let options = || WriterOptions { transactional_id: Some("w".into()), transaction_timeout: Duration::from_secs(10) };
-//! # let topics = || [TopicSpec { name: "t".into(), partitions: Some(1), create: true, keeps: Keeps::AsTheLog }];
+//! # let mut runtime = tokio::runtime::Builder::new_current_thread();
+//! # let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+//! # let options = || WriterOptions {
+//! #     transactional_id: Some("w".into()),
+//! #     transaction_timeout: Duration::from_secs(10),
+//! # };
+//! # let (name, keeps) = ("t", Keeps::AsTheLog);
+//! # let topics = || [TopicSpec { name: name.into(), partitions: Some(1), create: true, keeps }];
 //! # let record = || Append {
 //! #     topic: "t".into(),
 //! #     partition: Some(0),
